@@ -1,0 +1,52 @@
+"""Posewright finds the keypoints of people and animals in images.
+
+>>> import posewright as pw
+>>> predictor = pw.load("lpn-50-256x192", weights="lpn_50_256x192.pth")
+>>> poses = predictor("photo.jpg")
+
+Everything is imported on first use, so `import posewright` itself is instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from posewright import evaluate, weights
+    from posewright.predict import Predictor, load
+    from posewright.spec import Spec, find, names
+    from posewright.types import Boxes, Crop, Poses, Skeleton
+
+__version__ = "0.1.0"
+__all__ = [
+    "Boxes",
+    "Crop",
+    "Poses",
+    "Predictor",
+    "Skeleton",
+    "Spec",
+    "evaluate",
+    "find",
+    "load",
+    "names",
+    "weights",
+]
+
+_HOMES = {
+    "Boxes": "types", "Crop": "types", "Poses": "types", "Skeleton": "types",
+    "Spec": "spec", "find": "spec", "names": "spec",
+    "Predictor": "predict", "load": "predict",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"posewright.{_HOMES[name]}"), name)
+    if name in __all__:
+        return importlib.import_module(f"posewright.{name}")
+    raise AttributeError(f"module 'posewright' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

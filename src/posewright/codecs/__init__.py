@@ -1,0 +1,1 @@
+"""Input pixels <-> network targets: encode, decode and unflip in one class each."""

@@ -1,0 +1,1 @@
+"""Where annotated people come from, and how they become batches."""

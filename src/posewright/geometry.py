@@ -1,0 +1,142 @@
+"""Box -> region -> crop, affine maps and flips: pure functions on arrays, vectorised over leading dimensions.
+
+A *region* is (centre x, centre y, width, height) in image pixels: what the papers call centre and scale, without
+the division by 200. Formulae are those of the published code; where two differ, a `CropRule` says which.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from posewright.types import Crop, CropRule
+
+
+def region_of_box(
+    xywh: np.ndarray,
+    size: tuple[int, int],
+    *,
+    padding: tuple[float, float] = (1.25, 1.25),
+    rule: CropRule = "standard",
+) -> np.ndarray:
+    """The padded region, of the input's aspect ratio, around boxes.
+
+    The padding comes before the ratio is fixed. For equal factors the order does not matter (SimpleBaseline, HRNet,
+    LPN, UDP: 1.25); MSPN and RSN pad by 1.09 and 1.135, and there it does.
+
+    Args:
+        xywh: [..., 4] boxes in image pixels.
+        size: (height, width) of the input.
+        padding: factors on width and height.
+        rule: "dark" puts the centre at x + (w - 1) / 2, all others at x + w / 2.
+
+    Returns:
+        [..., 4] float64 regions.
+    """
+    xywh = np.asarray(xywh, np.float64)
+    x, y, w, h = (xywh[..., i] for i in range(4))
+    less = 1.0 if rule == "dark" else 0.0
+    centre_x, centre_y = x + (w - less) / 2, y + (h - less) / 2
+    return np.stack([centre_x, centre_y, *fix_ratio(w * padding[0], h * padding[1], size)], -1)
+
+
+def fix_ratio(w: np.ndarray, h: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Widths and heights grown, on one side, to the aspect ratio of `size` (height, width)."""
+    ratio = size[1] / size[0]
+    return np.maximum(w, h * ratio), np.maximum(h, w / ratio)
+
+
+def matrix_of_region(
+    region: np.ndarray,
+    size: tuple[int, int],
+    *,
+    rule: CropRule = "standard",
+    degrees: np.ndarray | float = 0.0,
+    mirror: np.ndarray | bool = False,
+) -> np.ndarray:
+    """The image -> input matrix of regions, in closed form.
+
+    * "standard" (SimpleBaseline, HRNet, LPN, MSPN, RSN, Lite-HRNet): a similarity, the region's left edge at 0 and
+      its right edge at W, so the centre falls on W / 2; only the region's width matters, never its height.
+    * "dark": the same with W - 1 and the region's width less one; the centre falls on (W - 1) / 2.
+    * "udp" (Huang et al., CVPR 2020): edges at 0 and W - 1, width and height scaled apart, and, as released,
+      rotating the other way for the same angle.
+
+    A mirrored crop equals the crop of the mirrored image (x -> image width - 1 - x) with the region mirrored along:
+    the image's width cancels out, so the flip costs nothing but a sign.
+
+    Args:
+        region: [..., 4] centre x, centre y, width, height in image pixels.
+        size: (height, width) of the input.
+        rule: see above.
+        degrees: rotation, broadcast to the regions.
+        mirror: whether the image is mirrored first, broadcast to the regions.
+
+    Returns:
+        [..., 2, 3] float64.
+    """
+    region = np.asarray(region, np.float64)
+    centre, w, h = region[..., :2], region[..., 2], region[..., 3]
+    height, width = size
+    radians = np.deg2rad(degrees)
+    cos, sin = np.cos(radians), np.sin(radians)
+    if rule == "standard":
+        scale_x = scale_y = width / w
+        middle = np.array([width / 2, height / 2])
+    elif rule == "dark":
+        scale_x = scale_y = (width - 1) / (w - 1)
+        middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    elif rule == "udp":
+        scale_x, scale_y, sin = (width - 1) / w, (height - 1) / h, -sin
+        middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    else:
+        raise ValueError(f"crop rule must be 'standard', 'dark' or 'udp', got {rule!r}")
+    sign = np.where(mirror, -1.0, 1.0)
+    rows = [scale_x * cos * sign, scale_x * sin, -scale_y * sin * sign, scale_y * cos]
+    linear = np.stack(np.broadcast_arrays(*rows), -1)
+    linear = linear.reshape(*linear.shape[:-1], 2, 2)
+    shift = middle - (linear @ centre[..., None])[..., 0]
+    return np.concatenate([linear, shift[..., None]], -1)
+
+
+def crop_of_box(
+    xywh: np.ndarray,
+    size: tuple[int, int],
+    *,
+    padding: tuple[float, float] = (1.25, 1.25),
+    rule: CropRule = "standard",
+    degrees: float = 0.0,
+    mirror: bool = False,
+) -> Crop:
+    """The crop of one box [4]: `region_of_box`, then `matrix_of_region`."""
+    region = region_of_box(xywh, size, padding=padding, rule=rule)
+    return Crop(matrix_of_region(region, size, rule=rule, degrees=degrees, mirror=mirror), size)
+
+
+def transform(matrix: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """Points [..., K, 2] through matrices [..., 2, 3]."""
+    return xy @ np.swapaxes(matrix[..., :2], -1, -2) + matrix[..., None, :, 2]
+
+
+def invert(matrix: np.ndarray) -> np.ndarray:
+    """The inverse of affine matrices [..., 2, 3]."""
+    linear = np.linalg.inv(matrix[..., :2])
+    return np.concatenate([linear, -(linear @ matrix[..., 2:])], -1)
+
+
+def flip_xy(xy: np.ndarray, width: int, flip_index: np.ndarray) -> np.ndarray:
+    """Keypoints [..., K, 2] of the mirrored image: x -> width - 1 - x, and left and right trade names."""
+    out = np.array(xy, np.float64)[..., flip_index, :]
+    out[..., 0] = width - 1 - out[..., 0]
+    return out
+
+
+def sanitise_box(xywh: np.ndarray, height: int, width: int) -> np.ndarray | None:
+    """An annotated box as the official COCO loaders clean it, or None if nothing of it is left.
+
+    As published, the box loses one pixel in width and height, and a negative x or y moves it instead of trimming it
+    (the far corner is measured from the clamped near one).
+    """
+    x, y, w, h = (float(v) for v in xywh)
+    x1, y1 = max(0.0, x), max(0.0, y)
+    x2, y2 = min(width - 1.0, x1 + max(0.0, w - 1)), min(height - 1.0, y1 + max(0.0, h - 1))
+    return np.array([x1, y1, x2 - x1, y2 - y1]) if x2 >= x1 and y2 >= y1 else None

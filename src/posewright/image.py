@@ -1,0 +1,151 @@
+"""Images: read, warp, write and the few strokes that drawings are made of. The only file that imports cv2.
+
+Images are [H, W, 3] uint8 RGB arrays everywhere in Posewright.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from posewright.spec import Spec
+
+cv2.setNumThreads(0)  # our own workers and torch share the cores; nested threads only make both slower
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+RGB = tuple[int, int, int]
+
+
+def read(path: str | os.PathLike[str], *, upright: bool = True) -> np.ndarray:
+    """The image of a file, [H, W, 3] uint8 RGB.
+
+    Args:
+        path: the file.
+        upright: turn the image as its EXIF orientation says, as viewers do. Annotated data sets count pixels before
+            any turning, so their loaders pass False.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not an image, or is cut short.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{path}: no such image file") from None
+    except IsADirectoryError:
+        raise ValueError(f"{path}: expected an image file, got a folder") from None
+    return decode(data, str(path), upright=upright)
+
+
+def decode(data: bytes, name: str, *, upright: bool = True) -> np.ndarray:
+    """The image in an encoded file's bytes; `name` is for messages. See `read`."""
+    if data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+        # Inside a scan FF is always followed by 00 or a restart marker, so an end marker must follow the last scan.
+        raise ValueError(f"{name}: the JPEG is cut short ({len(data)} bytes, no end marker); fetch it again")
+    flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error:
+        bgr = None
+    if bgr is None:
+        raise ValueError(f"{name}: not an image that can be read ({len(data)} bytes); expected {', '.join(SUFFIXES)}")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def encode(image: np.ndarray, suffix: str, quality: int = 92) -> bytes:
+    """An image as the bytes of a file of that suffix (".jpg", ".png", ...)."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix.lower() in (".jpg", ".jpeg") else []
+    done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise ValueError(f"cannot write images as {suffix!r}; expected one of {', '.join(SUFFIXES)}")
+    return data.tobytes()
+
+
+def write(path: str | os.PathLike[str], image: np.ndarray) -> None:
+    """Write an image; the file appears whole or not at all."""
+    from posewright.files import write_bytes
+
+    write_bytes(Path(path), encode(image, Path(path).suffix))
+
+
+def listed(folder: str | os.PathLike[str]) -> list[Path]:
+    """The image files of a folder, sorted by name; sub-folders are not entered."""
+    return sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], out: np.ndarray | None = None) -> np.ndarray:
+    """The crop that `matrix` (image -> crop pixels, [2, 3]) cuts out, bilinear, black outside the image.
+
+    Args:
+        image: [H, W, 3] uint8.
+        matrix: see above.
+        size: (height, width) of the crop.
+        out: written into where given, [height, width, 3] uint8.
+    """
+    return cv2.warpAffine(image, matrix, (size[1], size[0]), dst=out, flags=cv2.INTER_LINEAR)
+
+
+def warp_all(image: np.ndarray, matrices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The crops [N, height, width, 3] of one image by N matrices [N, 2, 3]."""
+    out = np.empty((len(matrices), *size, 3), np.uint8)
+    for matrix, crop in zip(matrices, out):
+        warp(image, matrix, size, crop)
+    return out
+
+
+def to_tensor(crops: np.ndarray, spec: Spec) -> torch.Tensor:
+    """Crops [N, H, W, 3] uint8 RGB to the network's input [N, 3, H, W] float32, normalised as the spec says.
+
+    The result is channels-last in memory, as the crops are: networks run faster on it.
+    """
+    pixels = torch.from_numpy(crops if spec.colour == "rgb" else crops[..., ::-1].copy()).permute(0, 3, 1, 2)
+    mean = torch.tensor(spec.mean).view(1, 3, 1, 1)
+    std = torch.tensor(spec.std).view(1, 3, 1, 1)
+    return (pixels.to(torch.float32) - mean).div_(std)
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The image at (height, width): averaged when shrinking, bilinear when growing."""
+    shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
+    return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+_SHIFT = 4  # strokes take coordinates in 1/16 pixel
+
+
+def _fixed(xy: Iterable[float]) -> tuple[int, ...]:
+    return tuple(round(float(v) * (1 << _SHIFT)) for v in xy)
+
+
+def draw_line(image: np.ndarray, start: Iterable[float], end: Iterable[float], colour: RGB, width: int = 1) -> None:
+    """A line into the image, in place, smooth, in sub-pixel positions."""
+    cv2.line(image, _fixed(start), _fixed(end), colour, width, cv2.LINE_AA, _SHIFT)
+
+
+def draw_disc(image: np.ndarray, centre: Iterable[float], radius: float, colour: RGB, width: int = -1) -> None:
+    """A disc (or with a width above 0 a ring) into the image, in place."""
+    cv2.circle(image, _fixed(centre), _fixed([radius])[0], colour, width, cv2.LINE_AA, _SHIFT)
+
+
+def draw_polygon(image: np.ndarray, points: np.ndarray, colour: RGB) -> None:
+    """A filled polygon [P, 2] into the image, in place."""
+    fixed = np.rint(np.asarray(points, np.float64) * (1 << _SHIFT)).astype(np.int32)
+    cv2.fillPoly(image, [fixed], colour, cv2.LINE_AA, _SHIFT)
+
+
+def draw_box(image: np.ndarray, xywh: Iterable[float], colour: RGB, width: int = 1) -> None:
+    """The outline of a box into the image, in place."""
+    x, y, w, h = xywh
+    cv2.rectangle(image, _fixed((x, y)), _fixed((x + w, y + h)), colour, width, cv2.LINE_AA, _SHIFT)
+
+
+def draw_text(image: np.ndarray, text: str, origin: tuple[int, int], colour: RGB, size: float = 0.45) -> None:
+    """Text into the image, in place, its lower left corner at `origin`, on a dark edge so that it reads anywhere."""
+    for ink, width in (((0, 0, 0), 3), (colour, 1)):
+        cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, size, ink, width, cv2.LINE_AA)

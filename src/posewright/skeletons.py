@@ -1,0 +1,164 @@
+"""Published skeletons, mapping between them by point name, and skeletons read from COCO `categories`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from posewright.types import Skeleton
+
+_FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+_ARMS = ("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist")
+_LEGS = ("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle")
+_LIMB_BONES = tuple(
+    (f"{side}_{a}", f"{side}_{b}")
+    for a, b in (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"))
+    for side in ("left", "right")
+)
+
+
+def mirror_pairs(points: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The (left, right) pairs of points whose names differ by left/right, or by a leading l_/r_, in any case."""
+    by_key = {p.lower(): p for p in points}
+    pairs = []
+    for key, point in by_key.items():
+        partner = key.replace("left", "right") if "left" in key else re.sub(r"^l(?=[_ ])", "r", key)
+        if partner != key and partner in by_key:
+            pairs.append((point, by_key[partner]))
+    return tuple(pairs)
+
+
+def _skeleton(
+    name: str,
+    points: tuple[str, ...],
+    bones: tuple[tuple[str, str], ...],
+    sigmas: tuple[float, ...] | None = None,
+    upper: tuple[str, ...] = (),
+) -> Skeleton:
+    return Skeleton(name, points, bones, mirror_pairs(points), sigmas, upper)
+
+
+COCO17 = _skeleton(
+    "coco17",
+    (*_FACE, *_ARMS, *_LEGS),
+    (
+        ("left_ankle", "left_knee"), ("left_knee", "left_hip"), ("right_ankle", "right_knee"),
+        ("right_knee", "right_hip"), ("left_hip", "right_hip"), ("left_shoulder", "left_hip"),
+        ("right_shoulder", "right_hip"), ("left_shoulder", "right_shoulder"), ("left_shoulder", "left_elbow"),
+        ("right_shoulder", "right_elbow"), ("left_elbow", "left_wrist"), ("right_elbow", "right_wrist"),
+        ("left_eye", "right_eye"), ("nose", "left_eye"), ("nose", "right_eye"), ("left_eye", "left_ear"),
+        ("right_eye", "right_ear"), ("left_ear", "left_shoulder"), ("right_ear", "right_shoulder"),
+    ),
+    (.026, .025, .025, .035, .035, .079, .079, .072, .072, .062, .062, .107, .107, .087, .087, .089, .089),
+    (*_FACE, *_ARMS),
+)  # fmt: skip
+"""COCO (Lin et al., 2014); sigmas of the COCO keypoint evaluation."""
+
+CROWDPOSE14 = _skeleton(
+    "crowdpose14",
+    (*_ARMS, *_LEGS, "head", "neck"),
+    (*_LIMB_BONES, ("head", "neck"), ("neck", "left_shoulder"), ("neck", "right_shoulder"),
+     ("left_shoulder", "left_hip"), ("right_shoulder", "right_hip"), ("left_hip", "right_hip")),
+    (.079, .079, .072, .072, .062, .062, .107, .107, .087, .087, .089, .089, .079, .079),
+    (*_ARMS, "head", "neck"),
+)  # fmt: skip
+"""CrowdPose (Li et al., CVPR 2019); sigmas of its evaluation."""
+
+MPII16 = _skeleton(
+    "mpii16",
+    ("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "pelvis", "thorax",
+     "upper_neck", "head_top", "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow",
+     "left_wrist"),
+    (*_LIMB_BONES, ("left_hip", "pelvis"), ("right_hip", "pelvis"), ("pelvis", "thorax"), ("thorax", "upper_neck"),
+     ("upper_neck", "head_top"), ("left_shoulder", "thorax"), ("right_shoulder", "thorax")),
+    None,
+    ("thorax", "upper_neck", "head_top", *_ARMS),
+)  # fmt: skip
+"""MPII Human Pose (Andriluka et al., CVPR 2014); scored by PCKh, so without OKS sigmas."""
+
+LSP14 = _skeleton(
+    "lsp14",
+    ("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist", "right_elbow",
+     "right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "neck", "head_top"),
+    (*_LIMB_BONES, ("neck", "head_top"), ("neck", "left_shoulder"), ("neck", "right_shoulder"),
+     ("left_shoulder", "left_hip"), ("right_shoulder", "right_hip"), ("left_hip", "right_hip")),
+    None,
+    (*_ARMS, "neck", "head_top"),
+)  # fmt: skip
+"""Leeds Sports Pose (Johnson & Everingham, BMVC 2010); scored by PCK, so without OKS sigmas."""
+
+AP10K17 = _skeleton(
+    "ap10k17",
+    ("left_eye", "right_eye", "nose", "neck", "root_of_tail", "left_shoulder", "left_elbow", "left_front_paw",
+     "right_shoulder", "right_elbow", "right_front_paw", "left_hip", "left_knee", "left_back_paw", "right_hip",
+     "right_knee", "right_back_paw"),
+    (("left_eye", "right_eye"), ("left_eye", "nose"), ("right_eye", "nose"), ("nose", "neck"),
+     ("neck", "root_of_tail"), ("neck", "left_shoulder"), ("left_shoulder", "left_elbow"),
+     ("left_elbow", "left_front_paw"), ("neck", "right_shoulder"), ("right_shoulder", "right_elbow"),
+     ("right_elbow", "right_front_paw"), ("root_of_tail", "left_hip"), ("left_hip", "left_knee"),
+     ("left_knee", "left_back_paw"), ("root_of_tail", "right_hip"), ("right_hip", "right_knee"),
+     ("right_knee", "right_back_paw")),
+    (.025, .025, .026, .035, .035, .079, .072, .062, .079, .072, .062, .107, .087, .089, .107, .087, .089),
+)  # fmt: skip
+"""AP-10K (Yu et al., NeurIPS 2021 data sets); sigmas of its evaluation."""
+
+SKELETONS = {s.name: s for s in (COCO17, CROWDPOSE14, MPII16, LSP14, AP10K17)}
+
+
+def shared_points(source: Skeleton, target: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """Channels of the points that both skeletons name: `target_xy[b] = source_xy[a]`.
+
+    Returns:
+        a, b: two int arrays of equal length, channels in `source` and in `target`.
+    """
+    both = [p for p in target.points if p in source.points]
+    return np.array([source.points.index(p) for p in both], int), np.array([target.points.index(p) for p in both], int)
+
+
+def from_category(category: dict[str, Any], where: str) -> Skeleton:
+    """The skeleton that an entry of a COCO file's `categories` describes.
+
+    Bones are its 1-based `skeleton` pairs. Mirror pairs come from the points' names. OKS sigmas are its `sigmas`
+    where it has them, else those of the published skeleton with the very same points, else none.
+
+    Args:
+        category: the entry.
+        where: the file and entry, for messages.
+
+    Raises:
+        ValueError: the entry is not a keypoint category, or contradicts itself.
+    """
+    points = category.get("keypoints")
+    if not isinstance(points, list) or not points or not all(isinstance(p, str) for p in points):
+        raise ValueError(f"{where}: expected a list of point names under 'keypoints', got {points!r}")
+    bones = category.get("skeleton") or []
+    if not all(isinstance(b, list) and len(b) == 2 and all(1 <= i <= len(points) for i in b) for b in bones):
+        raise ValueError(f"{where}: 'skeleton' must be pairs of point numbers 1..{len(points)}, got {bones!r}")
+    known = next((s for s in SKELETONS.values() if s.points == tuple(points)), None)
+    sigmas = tuple(category["sigmas"]) if "sigmas" in category else known.sigmas if known else None
+    named = known.name if known else f"{category.get('name', 'custom')}{len(points)}"
+    try:
+        return Skeleton(
+            named,
+            tuple(points),
+            tuple((points[a - 1], points[b - 1]) for a, b in bones),
+            mirror_pairs(tuple(points)),
+            sigmas,
+            known.upper if known else (),
+        )
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def to_category(skeleton: Skeleton, category_id: int = 1, name: str = "person") -> dict[str, Any]:
+    """The skeleton as an entry of a COCO file's `categories`; `from_category` reads it back."""
+    entry = {
+        "supercategory": name,
+        "id": category_id,
+        "name": name,
+        "keypoints": list(skeleton.points),
+        "skeleton": (skeleton.bone_index + 1).tolist(),
+    }
+    return entry | ({} if skeleton.sigmas is None else {"sigmas": list(skeleton.sigmas)})

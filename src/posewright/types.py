@@ -1,0 +1,248 @@
+"""The values that flow through Posewright: frozen, and checked once, at birth.
+
+The coordinate law, cited by every docstring that touches pixels:
+
+* (0, 0) is the centre of the top-left pixel; x grows to the right, y down.
+* Image, network input and heatmap are three spaces. A `Crop` is the only bridge between image and input, a
+  codec the only bridge between input and heatmap, and both are exactly invertible.
+* Sizes are (height, width) everywhere, and names say HxW. Boxes are (x, y, width, height), as COCO writes them.
+
+The freeze is of names, not of numbers: no function may write into an array it was given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+CropRule = Literal["standard", "dark", "udp"]
+"""How a region becomes a crop; see `geometry.matrix_of_region`."""
+
+Colour = Literal["rgb", "bgr"]
+"""Channel order of the network's input; images are RGB everywhere else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skeleton:
+    """One keypoint schema: K named points in channel order, lines to draw, mirror pairs, OKS sigmas.
+
+    Bones and mirror pairs are pairs of point *names*, so the 0- or 1-based question never arises.
+
+    Attributes:
+        name: short name, such as "coco17".
+        points: K point names in channel order.
+        bones: lines to draw.
+        mirror: pairs that trade places when the image is mirrored; points in no pair keep their place.
+        sigmas: K OKS sigmas (a keypoint's k is 2 sigma), or None where nobody published any: OKS and AP are
+            then undefined and asking for them is an error, never a guess.
+        upper: the points of the upper half, for half-body crops; empty switches those off.
+    """
+
+    name: str
+    points: tuple[str, ...]
+    bones: tuple[tuple[str, str], ...] = ()
+    mirror: tuple[tuple[str, str], ...] = ()
+    sigmas: tuple[float, ...] | None = None
+    upper: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        known = set(self.points)
+        if not self.points or len(known) != len(self.points):
+            raise ValueError(f"skeleton {self.name!r}: points must be distinct and at least one, got {self.points}")
+        if self.sigmas is not None and len(self.sigmas) != len(self.points):
+            raise ValueError(f"skeleton {self.name!r}: {len(self.points)} points but {len(self.sigmas)} sigmas")
+        if self.sigmas is not None and not all(s > 0 for s in self.sigmas):
+            raise ValueError(f"skeleton {self.name!r}: sigmas must be above 0, got {self.sigmas}")
+        for group in (*self.bones, *self.mirror, self.upper):
+            if stray := [p for p in group if p not in known]:
+                raise ValueError(f"skeleton {self.name!r}: {group} names {stray}, not among the points {self.points}")
+        mirrored = [p for pair in self.mirror for p in pair]
+        if len(set(mirrored)) != len(mirrored):
+            raise ValueError(f"skeleton {self.name!r}: a point stands in two mirror pairs: {self.mirror}")
+
+    @property
+    def num_keypoints(self) -> int:
+        """K, the number of points."""
+        return len(self.points)
+
+    @property
+    def flip_index(self) -> np.ndarray:
+        """[K] int: `xy[flip_index]` re-orders the points of a mirrored image (an involution)."""
+        partner = dict(self.mirror) | {b: a for a, b in self.mirror}
+        return np.array([self.points.index(partner.get(p, p)) for p in self.points])
+
+    @property
+    def bone_index(self) -> np.ndarray:
+        """[bones, 2] int: the bones as channel numbers."""
+        return np.array([[self.points.index(a), self.points.index(b)] for a, b in self.bones], int).reshape(-1, 2)
+
+    @property
+    def upper_mask(self) -> np.ndarray:
+        """[K] bool: whether each point belongs to the upper half."""
+        return np.array([p in self.upper for p in self.points])
+
+
+@dataclass(frozen=True, slots=True)
+class Boxes:
+    """N boxes of one image and where they came from.
+
+    Attributes:
+        xywh: [N, 4] float64, left, top, width, height in image pixels.
+        score: [N] float64, the detector's confidence; 1 for annotated boxes.
+        source: where they came from, such as "gt" or a file's name: it is printed beside every AP.
+    """
+
+    xywh: np.ndarray
+    score: np.ndarray
+    source: str
+
+    def __post_init__(self) -> None:
+        if self.xywh.ndim != 2 or self.xywh.shape[1] != 4 or self.score.shape != self.xywh.shape[:1]:
+            raise ValueError(
+                f"boxes from {self.source}: expected xywh [N, 4] and score [N], got {self.xywh.shape} and "
+                f"{self.score.shape}"
+            )
+        bad = ~np.isfinite(self.xywh).all(1) | (self.xywh[:, 2:] <= 0).any(1) | ~np.isfinite(self.score)
+        if bad.any():
+            n = int(np.argmax(bad))
+            raise ValueError(
+                f"boxes from {self.source}: box {n} is {self.xywh[n].tolist()} with score {float(self.score[n])}; "
+                "expected finite x, y, width, height in pixels with width and height above 0"
+            )
+
+    @staticmethod
+    def of(xywh: Any, score: Any = None, source: str = "caller") -> Boxes:
+        """Boxes from anything shaped [N, 4] (or empty); the score is 1 where none is given."""
+        array = np.asarray(xywh, np.float64)
+        array = array.reshape(0, 4) if array.size == 0 else array
+        one = np.ones(array.shape[:1]) if score is None else np.asarray(score, np.float64)
+        return Boxes(array, one, source)
+
+    def __len__(self) -> int:
+        return len(self.xywh)
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """The bridge between an image and one network input.
+
+    Attributes:
+        matrix: [2, 3] float64, maps image pixels to input pixels.
+        size: (height, width) of the input.
+    """
+
+    matrix: np.ndarray
+    size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if self.matrix.shape != (2, 3) or not np.isfinite(self.matrix).all():
+            raise ValueError(f"crop: expected a finite [2, 3] matrix, got {self.matrix!r}")
+        if abs(np.linalg.det(self.matrix[:, :2])) < 1e-12:
+            raise ValueError(f"crop: the matrix cannot be inverted: {self.matrix!r}")
+
+    def to_input(self, xy: np.ndarray) -> np.ndarray:
+        """Image pixels [..., 2] to input pixels."""
+        return xy @ self.matrix[:, :2].T + self.matrix[:, 2]
+
+    def to_image(self, xy: np.ndarray) -> np.ndarray:
+        """Input pixels [..., 2] to image pixels: the exact inverse of `to_input`."""
+        return (xy - self.matrix[:, 2]) @ np.linalg.inv(self.matrix[:, :2]).T
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One annotated person.
+
+    Attributes:
+        path: the image file.
+        image_id: the image's id in its annotation file.
+        annotation_id: the annotation's id.
+        xy: [K, 2] float64, image pixels; meaningless where `seen` is 0.
+        seen: [K] uint8, COCO's visibility: 0 not labelled, 1 labelled but hidden, 2 visible.
+        box: [4] float64, xywh in image pixels.
+        area: the annotation's area in square pixels (COCO: of the segment), which OKS divides by.
+    """
+
+    path: Path
+    image_id: int
+    annotation_id: int
+    xy: np.ndarray
+    seen: np.ndarray
+    box: np.ndarray
+    area: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A stacked batch, ready for the network.
+
+    Attributes:
+        images: [B, 3, H, W] float32, normalised as the spec says.
+        target: what the codec encodes, [B, ...] float32.
+        weight: what the codec says of each keypoint, [B, K] float32.
+        index: [B] int64, the samples' places in their data set.
+    """
+
+    images: torch.Tensor
+    target: torch.Tensor
+    weight: torch.Tensor
+    index: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Poses:
+    """The keypoints of N people (or animals) in one image.
+
+    Attributes:
+        xy: [N, K, 2] float64, image pixels.
+        score: [N, K] float64, confidence of each keypoint, as the codec defines it.
+        instance_score: [N] float64, confidence of each pose, by the spec's scoring rule.
+        boxes: the N boxes the poses were read from.
+        skeleton: what the K points are.
+    """
+
+    xy: np.ndarray
+    score: np.ndarray
+    instance_score: np.ndarray
+    boxes: Boxes
+    skeleton: Skeleton = field(repr=False)
+
+    def __post_init__(self) -> None:
+        want = (len(self.boxes), self.skeleton.num_keypoints)
+        if self.xy.shape != (*want, 2) or self.score.shape != want or self.instance_score.shape != want[:1]:
+            raise ValueError(
+                f"poses: {want[0]} boxes and skeleton {self.skeleton.name!r} want xy {(*want, 2)}, score {want} and "
+                f"instance_score {want[:1]}, got {self.xy.shape}, {self.score.shape} and {self.instance_score.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.xy)
+
+    def __getitem__(self, keep: np.ndarray) -> Poses:
+        """The poses picked by an index array or a mask [N]."""
+        boxes = Boxes(self.boxes.xywh[keep], self.boxes.score[keep], self.boxes.source)
+        return Poses(self.xy[keep], self.score[keep], self.instance_score[keep], boxes, self.skeleton)
+
+    def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
+        """COCO keypoint results, one a pose.
+
+        The box goes under `box`, not `bbox`: COCO's evaluator takes a `bbox` in a keypoint result for the pose's
+        area, which changes the figures: detections matched to nothing are judged by that area.
+        """
+        triples = np.concatenate([self.xy, self.score[..., None]], 2).reshape(len(self), -1)
+        return [
+            {
+                "image_id": int(image_id),
+                "category_id": int(category_id),
+                "keypoints": [round(float(v), 4) for v in row],
+                "score": float(score),
+                "box": [round(float(v), 3) for v in box],
+            }
+            for row, score, box in zip(triples, self.instance_score, self.boxes.xywh)
+        ]
