@@ -1,0 +1,84 @@
+"""Blocks that several families share. Parameter names are those of the official checkpoints."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ConvBN(nn.Module):
+    """Convolution, batch normalisation and, unless switched off, ReLU: `conv.*` and `bn.*`.
+
+    Padding keeps the size at stride 1; kernels are square and odd. `bias` is the convolution's own: the normalisation
+    that follows makes it redundant, but MSPN's and RSN's checkpoints have it.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        stride: int = 1,
+        *,
+        groups: int = 1,
+        bias: bool = False,
+        relu: bool = True,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=bias)
+        self.bn = nn.BatchNorm2d(outputs)
+        self.act = nn.ReLU(inplace=True) if relu else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, h, w] to [N, outputs, h / stride, w / stride]."""
+        return self.act(self.bn(self.conv(x)))
+
+
+def conv_bn(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, *, groups: int = 1) -> list[nn.Module]:
+    """Convolution without bias and batch normalisation, to be put into an `nn.Sequential`."""
+    return [
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs),
+    ]
+
+
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, the corner pixels' centres kept in place (`align_corners`), to (height, width)."""
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+
+@torch.fx.wrap
+def check_size(images: Tensor, multiple: int, rest: int = 0) -> None:
+    """Refuse images whose height or width is not a multiple of `multiple` (plus `rest`).
+
+    Networks that sum maps of several scales need it; the others would yield maps of another size than their codec's.
+
+    Raises:
+        ValueError: the message names the multiple and the nearest size that would do.
+    """
+    height, width = images.shape[-2:]
+    if height % multiple != rest or width % multiple != rest:
+        near = [max(multiple, round((side - rest) / multiple) * multiple) + rest for side in (height, width)]
+        law = f"multiples of {multiple}" + (f", plus {rest}" if rest else "")
+        raise ValueError(
+            f"images: height and width must be {law}; got HxW {height}x{width}, the nearest is {near[0]}x{near[1]}"
+        )
+
+
+def init_normal(module: nn.Module, std: float = 0.001) -> None:
+    """Convolutions ~ N(0, std²) with biases 0: how SimpleBaseline's head, HRNet and LPN start from scratch."""
+    for m in module.modules():
+        if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(m.weight, std=std)
+            if m.bias is not None:
+                nn.init.zeros_(m.bias)
+
+
+def init_kaiming(module: nn.Module) -> None:
+    """Convolutions ~ N(0, 2 / fan out) (He et al., arXiv 1502.01852) with biases 0: how ResNets start from scratch."""
+    for m in module.modules():
+        if isinstance(m, nn.Conv2d):
+            nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
+            if m.bias is not None:
+                nn.init.zeros_(m.bias)
