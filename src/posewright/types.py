@@ -186,12 +186,16 @@ class Batch:
         images: [B, 3, H, W] float32, normalised as the spec says.
         target: what the codec encodes, [B, ...] float32.
         weight: what the codec says of each keypoint, [B, K] float32.
+        xy: [B, K, 2] float64, the keypoints in input pixels.
+        seen: [B, K] uint8, visibility as in `Sample`.
         index: [B] int64, the samples' places in their data set.
     """
 
     images: torch.Tensor
     target: torch.Tensor
     weight: torch.Tensor
+    xy: np.ndarray
+    seen: np.ndarray
     index: np.ndarray
 
 

@@ -1,0 +1,94 @@
+"""Optimisers, the learning rate as a function of the step, and the moving average of weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import nn
+
+
+def optimizer(
+    net: nn.Module, kind: Literal["adam", "adamw"], *, lr: float, weight_decay: float = 0.0
+) -> torch.optim.Optimizer:
+    """Adam as the papers use it, or AdamW.
+
+    Adam's weight decay is an L2 term on every parameter, as in the published training scripts. AdamW's (Loshchilov &
+    Hutter, ICLR 2019) is decoupled and spares biases and norms, whose size carries no capacity.
+    """
+    if kind == "adam":
+        return torch.optim.Adam(net.parameters(), lr=lr, weight_decay=weight_decay)
+    if kind == "adamw":
+        return torch.optim.AdamW(groups(net, weight_decay), lr=lr)
+    raise ValueError(f"optimizer must be 'adam' or 'adamw', got {kind!r}")
+
+
+def groups(net: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Two parameter groups: matrices and kernels, which decay, and vectors (biases, norms), which do not."""
+    trained = [p for p in net.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def rate(
+    step: int,
+    total: int,
+    *,
+    schedule: Literal["step", "cosine"] = "step",
+    drops: Sequence[float] = (),
+    factor: float = 0.1,
+    warmup: int = 0,
+    warmup_from: float = 0.001,
+) -> float:
+    """The learning rate of a step, as a multiple of the base rate: a pure function, so resuming needs no state.
+
+    Args:
+        step: 0-based step.
+        total: steps of the whole run.
+        schedule: "step" multiplies by `factor` at each of `drops`; "cosine" goes down to 0 along half a cosine.
+        drops: fractions of the run.
+        factor: see above.
+        warmup: steps of linear growth from `warmup_from` to 1, multiplied on top.
+        warmup_from: where the warm-up starts.
+    """
+    if schedule == "step":
+        # The rounding keeps 170 / 210 of 210 epochs at exactly epoch 170.
+        value = factor ** sum(step >= round(d * total) for d in drops)
+    elif schedule == "cosine":
+        value = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, total))))
+    else:
+        raise ValueError(f"schedule must be 'step' or 'cosine', got {schedule!r}")
+    if step < warmup:
+        value *= warmup_from + (1 - warmup_from) * step / warmup
+    return value
+
+
+class Ema:
+    """An exponential moving average of a network's weights and running statistics (Polyak averaging).
+
+    The decay starts low and grows to `decay`, min(decay, (1 + n) / (10 + n)) at update n, so that short runs are not
+    dominated by the random start.
+    """
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        if not 0 < decay < 1:
+            raise ValueError(f"EMA decay must lie between 0 and 1, got {decay}")
+        self.decay = decay
+        self.updates = 0
+        self.state = {name: value.detach().clone() for name, value in net.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, net: nn.Module) -> None:
+        """Move the average towards the network's present values."""
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        live = net.state_dict()
+        averaged = [name for name, value in self.state.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.state[n] for n in averaged], [live[n] for n in averaged], 1 - decay)
+        for name, value in self.state.items():
+            if not value.is_floating_point():
+                value.copy_(live[name])

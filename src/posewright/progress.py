@@ -1,0 +1,75 @@
+"""Progress with time left: a bar in a terminal, plain lines elsewhere. The only file besides cli that prints."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+Tick = Callable[[int, int], None]
+"""Called with how many are done, of how many."""
+
+Report = Callable[[int, int, str], None]
+"""As `Tick`, with a few words on how it stands."""
+
+PLAIN_SECONDS = 10.0
+"""Plain lines come this far apart."""
+
+
+@contextmanager
+def bar(title: str, unit: str = "") -> Iterator[Report]:
+    """Show progress while the block runs; it yields what to call as the work goes on."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with _rich(console) as shown:
+            task = shown.add_task(title, total=None, note="")
+            yield lambda done, total, note="": shown.update(task, completed=done, total=total, note=note)
+    else:
+        yield _Lines(title, unit)
+
+
+def tick(report: Report) -> Tick:
+    """A `Report` for callers that have nothing to add in words."""
+    return lambda done, total: report(done, total, "")
+
+
+def _rich(console: Console) -> Progress:
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+    )  # fmt: skip
+    return Progress(*columns, console=console, refresh_per_second=4)
+
+
+class _Lines:
+    """One line every few seconds, and one at the end."""
+
+    def __init__(self, title: str, unit: str) -> None:
+        self.title, self.unit = title, unit
+        self.start = self.last = time.monotonic()
+        self.first: int | None = None
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        now = time.monotonic()
+        if self.first is None:
+            self.first = done  # a resumed run starts in the middle: what was done before took no time now
+        if done < total and now - self.last < PLAIN_SECONDS:
+            return
+        self.last = now
+        fresh = done - self.first
+        left = (now - self.start) / fresh * (total - done) if fresh > 0 else float("nan")
+        end = f"{clock(now - self.start)} gone, {clock(left)} left"
+        print(f"{self.title}: {done}/{total} {self.unit} {end}  {note}".rstrip(), file=sys.stderr, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    if seconds != seconds:
+        return "-:--"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

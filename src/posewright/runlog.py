@@ -1,0 +1,67 @@
+"""A run's log: one row a line, as JSON and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import math
+from io import StringIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from posewright.files import write_bytes, write_text
+
+COLUMNS = (
+    "step", "epoch", "lr", "loss", "accuracy", "samples_per_second", "data_share",
+    "AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L", "PCK",
+)  # fmt: skip
+"""The CSV's columns; training rows fill the first ones, evaluation rows the last ones."""
+
+
+class RunLog:
+    """Appends rows to `log.jsonl` and `log.csv`.
+
+    A resumed run goes on at the step of its checkpoint; rows of steps beyond it, which it will do again, are dropped.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        rows = [row for row in read(folder) if row["step"] <= step]
+        self._json, self._csv = folder / "log.jsonl", folder / "log.csv"
+        write_bytes(self._json, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+        write_text(self._csv, ",".join(COLUMNS) + "\n" + "".join(map(_csv_line, rows)))
+        self._files = self._json.open("ab"), self._csv.open("a", newline="")
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Append a row; it is on disk when this returns."""
+        finite = {k: v for k, v in row.items() if not (isinstance(v, float) and not math.isfinite(v))}
+        self._files[0].write(msgspec.json.encode(finite) + b"\n")
+        self._files[1].write(_csv_line(finite))
+        for file in self._files:
+            file.flush()
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for file in self._files:
+            file.close()
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """All rows of a run's log, oldest first; a last line cut short by a crash is left out."""
+    path = folder / "log.jsonl"
+    rows = []
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        try:
+            rows.append(msgspec.json.decode(line))
+        except msgspec.DecodeError:
+            break
+    return rows
+
+
+def _csv_line(row: dict[str, Any]) -> str:
+    text = StringIO()
+    csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n").writerow(row)
+    return text.getvalue()
