@@ -38,7 +38,7 @@ def rate(
     step: int,
     total: int,
     *,
-    schedule: Literal["step", "cosine"] = "step",
+    schedule: Literal["step", "linear", "cosine"] = "step",
     drops: Sequence[float] = (),
     factor: float = 0.1,
     warmup: int = 0,
@@ -49,7 +49,8 @@ def rate(
     Args:
         step: 0-based step.
         total: steps of the whole run.
-        schedule: "step" multiplies by `factor` at each of `drops`; "cosine" goes down to 0 along half a cosine.
+        schedule: "step" multiplies by `factor` at each of `drops`; "linear" goes straight down to 0 from the end of the
+            warm-up; "cosine" goes down to 0 along half a cosine.
         drops: fractions of the run.
         factor: see above.
         warmup: steps of linear growth from `warmup_from` to 1, multiplied on top.
@@ -58,10 +59,12 @@ def rate(
     if schedule == "step":
         # The rounding keeps 170 / 210 of 210 epochs at exactly epoch 170.
         value = factor ** sum(step >= round(d * total) for d in drops)
+    elif schedule == "linear":
+        value = 1 - max(0, step - warmup) / max(1, total - warmup)
     elif schedule == "cosine":
         value = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, total))))
     else:
-        raise ValueError(f"schedule must be 'step' or 'cosine', got {schedule!r}")
+        raise ValueError(f"schedule must be 'step', 'linear' or 'cosine', got {schedule!r}")
     if step < warmup:
         value *= warmup_from + (1 - warmup_from) * step / warmup
     return value

@@ -88,7 +88,7 @@ class TrainConfig:
     optimizer: Literal["adam", "adamw"] = "adam"
     lr: float = 1e-3
     weight_decay: float = 0.0
-    schedule: Literal["step", "cosine"] = "step"
+    schedule: Literal["step", "linear", "cosine"] = "step"
     drops: tuple[float, ...] = (170 / 210, 200 / 210)
     warmup: int = 0
     clip: float = 0.0
@@ -291,9 +291,7 @@ def _loss(
     return losses.coarse_to_fine(outputs, target, weight, stages=len(outputs) // 4, ohkm=config.hardest)
 
 
-def _row(
-    run: _Run, epoch: int, loss: torch.Tensor, outputs: tuple[torch.Tensor, ...], batch: Batch
-) -> dict[str, Any]:
+def _row(run: _Run, epoch: int, loss: torch.Tensor, outputs: tuple[torch.Tensor, ...], batch: Batch) -> dict[str, Any]:
     """A log row; accuracy is the share of keypoints within a twentieth of the crop, as HRNet's log has it."""
     xy, _ = run.spec.codec.decode(outputs[-1].detach())
     size = (run.spec.size[1], run.spec.size[0])

@@ -1,0 +1,285 @@
+"""The command line: parse, call, print. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from posewright.train import TrainConfig
+
+DESCRIPTION = "Find the keypoints of people and animals in images: train, evaluate, predict."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status: 0 done, 2 bad input (one line on stderr says what), 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int | None] = options.command
+    try:
+        return command(options) or 0
+    except (ValueError, LookupError, OSError) as error:
+        print(f"posewright: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("posewright: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="posewright", description=DESCRIPTION)
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and leave")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (_add_demo, _add_predict, _add_train, _add_eval, _add_models, _add_recipes, _add_data):
+        add(verbs)
+    return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from posewright import __version__
+
+        print(f"posewright {__version__}")
+        parser.exit()
+
+
+def _verb(verbs: Any, name: str, command: Callable[[argparse.Namespace], Any], about: str, **more: Any) -> Any:
+    parser = verbs.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", **more)
+    parser.set_defaults(command=command)
+    return parser
+
+
+# -- demo ---------------------------------------------------------------------------------------------------------
+
+
+def _add_demo(verbs: Any) -> None:
+    about = "learn synthetic people from scratch in a few minutes, and show how well"
+    parser = _verb(verbs, "demo", _demo, about)
+    parser.add_argument("--out", default="runs/demo", help="folder for everything it makes (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the pictures and the training (default: %(default)s)")
+    parser.add_argument("--fresh", action="store_true", help="train again where the folder holds a finished run")
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from posewright.demo import demo
+
+    for line in demo(Path(options.out), seed=options.seed, fresh=options.fresh):
+        print(line)
+    return 0
+
+
+# -- predict ------------------------------------------------------------------------------------------------------
+
+
+def _add_predict(verbs: Any) -> None:
+    about = "find keypoints in images, draw them, and write them as COCO results"
+    parser = _verb(verbs, "predict", _predict, about, aliases=["infer"])
+    parser.add_argument("images", nargs="+", help="image files, folders, or .txt files with one image a line")
+    _model_options(parser)
+    parser.add_argument("--out", default="runs/predict", help="folder for drawings and results (default: %(default)s)")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--boxes", metavar="JSON", help="detections: a list of {image_id, category_id, bbox, score}")
+    source.add_argument("--annotations", metavar="JSON", help="take the boxes of a COCO annotation file")
+    source.add_argument("--detector", metavar="ONNX", help="find people with a YOLOX-style detector")
+    parser.add_argument(
+        "--score-threshold", type=float, default=0.0, help="draw poses scored above this (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--keypoint-threshold", type=float, default=0.3, help="draw keypoints scored above this (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--box-threshold", type=float, default=0.0, help="leave out boxes scored below this (default: %(default)s)"
+    )
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from posewright.folder import predict_images
+
+    predictor = _predictor(options)
+    summary = predict_images(
+        predictor,
+        options.images,
+        Path(options.out),
+        boxes_json=options.boxes,
+        annotations=options.annotations,
+        detector=options.detector,
+        box_threshold=options.box_threshold,
+        score_threshold=options.score_threshold,
+        keypoint_threshold=options.keypoint_threshold,
+    )
+    print(summary)
+    return 0
+
+
+def _model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", help="pose system (`posewright models`); a run's own checkpoint knows it")
+    parser.add_argument("--weights", metavar="FILE", help="weights: a run's best.pt, or a published file")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    parser.add_argument(
+        "--flip-test", action=argparse.BooleanOptionalAction, default=True, help="average with the mirrored image"
+    )
+
+
+def _predictor(options: argparse.Namespace) -> Any:
+    from posewright.predict import load
+
+    return load(options.model, options.weights, device=options.device, flip=options.flip_test)
+
+
+# -- train --------------------------------------------------------------------------------------------------------
+
+
+def _add_train(verbs: Any) -> None:
+    about = "train a pose system on COCO-format annotations of any skeleton"
+    parser = _verb(verbs, "train", _train, about)
+    parser.add_argument("recipe", nargs="?", help="a recipe (`posewright recipes`) or a pose system")
+    paths = parser.add_argument_group("data and folders (short for --set train=... and so on)")
+    for flag, about_flag in (
+        ("train", "annotations to learn from"),
+        ("train-images", "folder of their images, where it is not beside them"),
+        ("val", "annotations to choose the best weights on"),
+        ("val-images", "folder of their images"),
+        ("val-boxes", "detections JSON to evaluate with instead of the annotated boxes"),
+        ("out", "the run's folder"),
+        ("init", "weights to start from, of any toolkit"),
+        ("backbone", "ImageNet weights for the backbone"),
+    ):
+        paths.add_argument(f"--{flag}", help=about_flag)
+    parser.add_argument(
+        "--new-head", action="store_true", help="start the last layer anew if keypoints differ in number"
+    )
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change any setting")
+    parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run's folder")
+
+
+def _train(options: argparse.Namespace) -> int:
+    from posewright import recipes
+    from posewright.train import fit, resumed
+
+    if options.resume:
+        if options.recipe or options.set:
+            raise ValueError("--resume goes on with the run's own settings: leave out the recipe and --set")
+        config = replace(resumed(options.resume), out=str(options.resume))
+    else:
+        if not options.recipe:
+            raise ValueError("name a recipe or a pose system (`posewright recipes`, `posewright models`)")
+        config = _with_paths(recipes.find(options.recipe), options)
+    fitted = fit(config, resume=bool(options.resume))
+    if not fitted.finished:
+        print(f"stopped at step {fitted.step}; go on with: posewright train --resume {fitted.out}")
+        return 130
+    best = "".join(f" {name} {value:.3f}" for name, value in fitted.figures.items() if name in ("AP", "AR", "PCK"))
+    print(f"trained {fitted.step} steps; best:{best or ' not evaluated'}; see {fitted.out}")
+    return 0
+
+
+def _with_paths(config: TrainConfig, options: argparse.Namespace) -> TrainConfig:
+    from posewright.recipes import override
+
+    names = ("train", "train_images", "val", "val_images", "val_boxes", "out", "init", "backbone")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if "train" in given:  # own data: nothing of the recipe's own paths may linger
+        given = {"train_images": "", "val": "", "val_images": "", "val_boxes": ""} | given
+    if "val" in given and "val_boxes" not in given:
+        given["val_boxes"] = ""
+    return override(replace(config, **given, new_head=options.new_head or config.new_head), options.set)
+
+
+# -- eval ---------------------------------------------------------------------------------------------------------
+
+
+def _add_eval(verbs: Any) -> None:
+    about = "evaluate weights, or a results file, with the ten COCO figures (or PCK where a skeleton has no sigmas)"
+    parser = _verb(verbs, "eval", _eval, about, aliases=["val", "test"])
+    parser.add_argument("--data", required=True, metavar="JSON", help="COCO-format annotations")
+    parser.add_argument("--images", help="folder of their images, where it is not beside them")
+    parser.add_argument("--boxes", default="gt", metavar="gt|JSON", help="annotated boxes, or a detections JSON")
+    parser.add_argument("--results", metavar="JSON", help="judge this results file instead of running weights")
+    parser.add_argument("--out", default="runs/eval", help="folder for results.json (default: %(default)s)")
+    _model_options(parser)
+
+
+def _eval(options: argparse.Namespace) -> int:
+    from posewright import judge
+
+    if options.results:
+        verdict = judge.results_file(options.data, options.results)
+    else:
+        predictor = _predictor(options)
+        boxes = "" if options.boxes == "gt" else options.boxes
+        verdict = judge.evaluate(predictor, options.data, options.images, boxes, Path(options.out))
+    print("\n".join(verdict.lines()))
+    return 0
+
+
+# -- models, recipes ----------------------------------------------------------------------------------------------
+
+
+def _add_models(verbs: Any) -> None:
+    parser = _verb(verbs, "models", _models, "list the pose systems")
+    parser.add_argument("pattern", nargs="?", default="*", help='such as "mspn*" (default: all)')
+
+
+def _models(options: argparse.Namespace) -> int:
+    from posewright.spec import find, names
+
+    found = names(options.pattern)
+    if not found:
+        raise LookupError(f"no pose system matches {options.pattern!r}; `posewright models` lists all")
+    width = max(map(len, found))
+    for name in found:
+        spec = find(name)
+        size = f"{spec.size[0]}x{spec.size[1]}"
+        print(f"{name:<{width}}  {size:>8}  {spec.skeleton.name}  {spec.paper}")
+    return 0
+
+
+def _add_recipes(verbs: Any) -> None:
+    parser = _verb(verbs, "recipes", _recipes, "list the training recipes, or show one's settings")
+    parser.add_argument("name", nargs="?", help="recipe or pose system to show")
+
+
+def _recipes(options: argparse.Namespace) -> int:
+    import msgspec
+
+    from posewright import recipes
+
+    if options.name:
+        print(msgspec.json.format(msgspec.json.encode(recipes.find(options.name)), indent=2).decode())
+        return 0
+    width = max(map(len, recipes.RECIPES))
+    for name, recipe in recipes.RECIPES.items():
+        print(f"{name:<{width}}  {(recipe.__doc__ or '').splitlines()[0]}")
+    return 0
+
+
+# -- data ---------------------------------------------------------------------------------------------------------
+
+
+def _add_data(verbs: Any) -> None:
+    parser = verbs.add_parser("data", help="make data", description="Make data.")
+    tasks = parser.add_subparsers(title="tasks", metavar="TASK", required=True)
+    synth = _verb(tasks, "synth", _data_synth, "draw synthetic people with COCO annotations")
+    synth.add_argument("folder", help="where to put them")
+    synth.add_argument("--images", type=int, default=1000, help="how many (default: %(default)s)")
+    synth.add_argument("--split", default="train", help="name of the split (default: %(default)s)")
+    synth.add_argument("--seed", type=int, default=0, help="the same seed draws the same pictures")
+
+
+def _data_synth(options: argparse.Namespace) -> int:
+    from posewright.data import synthetic
+    from posewright.progress import bar, tick
+
+    with bar("drawing people", "images") as report:
+        path = synthetic.make(
+            options.folder, options.images, seed=options.seed, split=options.split, progress=tick(report)
+        )
+    print(f"{options.images} images of synthetic people; annotations: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

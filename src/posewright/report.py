@@ -1,0 +1,155 @@
+"""One self-contained HTML page a run: curves, figures, good and bad cases. No script, no network, no other file."""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from posewright.files import write_text
+from posewright.image import encode
+from posewright.runlog import read as read_log
+
+Points = list[tuple[float, float]]
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; color: #222; }
+h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
+p.lead { color: #555; margin-top: 0; } .curves { display: flex; flex-wrap: wrap; gap: 1rem; }
+table { border-collapse: collapse; } td, th { padding: .25rem .7rem; border: 1px solid #ddd; text-align: right; }
+th:first-child, td:first-child { text-align: left; } th { background: #f5f5f7; }
+.cases { display: flex; flex-wrap: wrap; gap: .7rem; } figure { margin: 0; }
+figure img { display: block; border-radius: 4px; } figcaption { font-size: .8rem; color: #555; }
+svg text { font: 11px system-ui, sans-serif; fill: #555; } pre { background: #f5f5f7; padding: 1rem; overflow-x: auto; }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture of a page and the line under it."""
+
+    image: np.ndarray
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a page: a heading, words (plain text), a table and pictures; any may be empty."""
+
+    title: str
+    text: str = ""
+    rows: Sequence[Sequence[str]] = ()
+    pictures: Sequence[Picture] = ()
+    preformatted: str = ""
+
+
+def write(path: Path, title: str, lead: str, run: Path, sections: Sequence[Section]) -> None:
+    """Write the page: the run's curves first, then the sections.
+
+    Args:
+        path: the HTML file, written whole or not at all.
+        title: heading.
+        lead: one line under it.
+        run: folder with a run's log.
+        sections: what follows.
+    """
+    body = [f"<h1>{html.escape(title)}</h1>", f'<p class="lead">{html.escape(lead)}</p>']
+    body.append(f'<div class="curves">{"".join(curves(run))}</div>')
+    body.extend(map(_section, sections))
+    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
+    write_text(path, f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n')
+
+
+def curves(run: Path) -> list[str]:
+    """SVG curves of a run's log: loss, accuracy while training, and AP (or PCK) of the evaluations."""
+    rows = read_log(run)
+    drawn = []
+    for title, keys in (
+        ("loss", ("loss",)),
+        ("accuracy on training crops", ("accuracy",)),
+        ("AP", ("AP", "AP50", "AP75")),
+        ("PCK", ("PCK",)),
+    ):
+        series = {key: [(float(r["step"]), float(r[key])) for r in rows if key in r] for key in keys}
+        series = {key: points for key, points in series.items() if points}
+        if series:
+            drawn.append(curve(title, series, x_label="step"))
+    return drawn
+
+
+_COLOURS = ("#3366cc", "#dc6b2f", "#2f9e57", "#8e44ad")
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 340, 220, 48, 12, 26, 34
+
+
+def curve(title: str, series: dict[str, Points], x_label: str) -> str:
+    """An SVG chart of one or several series of (x, y) points."""
+    xs = [x for points in series.values() for x, _ in points]
+    ys = [y for points in series.values() for _, y in points]
+    (x0, x1, x_ticks), (y0, y1, y_ticks) = _axis(min(xs), max(xs)), _axis(min(0.0, *ys), max(ys))
+    wide, high = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return _LEFT + (x - x0) / (x1 - x0) * wide, _TOP + high - (y - y0) / (y1 - y0) * high
+
+    parts = [f'<text x="{_LEFT}" y="14" style="font-weight:600">{html.escape(title)}</text>']
+    for tick in y_ticks:
+        _, y = at(x0, tick)
+        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e6e6e6"/>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:.4g}</text>')
+    for tick in x_ticks:
+        x, _ = at(tick, y0)
+        parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - 18}" text-anchor="middle">{tick:.4g}</text>')
+    parts.append(f'<text x="{_LEFT + wide / 2}" y="{_HEIGHT - 4}" text-anchor="middle">{html.escape(x_label)}</text>')
+    for number, (name, points) in enumerate(series.items()):
+        colour = _COLOURS[number % len(_COLOURS)]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*p) for p in points))
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
+        last_x, last_y = at(*points[-1])
+        parts.append(f'<circle cx="{last_x:.1f}" cy="{last_y:.1f}" r="2.6" fill="{colour}"/>')
+        if len(series) > 1:
+            x = _LEFT + wide - 52 * (len(series) - number)
+            parts.append(f'<text x="{x + 8}" y="14" style="fill:{colour}">{html.escape(name)}</text>')
+    return (
+        f'<svg width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{html.escape(title)}">{"".join(parts)}</svg>'
+    )
+
+
+def _axis(low: float, high: float) -> tuple[float, float, list[float]]:
+    """A range that holds both ends at round numbers, and its ticks."""
+    span = high - low or abs(high) or 1.0
+    step = 10 ** math.floor(math.log10(span / 4))
+    step *= next(m for m in (1, 2, 2.5, 5, 10) if span / (m * step) <= 5)
+    start, end = math.floor(low / step), math.ceil((low + span) / step)
+    return start * step, end * step, [n * step for n in range(start, end + 1)]
+
+
+def _section(section: Section) -> str:
+    parts = [f"<h2>{html.escape(section.title)}</h2>"]
+    if section.text:
+        parts.append(f"<p>{html.escape(section.text)}</p>")
+    if section.rows:
+        parts.append(_table(section.rows))
+    if section.pictures:
+        parts.append(f'<div class="cases">{"".join(map(_picture, section.pictures))}</div>')
+    if section.preformatted:
+        parts.append(f"<pre>{html.escape(section.preformatted)}</pre>")
+    return "".join(parts)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    def row(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
+
+    return "<table>" + row(rows[0], "th") + "".join(row(r, "td") for r in rows[1:]) + "</table>"
+
+
+def _picture(picture: Picture) -> str:
+    data = base64.b64encode(encode(picture.image, ".jpg", 88)).decode()
+    caption = html.escape(picture.caption)
+    size = f'width="{picture.image.shape[1]}" height="{picture.image.shape[0]}"'
+    return f'<figure><img {size} alt="{caption}" src="data:image/jpeg;base64,{data}"><figcaption>{caption}</figcaption></figure>'

@@ -1,0 +1,29 @@
+"""The log holds every row once, whatever was interrupted."""
+
+import csv
+
+from posewright.runlog import COLUMNS, RunLog, read
+
+
+def test_rows_go_to_both_files(tmp_path):
+    with RunLog(tmp_path, 0) as log:
+        log.add({"step": 1, "loss": 0.5, "accuracy": float("nan")})
+        log.add({"step": 2, "AP": 0.25})
+    assert read(tmp_path) == [{"step": 1, "loss": 0.5}, {"step": 2, "AP": 0.25}]
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == list(COLUMNS)
+    assert [(r["step"], r["loss"], r["AP"]) for r in rows] == [("1", "0.5", ""), ("2", "", "0.25")]
+
+
+def test_a_resumed_run_forgets_rows_beyond_its_checkpoint_and_a_torn_last_line(tmp_path):
+    with RunLog(tmp_path, 0) as log:
+        for step in (10, 20, 30):
+            log.add({"step": step, "loss": 1.0 / step})
+    with (tmp_path / "log.jsonl").open("ab") as file:
+        file.write(b'{"step": 40, "lo')
+    with RunLog(tmp_path, 20) as log:
+        log.add({"step": 30, "loss": 9.0})
+    assert [(r["step"], r["loss"]) for r in read(tmp_path)] == [(10, 0.1), (20, 0.05), (30, 9.0)]
+    with (tmp_path / "log.csv").open() as file:
+        assert [r["loss"] for r in csv.DictReader(file)] == ["0.1", "0.05", "9.0"]
