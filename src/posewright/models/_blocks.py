@@ -43,6 +43,15 @@ def conv_bn(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, *, grou
     ]
 
 
+def stem_pool(*, same: bool = False) -> nn.MaxPool2d:
+    """The 3x3 pooling of stride 2 in a stem, padded by one pixel all round.
+
+    With `same`, it is padded as MindSpore's "same" does for even sizes: only at the right and bottom, which is
+    what windows that reach over the edge amount to.
+    """
+    return nn.MaxPool2d(3, 2, 0, ceil_mode=True) if same else nn.MaxPool2d(3, 2, 1)
+
+
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear, the corner pixels' centres kept in place (`align_corners`), to (height, width)."""
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
@@ -82,3 +91,12 @@ def init_kaiming(module: nn.Module) -> None:
             nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
             if m.bias is not None:
                 nn.init.zeros_(m.bias)
+
+
+_MINDSPORE = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+
+
+def mindspore_name(key: str) -> str:
+    """A parameter's name with MindSpore's words for a normalisation's tensors replaced by torch's."""
+    stem, _, last = key.rpartition(".")
+    return f"{stem}.{_MINDSPORE[last]}" if last in _MINDSPORE else key

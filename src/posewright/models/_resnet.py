@@ -10,10 +10,10 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from posewright.models._blocks import conv_bn, init_kaiming
+from posewright.models._blocks import conv_bn, init_kaiming, stem_pool
 
-Block = Callable[[int, int, int, int], nn.Module]
-"""Makes a residual block from (input channels, output channels, stride, dilation)."""
+Block = Callable[[int, int, int], nn.Module]
+"""Makes a residual block from (input channels, output channels, stride)."""
 
 
 Counts = tuple[int, int, int, int]
@@ -74,42 +74,41 @@ class Bottleneck(nn.Module):
         return self.relu(self.bn3(self.conv3(y)) + shortcut)
 
 
-def make_layer(
-    block: Block, inputs: int, outputs: int, count: int, stride: int = 1, dilation: int = 1
-) -> nn.Sequential:
+def make_layer(block: Block, inputs: int, outputs: int, count: int, stride: int = 1) -> nn.Sequential:
     """`count` blocks, the first of which changes channels and size."""
-    first = block(inputs, outputs, stride, dilation)
-    return nn.Sequential(first, *(block(outputs, outputs, 1, dilation) for _ in range(count - 1)))
+    first = block(inputs, outputs, stride)
+    return nn.Sequential(first, *(block(outputs, outputs, 1) for _ in range(count - 1)))
 
 
 class ResNet(nn.Module):
     """Stem and four layers: `conv1`, `bn1`, `layer1` .. `layer4`.
 
     Args:
-        block: makes a residual block.
+        blocks: makes each layer's residual blocks.
         counts: how many blocks in each layer.
         outputs: each layer's output channels.
         strides: each layer's stride; the stem has reduced the size to 1/4 before.
-        dilations: each layer's dilation of its 3x3 convolutions.
+        same_pool: see `stem_pool`.
     """
 
     def __init__(
         self,
-        block: Block,
+        blocks: tuple[Block, Block, Block, Block],
         counts: Counts,
         outputs: Counts,
         strides: Counts = (1, 2, 2, 2),
-        dilations: Counts = (1, 1, 1, 1),
+        *,
+        same_pool: bool = False,
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
-        self.layer1 = make_layer(block, 64, outputs[0], counts[0], strides[0], dilations[0])
-        self.layer2 = make_layer(block, outputs[0], outputs[1], counts[1], strides[1], dilations[1])
-        self.layer3 = make_layer(block, outputs[1], outputs[2], counts[2], strides[2], dilations[2])
-        self.layer4 = make_layer(block, outputs[2], outputs[3], counts[3], strides[3], dilations[3])
+        self.maxpool = stem_pool(same=same_pool)
+        self.layer1 = make_layer(blocks[0], 64, outputs[0], counts[0], strides[0])
+        self.layer2 = make_layer(blocks[1], outputs[0], outputs[1], counts[1], strides[1])
+        self.layer3 = make_layer(blocks[2], outputs[1], outputs[2], counts[2], strides[2])
+        self.layer4 = make_layer(blocks[3], outputs[2], outputs[3], counts[3], strides[3])
         init_kaiming(self)
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
