@@ -1,0 +1,73 @@
+from functools import partial
+
+import pytest
+import torch
+
+from posewright.models import mspn
+from posewright.models.mspn import MSPN, SPECS
+
+
+@pytest.mark.parametrize("name", ["mspn_1stg_256x192", "mspn_2stg_256x192", "mspn_3stg_256x192", "mspn_4stg_256x192"])
+def test_is_the_official_network(check_official, name):
+    check_official(partial(MSPN, 17, stages=int(name[5])), name, mspn.rename)
+
+
+def test_is_mindspores_network(check_official):
+    check_official(partial(MSPN, 17, stages=2, same_pool=True), "mspn_mindspore_2stg", mspn.rename)
+
+
+@pytest.mark.parametrize(("name", "stages"), [("mmpose1_mspn50_256x192", 1), ("mmpose1_mspn50_2x_256x192", 2)])
+def test_is_mmposes_network_but_for_the_biases(check_official, name, stages):
+    check_official(partial(MSPN, 17, stages=stages), name, mspn.rename, mspn.OPTIONAL)
+
+
+@pytest.mark.parametrize(
+    ("stages", "parameters"), [(1, 25_141_708), (2, 56_867_032), (3, 88_592_356), (4, 120_317_680)]
+)
+def test_number_of_parameters(stages, parameters):
+    with torch.device("meta"):
+        net = MSPN(17, stages)
+    assert sum(p.numel() for p in net.parameters()) == parameters
+
+
+def test_forward_is_the_last_supervised_map():
+    torch.manual_seed(0)
+    net = MSPN(5, 2, width=8).eval()
+    images = torch.randn(1, 3, 64, 32)
+    with torch.inference_mode():
+        maps = net.supervised(images)
+        torch.testing.assert_close(net(images), maps[-1], rtol=0, atol=0)
+    assert [m.shape for m in maps] == [(1, 5, 16, 8)] * 8
+
+
+@pytest.mark.parametrize(
+    ("foreign", "ours"),
+    [
+        ("stage0.upsample.up1.skip1.conv.bias", "stage0.upsample.up1.skip1.conv.bias"),
+        ("stage1.downsample.layer1.0.conv_bn_relu1.bn.gamma", "stage1.downsample.layer1.0.conv_bn_relu1.bn.weight"),
+        ("top.conv.bn.moving_mean", "top.conv.bn.running_mean"),
+        ("backbone.top.top.0.conv.weight", "top.conv.conv.weight"),
+        (
+            "backbone.multi_stage_mspn.1.downsample.layer3.5.conv2.weight",
+            "stage1.downsample.layer3.5.conv_bn_relu2.conv.weight",
+        ),
+        ("keypoint_head.predict_layers.6.conv_layers.1.bn.bias", "stage1.upsample.up3.res_conv2.bn.bias"),
+    ],
+)
+def test_rename(foreign, ours):
+    assert mspn.rename([foreign]) == {foreign: ours}
+
+
+def test_input_of_the_mindspore_variant():
+    # Its pipeline: (grey level - mean of 0..1) / std of 0..1, and then a division by 255.
+    spec, grey = SPECS["mspn-2stg-mindspore-256x192"], 200.0
+    got = [(grey - mean) / std for mean, std in zip(spec.mean, spec.std)]
+    want = [(grey - m) / s / 255 for m, s in ((0.406, 0.225), (0.456, 0.224), (0.485, 0.229))]
+    assert got == pytest.approx(want)
+    assert spec.colour == "bgr"
+
+
+def test_scores_and_crops_are_megviis():
+    for spec in SPECS.values():
+        assert (spec.scoring, spec.nms, spec.colour) == ("all", None, "bgr")
+    assert SPECS["mspn-2stg-256x192"].padding == (1.09, 1.135)
