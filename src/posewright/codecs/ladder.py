@@ -1,0 +1,92 @@
+"""Ladder: labels from coarse to fine, scaled to 255, read by moving toward the second maximum.
+
+Li et al., "Rethinking on Multi-Stage Networks for Human Pose Estimation" (MSPN), arXiv 1901.00148, section 3.4; used
+unchanged by RSN (Cai et al., "Learning Delicate Local Representations for Multi-Person Pose Estimation", ECCV 2020).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from posewright.codecs import _blur, _ladders, _maps
+from posewright.types import CropRule, Skeleton
+
+if TYPE_CHECKING:
+    import torch
+
+    from posewright.spec import Maps
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """Five labels a keypoint, from a wide blur to a narrow one; maps at the scale of 0 to 255.
+
+    Attributes:
+        size: (height, width) of the input.
+        map_size: (height, width) of the maps.
+        kernels: sizes of the labels' blurs, coarse to fine.
+        blur: size of the blur before decoding: 5 for COCO, 9 for MPII.
+        shifts: lengths, in map pixels, of the moves toward the second maximum (the third, ...).
+    """
+
+    size: tuple[int, int]
+    map_size: tuple[int, int]
+    kernels: tuple[int, ...] = (15, 11, 9, 7, 5)
+    blur: int = 5
+    shifts: tuple[float, ...] = (0.25,)
+
+    def __post_init__(self) -> None:
+        _maps.check_sizes(self)
+        for kernel in (*self.kernels, self.blur):
+            _blur.taps(kernel)
+
+    @property
+    def crop_rules(self) -> tuple[CropRule, ...]:
+        """Right for the standard crop only."""
+        return ("standard",)
+
+    def channels(self, num_keypoints: int) -> int:
+        """One map a keypoint."""
+        return num_keypoints
+
+    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints [..., K, 2] in input pixels and visibility [..., K] to labels [..., L, K, h, w] and weight.
+
+        The peak, 255, is where the keypoint truncated to a whole map pixel is. As published, a keypoint a few pixels
+        from the border may have it beside that, for the blur folds its tail back.
+
+        Returns:
+            labels: float32, one level a kernel.
+            weight: [..., K] float32, the visibility 0, 1 or 2; 0 for keypoints outside of the input.
+
+        Raises:
+            ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
+        """
+        xy, seen = _maps.read_points(xy, seen)
+        height, width = self.size
+        inside = ((xy >= 0) & (xy <= (width - 1, height - 1))).all(-1)
+        weight = np.where(inside, seen, 0).astype(np.float32)
+        pixel = np.trunc(xy * self.map_size[::-1] / (width, height))
+        return _ladders.labels(pixel, weight, self.map_size, self.kernels), weight
+
+    def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Maps [..., K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K].
+
+        Map pixel i is read as input pixel 4 i + 2 (half a stride, as published), and the score is the map's value,
+        before the blur, at the pixel nearest to the keypoint, divided by 255, plus 0.5.
+
+        Raises:
+            ValueError: maps of another size.
+        """
+        values = _maps.read_maps(maps, self.map_size)
+        xy = _ladders.toward_second_maximum(values, self.blur, self.shifts)
+        nearest = np.rint(xy).astype(np.int64)
+        score = _maps.lookup(values, nearest[..., 0], nearest[..., 1]).astype(np.float64) / 255 + 0.5
+        return (xy + 0.5) * _maps.stride(self.size, self.map_size), score
+
+    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
+        """Maps of mirrored inputs, mirrored back; no shift."""
+        return _maps.mirror(maps, skeleton, shift=False)

@@ -1,0 +1,93 @@
+"""SoftArgmax: Gaussian heatmaps read by a sharpened soft-arg-max.
+
+Zhang, Tang and Wu, "Simple and Lightweight Human Pose Estimation" (LPN), arXiv 1911.10346, equation 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from posewright.codecs import _maps
+from posewright.codecs._gaussians import pixel_gaussians
+from posewright.types import CropRule, Skeleton
+
+if TYPE_CHECKING:
+    import torch
+
+    from posewright.spec import Maps
+
+_NEGLIGIBLE = 40.0
+"""exp(-40) is 4e-18: smaller terms of a softmax change no digit of a float64 sum."""
+
+
+@dataclass(frozen=True, slots=True)
+class SoftArgmax:
+    """QuarterShift's maps, decoded by the mean position under softmax(beta * map).
+
+    Attributes:
+        size: (height, width) of the input.
+        map_size: (height, width) of the maps.
+        sigma: of the target's Gaussian, in map pixels.
+        beta: sharpness; 160 as evaluated in the paper.
+    """
+
+    size: tuple[int, int]
+    map_size: tuple[int, int]
+    sigma: float = 2.0
+    beta: float = 160.0
+
+    def __post_init__(self) -> None:
+        _maps.check_sizes(self)
+        _maps.check_above_zero(self, "sigma", "beta")
+
+    @property
+    def crop_rules(self) -> tuple[CropRule, ...]:
+        """Right for the standard crop only."""
+        return ("standard",)
+
+    def channels(self, num_keypoints: int) -> int:
+        """One map a keypoint."""
+        return num_keypoints
+
+    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `QuarterShift.encode`."""
+        return pixel_gaussians(xy, seen, self.size, self.map_size, self.sigma)
+
+    def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Maps [..., K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K].
+
+        The score is the map's value at the pixel nearest to the soft-arg-max. As published, the quarter rule is
+        applied to the soft coordinate too.
+
+        Raises:
+            ValueError: maps of another size.
+        """
+        values = _maps.read_maps(maps, self.map_size)
+        xy = _soft_argmax(values, self.beta)
+        nearest = np.rint(xy).astype(np.int64)
+        score = _maps.lookup(values, nearest[..., 0], nearest[..., 1]).astype(np.float64)
+        xy = xy + _maps.quarter_shift(values, np.floor(xy + 0.5).astype(np.int64))
+        return xy * _maps.stride(self.size, self.map_size), score
+
+    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
+        """As `QuarterShift.unflip`: with the shift by one pixel."""
+        return _maps.mirror(maps, skeleton, shift=True)
+
+
+def _soft_argmax(maps: np.ndarray, beta: float) -> np.ndarray:
+    """Mean position [..., 2], float64, of maps [..., h, w] under softmax(beta * map).
+
+    A softmax this sharp lives on a few pixels, so only those are summed: the others cannot change a digit.
+    """
+    height, width = maps.shape[-2:]
+    flat = maps.reshape(-1, height * width)
+    peak = flat.max(-1)
+    _maps.refuse_not_finite(peak)
+    which, cell = np.nonzero(flat >= (peak - _NEGLIGIBLE / beta)[:, None])
+    share = np.exp(beta * (flat[which, cell].astype(np.float64) - peak[which]))
+    y, x = np.divmod(cell, width)
+    total, sum_x, sum_y = (np.bincount(which, share * term, len(flat)) for term in (1.0, x, y))
+    return np.stack([sum_x / total, sum_y / total], -1).reshape(*maps.shape[:-2], 2)
