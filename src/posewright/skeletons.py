@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -120,8 +121,9 @@ def shared_points(source: Skeleton, target: Skeleton) -> tuple[np.ndarray, np.nd
 def from_category(category: dict[str, Any], where: str) -> Skeleton:
     """The skeleton that an entry of a COCO file's `categories` describes.
 
-    Bones are its 1-based `skeleton` pairs. Mirror pairs come from the points' names. OKS sigmas are its `sigmas`
-    where it has them, else those of the published skeleton with the very same points, else none.
+    The very points of a published skeleton mean that skeleton: CrowdPose's own files, for one, list COCO's bones, which
+    do not fit their points. For others, bones are the entry's 1-based `skeleton` pairs and mirror pairs come from the
+    points' names. OKS sigmas are its `sigmas` where it has them, else the published ones, else none.
 
     Args:
         category: the entry.
@@ -133,21 +135,19 @@ def from_category(category: dict[str, Any], where: str) -> Skeleton:
     points = category.get("keypoints")
     if not isinstance(points, list) or not points or not all(isinstance(p, str) for p in points):
         raise ValueError(f"{where}: expected a list of point names under 'keypoints', got {points!r}")
-    bones = category.get("skeleton") or []
-    if not all(isinstance(b, list) and len(b) == 2 and all(1 <= i <= len(points) for i in b) for b in bones):
-        raise ValueError(f"{where}: 'skeleton' must be pairs of point numbers 1..{len(points)}, got {bones!r}")
+    sigmas = tuple(category["sigmas"]) if "sigmas" in category else None
     known = next((s for s in SKELETONS.values() if s.points == tuple(points)), None)
-    sigmas = tuple(category["sigmas"]) if "sigmas" in category else known.sigmas if known else None
-    named = known.name if known else f"{category.get('name', 'custom')}{len(points)}"
+    bones = category.get("skeleton") or []
+    if not known and not all(
+        isinstance(b, list) and len(b) == 2 and all(1 <= i <= len(points) for i in b) for b in bones
+    ):
+        raise ValueError(f"{where}: 'skeleton' must be pairs of point numbers 1..{len(points)}, got {bones!r}")
     try:
-        return Skeleton(
-            named,
-            tuple(points),
-            tuple((points[a - 1], points[b - 1]) for a, b in bones),
-            mirror_pairs(tuple(points)),
-            sigmas,
-            known.upper if known else (),
-        )
+        if known:
+            return replace(known, sigmas=sigmas or known.sigmas)
+        names = tuple((points[a - 1], points[b - 1]) for a, b in bones)
+        own = f"{category.get('name', 'custom')}{len(points)}"
+        return Skeleton(own, tuple(points), names, mirror_pairs(tuple(points)), sigmas)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
 

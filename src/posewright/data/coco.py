@@ -1,0 +1,313 @@
+"""COCO-format keypoints of any skeleton (COCO, CrowdPose, AP-10K, Animal-Pose, one's own), packed into arrays.
+
+`read` checks a file entry by entry and says what it skipped and what it filled in; `People` is what training,
+evaluation and boxes from annotations are made of.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from posewright import geometry
+from posewright.data import _json
+from posewright.data._files import Strings, find_all
+from posewright.skeletons import shared_points, to_category
+from posewright.types import Boxes, Sample, Skeleton
+
+AREA_OF_BOX = 0.53
+"""Where an annotation has no area: the share of the box that a person covers, as in COCO's own tools."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class People:
+    """N annotated people (or animals) in M images, in packed arrays that worker processes share without copying.
+
+    Attributes:
+        annotations: the file they come from.
+        skeleton: what the K points are.
+        image_id: [M] int64.
+        image_path: M paths.
+        image: [N] int32, each person's image, as a row of `image_id`.
+        annotation_id: [N] int64.
+        category_id: [N] int64.
+        xy: [N, K, 2] float32, image pixels; meaningless where `seen` is 0.
+        seen: [N, K] uint8, COCO's visibility: 0 not labelled, 1 labelled but hidden, 2 visible.
+        box: [N, 4] float64, xywh in image pixels, cleaned as the official loaders do.
+        area: [N] float64, square pixels.
+        skipped: how many annotations or images were left out, by reason.
+        filled: how many fields were missing and filled in, by field.
+        channels: the skeleton of the file, where `mapped` chose another.
+        left_out: ids of the people that `subset` left out, so that evaluation leaves them out too.
+    """
+
+    annotations: Path
+    skeleton: Skeleton
+    image_id: np.ndarray
+    image_path: Strings
+    image: np.ndarray
+    annotation_id: np.ndarray
+    category_id: np.ndarray
+    xy: np.ndarray
+    seen: np.ndarray
+    box: np.ndarray
+    area: np.ndarray
+    skipped: dict[str, int] = field(default_factory=dict)
+    filled: dict[str, int] = field(default_factory=dict)
+    channels: Skeleton | None = None
+    left_out: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        people, points = len(self.annotation_id), self.skeleton.num_keypoints
+        wanted = {
+            "xy": (people, points, 2), "seen": (people, points), "box": (people, 4), "image": (people,),
+            "area": (people,), "category_id": (people,),
+        }  # fmt: skip
+        for name, shape in wanted.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(
+                    f"people of {self.annotations}: {name} must be {shape}, got {getattr(self, name).shape}"
+                )
+        if len(self.image_path) != len(self.image_id):
+            raise ValueError(f"people of {self.annotations}: {len(self.image_id)} images, {len(self.image_path)} paths")
+
+    def __len__(self) -> int:
+        return len(self.annotation_id)
+
+    def __getitem__(self, index: int) -> Sample:
+        row = self.image[index]
+        return Sample(
+            Path(self.image_path[row]),
+            int(self.image_id[row]),
+            int(self.annotation_id[index]),
+            self.xy[index].astype(np.float64),
+            self.seen[index],
+            self.box[index],
+            float(self.area[index]),
+        )
+
+    @property
+    def paths(self) -> dict[int, Path]:
+        """Image id -> file, of every image, in the file's order."""
+        return {int(number): Path(self.image_path[row]) for row, number in enumerate(self.image_id)}
+
+    def by_image(self) -> dict[int, np.ndarray]:
+        """Image id -> places of its people here, of every image with any, in the file's order."""
+        order = np.argsort(self.image, kind="stable")
+        rows, starts = np.unique(self.image[order], return_index=True)
+        return {int(self.image_id[row]): group for row, group in zip(rows, np.split(order, starts[1:]))}
+
+    def gt_boxes(self) -> dict[int, Boxes]:
+        """Image id -> annotated boxes, in the order of `by_image`."""
+        return {number: Boxes.of(self.box[group], source="gt") for number, group in self.by_image().items()}
+
+    def subset(self, index: Any) -> People:
+        """The people picked by an index array or mask [N], and their images."""
+        picked = np.arange(len(self))[index]
+        rows, image = np.unique(self.image[picked], return_inverse=True)
+        return replace(
+            self,
+            image_id=self.image_id[rows],
+            image_path=Strings.of(self.image_path[row] for row in rows),
+            image=image.astype(np.int32),
+            **{name: getattr(self, name)[picked] for name in _PER_PERSON},
+            left_out=np.union1d(self.left_out, np.setdiff1d(self.annotation_id, self.annotation_id[picked])),
+        )
+
+    def mapped(self, skeleton: Skeleton) -> People:
+        """The same people with the points of another skeleton, matched by name; points they lack are unlabelled.
+
+        Raises:
+            ValueError: the two skeletons share no point.
+        """
+        here, there = shared_points(self.skeleton, skeleton)
+        if not len(here):
+            raise ValueError(
+                f"{self.annotations}: no point of {self.skeleton.name!r} {self.skeleton.points} is named in "
+                f"{skeleton.name!r} {skeleton.points}; points are matched by name"
+            )
+        xy = np.zeros((len(self), skeleton.num_keypoints, 2), np.float32)
+        seen = np.zeros(xy.shape[:2], np.uint8)
+        xy[:, there], seen[:, there] = self.xy[:, here], self.seen[:, here]
+        return replace(self, skeleton=skeleton, xy=xy, seen=seen, channels=self.channels or self.skeleton)
+
+    def ground_truth(self) -> dict[str, Any]:
+        """What COCO's evaluator wants: the file's annotations of these images, with every field filled in.
+
+        Crowds and unlabelled people are in it, for detections of them are excused. Ids start at 1 or above, for the
+        evaluator takes an id of 0 for no match.
+        """
+        file = _json.read(self.annotations)
+        images, left_out = set(self.image_id.tolist()), set(self.left_out.tolist())
+        kept = [n for n, a in enumerate(file.annotations) if a.image_id in images and a.id not in left_out]
+        taken = set(np.unique(self.category_id).tolist())
+        kept = [n for n in kept if file.annotations[n].category_id in taken]
+        triples = _json.keypoints(self.annotations, file, kept, (self.channels or self.skeleton).num_keypoints)
+        if self.channels:
+            here, there = shared_points(self.channels, self.skeleton)
+            whole, triples = triples, np.zeros((len(kept), self.skeleton.num_keypoints, 3))
+            triples[:, there] = whole[:, here]
+        shift = 1 - min((a.id for a in file.annotations), default=1)
+        return {
+            "images": [{"id": number, "file_name": path.name} for number, path in self.paths.items()],
+            "annotations": [_evaluated(file.annotations[n], points, max(shift, 0)) for n, points in zip(kept, triples)],
+            "categories": [to_category(self.skeleton, c.id, c.name) for c in file.categories if c.id in taken]
+            or [to_category(self.skeleton)],
+        }
+
+
+_UNSIZED = 1 << 30  # where the file does not say how large an image is, no box is cut at its edge
+
+_PER_PERSON = ("annotation_id", "category_id", "xy", "seen", "box", "area")
+
+
+def _evaluated(a: _json.Annotation, points: np.ndarray, shift: int) -> dict[str, Any]:
+    box = a.bbox or [0.0, 0.0, 0.0, 0.0]
+    return {
+        "id": a.id + shift,
+        "image_id": a.image_id,
+        "category_id": a.category_id,
+        "bbox": box,
+        "area": AREA_OF_BOX * box[2] * box[3] if a.area is None else a.area,
+        "iscrowd": int(a.iscrowd),
+        "keypoints": points.reshape(-1).tolist(),
+        "num_keypoints": int((points[:, 2] > 0).sum()),
+    }
+
+
+def read(
+    annotations: str | os.PathLike[str],
+    images: str | os.PathLike[str] | None = None,
+    *,
+    skeleton: Skeleton | None = None,
+    categories: Sequence[str] | None = None,
+    missing: Literal["raise", "skip"] = "raise",
+) -> People:
+    """The people of a COCO-format keypoint file.
+
+    Left out, and counted by reason: crowds, people without a labelled keypoint, areas that are not above 0, boxes with
+    nothing of them inside the image, other categories. Boxes are cleaned by `geometry.sanitise_box`.
+
+    Args:
+        annotations: the JSON file.
+        images: the folder of the images, or one above it; by default looked for around the annotation file, in the
+            layouts of COCO 2014, COCO 2017 and their kin.
+        skeleton: what the points are, instead of what `categories` says.
+        categories: names of the categories to take; by default all that have keypoints.
+        missing: what to do about images that are nowhere: an error, or skip and count them.
+
+    Raises:
+        FileNotFoundError: the file or an image is nowhere.
+        ValueError: the file is not JSON, not COCO, contradicts itself, or leaves nobody.
+    """
+    path = Path(annotations)
+    file = _json.read(path)
+    if not file.annotations:
+        raise ValueError(f"{path}: no annotations in it, only {len(file.images)} images")
+    chosen, named = _json.skeleton_of(path, file, skeleton, categories)
+    skipped: Counter[str] = Counter()
+    filled: Counter[str] = Counter()
+    image_id, image_path = _images(path, Path(images) if images else None, file, missing, skipped)
+    row_of = {number: row for row, number in enumerate(image_id.tolist())}
+    kept = _candidates(file, named, row_of, skipped)
+    triples = _json.keypoints(path, file, kept, chosen.num_keypoints)
+    box, area = _boxes(path, file, kept, filled)
+    good = _usable(triples, box, area, skipped)
+    if not good.any():
+        reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
+        raise ValueError(
+            f"{path}: nobody to learn from or to evaluate: of {len(file.annotations)} annotations, {reasons}; expected "
+            "at least one person with a keypoint of visibility 1 or 2 and a box inside its image"
+        )
+    entries = [file.annotations[n] for n, keep in zip(kept, good) if keep]
+    return People(
+        path,
+        chosen,
+        image_id,
+        Strings.of(image_path),
+        np.array([row_of[a.image_id] for a in entries], np.int32),
+        np.array([a.id for a in entries], np.int64),
+        np.array([a.category_id for a in entries], np.int64),
+        triples[good, :, :2].astype(np.float32),
+        triples[good, :, 2].astype(np.uint8),
+        box[good],
+        area[good],
+        dict(skipped),
+        dict(filled),
+    )
+
+
+def _images(
+    path: Path, root: Path | None, file: _json.File, missing: str, skipped: Counter[str]
+) -> tuple[np.ndarray, list[str]]:
+    """Ids and paths of the images that are there."""
+    found, searched = find_all(path, root, [i.file_name for i in file.images])
+    absent = [i for i, where in zip(file.images, found) if where is None]
+    if absent and (missing == "raise" or len(absent) == len(found)):
+        first = absent[0]
+        raise FileNotFoundError(
+            f"{path}: {len(absent)} of {len(found)} images are nowhere, first {first.file_name!r} (id {first.id}); "
+            f"looked in {', '.join(searched) or f'{root or path.parent}, which does not exist'}; say which folder "
+            "holds the images"
+            + ("" if len(absent) == len(found) else ", or leave the missing ones out (missing='skip')")
+        )
+    skipped.update({"images that are nowhere": len(absent)} if absent else {})
+    here = [(i.id, where) for i, where in zip(file.images, found) if where is not None]
+    return np.array([number for number, _ in here], np.int64), [where for _, where in here]
+
+
+def _candidates(
+    file: _json.File, categories: set[int] | None, row_of: dict[int, int], skipped: Counter[str]
+) -> list[int]:
+    """Numbers of the annotations that may be people to learn from, before their keypoints are looked at."""
+    kept = []
+    for n, a in enumerate(file.annotations):
+        if categories is not None and a.category_id not in categories:
+            skipped["of another category"] += 1
+        elif a.iscrowd:
+            skipped["a crowd"] += 1
+        elif a.image_id not in row_of:
+            skipped["on an image that is nowhere"] += 1
+        else:
+            kept.append(n)
+    return kept
+
+
+def _boxes(path: Path, file: _json.File, kept: list[int], filled: Counter[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Cleaned boxes [n, 4], zeros where nothing of one is left, and areas [n]."""
+    size = {i.id: (i.height or _UNSIZED, i.width or _UNSIZED) for i in file.images}
+    boxes, areas = np.zeros((len(kept), 4)), np.zeros(len(kept))
+    for row, n in enumerate(kept):
+        a = file.annotations[n]
+        if a.bbox is None:
+            raise ValueError(f"{_json.where(path, n, a)}: no bbox; expected x, y, width, height in pixels")
+        if a.bbox[2] > 0 and a.bbox[3] > 0:
+            clean = geometry.sanitise_box(np.array(a.bbox), *size[a.image_id])
+            boxes[row] = 0.0 if clean is None else clean
+        if a.area is None:
+            filled[f"area ({AREA_OF_BOX} of the box)"] += 1
+        areas[row] = AREA_OF_BOX * a.bbox[2] * a.bbox[3] if a.area is None else a.area
+    unsized = sum(not (i.width and i.height) for i in file.images)
+    filled.update({"image size (boxes not cut at the edge)": unsized} if unsized else {})
+    return boxes, areas
+
+
+def _usable(triples: np.ndarray, box: np.ndarray, area: np.ndarray, skipped: Counter[str]) -> np.ndarray:
+    """[n] bool: whether each annotation is a person to learn from; the rest is counted by the first reason."""
+    good = np.ones(len(triples), bool)
+    reasons = {
+        "without a labelled keypoint": (triples[..., 2] > 0).any(1),
+        "with a box empty or outside its image": (box[:, 2:] > 0).all(1),
+        "with an area not above 0": area > 0,
+    }
+    for reason, fine in reasons.items():
+        if count := int((good & ~fine).sum()):
+            skipped[reason] += count
+        good &= fine
+    return good
