@@ -103,7 +103,7 @@ def lpn_50_coco() -> TrainConfig:
 def demo() -> TrainConfig:
     """A small SimpleBaseline that learns synthetic people within minutes on two CPU cores. Not from a paper."""
     return TrainConfig(
-        model="simplebaseline-r18-128x96",
+        model="simplebaseline-r18-slim-128x96",
         train="",
         epochs=12,
         batch=32,

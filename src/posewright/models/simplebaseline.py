@@ -5,6 +5,7 @@ Tracking", ECCV 2018, arXiv 1804.06208).
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -25,13 +26,20 @@ class SimpleBaseline(ResNet):
         depth: 18, 34, 50, 101 or 152.
         caffe: stride on the first 1x1 of a bottleneck instead of its 3x3.
         same_pool: pad the stem's pooling at the right and bottom only, as MindSpore's does.
+        slim: layers of 48, 96, 160, 256 channels and deconvolutions of 128, 96, 64: a third of the work of the full
+            width, for small data and small machines. Not from the paper.
     """
 
-    def __init__(self, channels: int, depth: int = 50, *, caffe: bool = False, same_pool: bool = False) -> None:
+    def __init__(
+        self, channels: int, depth: int = 50, *, caffe: bool = False, same_pool: bool = False, slim: bool = False
+    ) -> None:
         block, counts, outputs = layout(depth, caffe=caffe)
+        outputs = (48, 96, 160, 256) if slim else outputs
+        widths = (outputs[3], 128, 96, 64) if slim else (outputs[3], 256, 256, 256)
         super().__init__((block, block, block, block), counts, outputs, same_pool=same_pool)
-        self.deconv_layers = nn.Sequential(*_deconvolution(outputs[3]), *_deconvolution(256), *_deconvolution(256))
-        self.final_layer = nn.Conv2d(256, channels, 1)
+        layers = [layer for pair in pairwise(widths) for layer in _deconvolution(*pair)]
+        self.deconv_layers = nn.Sequential(*layers)
+        self.final_layer = nn.Conv2d(widths[-1], channels, 1)
         init_normal(self.deconv_layers)
         init_normal(self.final_layer)
 
@@ -49,9 +57,9 @@ class SimpleBaseline(ResNet):
         return (self(images),)
 
 
-def _deconvolution(inputs: int) -> list[nn.Module]:
-    deconvolution = nn.ConvTranspose2d(inputs, 256, 4, 2, 1, bias=False)
-    return [deconvolution, nn.BatchNorm2d(256), nn.ReLU(inplace=True)]
+def _deconvolution(inputs: int, outputs: int) -> list[nn.Module]:
+    deconvolution = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
+    return [deconvolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
 
 
 def rename(keys: list[str]) -> dict[str, str]:
@@ -79,6 +87,11 @@ def _official(depth: int, size: tuple[int, int], style: str = "", weights: tuple
     builder = partial(SimpleBaseline, depth=depth, caffe=style == "caffe-")
     name = f"simplebaseline-r{depth}-{style}{size[0]}x{size[1]}"
     return Spec(name, builder, _codec(size), COCO17, size, colour="bgr", paper=_PAPER, weights=weights)
+
+
+def _slim(size: tuple[int, int]) -> Spec:
+    name = f"simplebaseline-r18-slim-{size[0]}x{size[1]}"
+    return Spec(name, partial(SimpleBaseline, depth=18, slim=True), _codec(size), COCO17, size, paper=_PAPER)
 
 
 def _mmpose(depth: int, size: tuple[int, int], weight: Weight) -> Spec:
@@ -140,6 +153,7 @@ SPECS: dict[str, Spec] = {
             for depth in (50, 101, 152)
             for size in (_SMALL, _MIDDLE, _LARGE)
         ),
+        *(_slim(size) for size in (_SMALL, (128, 128), _MIDDLE)),
         _official(50, _MIDDLE, "caffe-"),
         *(_mmpose(depth, size, _mmpose_weight(depth, size, ap, file)) for depth, size, ap, file in _MMPOSE_FILES),
         *(_mindpose(depth, ap) for depth, ap in ((50, 0.715), (101, 0.729), (152, 0.734))),
