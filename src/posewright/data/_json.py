@@ -122,7 +122,7 @@ def skeleton_of(
     return skeletons.from_category(entry, f"{path}: category {posed[0].name!r}"), {c.id for c in posed}
 
 
-def keypoints(path: Path, file: File, rows: Sequence[int], num_keypoints: int) -> np.ndarray:
+def keypoints(path: Path, file: File, rows: Sequence[int] | np.ndarray, num_keypoints: int) -> np.ndarray:
     """[rows, K, 3] float64: x, y, visibility of the annotations of these numbers; zeros where one has no keypoints.
 
     Raises:
@@ -146,7 +146,7 @@ def keypoints(path: Path, file: File, rows: Sequence[int], num_keypoints: int) -
     return triples
 
 
-def _lists(path: Path, file: File, rows: Sequence[int]) -> list[list[float]]:
+def _lists(path: Path, file: File, rows: Sequence[int] | np.ndarray) -> list[list[float]]:
     texts = [bytes(file.annotations[n].keypoints) for n in rows]
     try:
         return _ROWS.decode(b"[" + b",".join(b"[]" if text in (b"", b"null") else text for text in texts) + b"]")
@@ -160,7 +160,7 @@ def _lists(path: Path, file: File, rows: Sequence[int]) -> list[list[float]]:
         raise
 
 
-def _check_visibility(path: Path, file: File, rows: Sequence[int], triples: np.ndarray) -> None:
+def _check_visibility(path: Path, file: File, rows: Sequence[int] | np.ndarray, triples: np.ndarray) -> None:
     wrong = ~np.isin(triples[..., 2], (0, 1, 2)).all(1)
     if wrong.any():
         k = int(np.argmax(wrong))

@@ -215,17 +215,23 @@ def read(
     filled: Counter[str] = Counter()
     image_id, image_path = _images(path, Path(images) if images else None, file, missing, skipped)
     row_of = {number: row for row, number in enumerate(image_id.tolist())}
-    kept = _candidates(file, named, row_of, skipped)
-    triples = _json.keypoints(path, file, kept, chosen.num_keypoints)
-    box, area = _boxes(path, file, kept, filled)
-    good = _usable(triples, box, area, skipped)
-    if not good.any():
+    rows = _candidates(file, named, row_of, skipped)
+    triples = _json.keypoints(path, file, rows, chosen.num_keypoints)
+    labelled = np.any(triples[..., 2] > 0, axis=1)
+    rows, triples = _narrow(labelled, "without a labelled keypoint", skipped, rows, triples)
+    box, area = _boxes(path, file, rows, filled)
+    inside = np.all(box[:, 2:] > 0, axis=1)
+    rows, triples, box, area = _narrow(
+        inside, "with a box empty or outside its image", skipped, rows, triples, box, area
+    )
+    rows, triples, box, area = _narrow(area > 0, "with an area not above 0", skipped, rows, triples, box, area)
+    if not len(rows):
         reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
         raise ValueError(
             f"{path}: nobody to learn from or to evaluate: of {len(file.annotations)} annotations, {reasons}; expected "
             "at least one person with a keypoint of visibility 1 or 2 and a box inside its image"
         )
-    entries = [file.annotations[n] for n, keep in zip(kept, good) if keep]
+    entries = [file.annotations[n] for n in rows]
     return People(
         path,
         chosen,
@@ -234,13 +240,19 @@ def read(
         np.array([row_of[a.image_id] for a in entries], np.int32),
         np.array([a.id for a in entries], np.int64),
         np.array([a.category_id for a in entries], np.int64),
-        triples[good, :, :2].astype(np.float32),
-        triples[good, :, 2].astype(np.uint8),
-        box[good],
-        area[good],
+        triples[..., :2].astype(np.float32),
+        triples[..., 2].astype(np.uint8),
+        box,
+        area,
         dict(skipped),
         dict(filled),
     )
+
+
+def _narrow(keep: np.ndarray, reason: str, skipped: Counter[str], *arrays: np.ndarray) -> list[np.ndarray]:
+    """The arrays without the rows that are not kept, which are counted."""
+    skipped.update({reason: int((~keep).sum())} if not keep.all() else {})
+    return [array[keep] for array in arrays]
 
 
 def _images(
@@ -264,7 +276,7 @@ def _images(
 
 def _candidates(
     file: _json.File, categories: set[int] | None, row_of: dict[int, int], skipped: Counter[str]
-) -> list[int]:
+) -> np.ndarray:
     """Numbers of the annotations that may be people to learn from, before their keypoints are looked at."""
     kept = []
     for n, a in enumerate(file.annotations):
@@ -276,14 +288,14 @@ def _candidates(
             skipped["on an image that is nowhere"] += 1
         else:
             kept.append(n)
-    return kept
+    return np.array(kept, int)
 
 
-def _boxes(path: Path, file: _json.File, kept: list[int], filled: Counter[str]) -> tuple[np.ndarray, np.ndarray]:
+def _boxes(path: Path, file: _json.File, rows: np.ndarray, filled: Counter[str]) -> tuple[np.ndarray, np.ndarray]:
     """Cleaned boxes [n, 4], zeros where nothing of one is left, and areas [n]."""
     size = {i.id: (i.height or _UNSIZED, i.width or _UNSIZED) for i in file.images}
-    boxes, areas = np.zeros((len(kept), 4)), np.zeros(len(kept))
-    for row, n in enumerate(kept):
+    boxes, areas = np.zeros((len(rows), 4)), np.zeros(len(rows))
+    for row, n in enumerate(rows):
         a = file.annotations[n]
         if a.bbox is None:
             raise ValueError(f"{_json.where(path, n, a)}: no bbox; expected x, y, width, height in pixels")
@@ -296,18 +308,3 @@ def _boxes(path: Path, file: _json.File, kept: list[int], filled: Counter[str]) 
     unsized = sum(not (i.width and i.height) for i in file.images)
     filled.update({"image size (boxes not cut at the edge)": unsized} if unsized else {})
     return boxes, areas
-
-
-def _usable(triples: np.ndarray, box: np.ndarray, area: np.ndarray, skipped: Counter[str]) -> np.ndarray:
-    """[n] bool: whether each annotation is a person to learn from; the rest is counted by the first reason."""
-    good = np.ones(len(triples), bool)
-    reasons = {
-        "without a labelled keypoint": (triples[..., 2] > 0).any(1),
-        "with a box empty or outside its image": (box[:, 2:] > 0).all(1),
-        "with an area not above 0": area > 0,
-    }
-    for reason, fine in reasons.items():
-        if count := int((good & ~fine).sum()):
-            skipped[reason] += count
-        good &= fine
-    return good
