@@ -111,10 +111,13 @@ class ResNet(nn.Module):
         self.layer4 = make_layer(blocks[3], outputs[2], outputs[3], counts[3], strides[3])
         init_kaiming(self)
 
+    def stem(self, images: Tensor) -> Tensor:
+        """Images [N, 3, H, W] to [N, 64, H / 4, W / 4], what layer1 reads."""
+        return self.maxpool(self.relu(self.bn1(self.conv1(images))))
+
     def features(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The four layers' outputs for images [N, 3, H, W], finest first: at 1/4, 1/8, 1/16 and 1/32 by default."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        x1 = self.layer1(x)
+        x1 = self.layer1(self.stem(images))
         x2 = self.layer2(x1)
         x3 = self.layer3(x2)
         return x1, x2, x3, self.layer4(x3)

@@ -1,0 +1,133 @@
+"""CPN: a feature pyramid that predicts at four levels, and a net that refines them together (Chen et al., "Cascaded
+Pyramid Network for Multi-Person Pose Estimation", CVPR 2018, arXiv 1711.07319).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from posewright.models._blocks import check_size, conv_bn, init_kaiming, mindspore_name
+from posewright.models._resnet import ResNet, layout
+from posewright.spec import Spec
+
+_PAPER = "Chen et al., Cascaded Pyramid Network for Multi-Person Pose Estimation, CVPR 2018, arXiv 1711.07319"
+
+_WIDTH = 256
+"""Channels of both nets' features."""
+
+
+class GlobalNet(nn.Module):
+    """Features from coarse to fine, each summed with the one before, and maps from each (section 3.2.1).
+
+    Args:
+        inputs: channels of the features, coarse to fine.
+        channels: of the maps.
+    """
+
+    def __init__(self, inputs: tuple[int, int, int, int], channels: int) -> None:
+        super().__init__()
+        self.laterals = nn.ModuleList(nn.Sequential(*conv_bn(n, _WIDTH), nn.ReLU(inplace=True)) for n in inputs)
+        self.upsamples = nn.ModuleList(nn.Sequential(_upsample(2), *conv_bn(_WIDTH, _WIDTH)) for _ in inputs[1:])
+        self.predict = nn.ModuleList(_prediction(channels, 2 ** (3 - i)) for i in range(4))
+        init_kaiming(self)
+
+    def forward(self, features: tuple[Tensor, ...]) -> list[Tensor]:
+        """The backbone's features, coarse to fine, to the pyramid's, [N, 256, h, w] each."""
+        pyramid = [self.laterals[0](features[0])]
+        for feature, lateral, upsample in zip(features[1:], self.laterals[1:], self.upsamples):
+            pyramid.append(lateral(feature) + upsample(pyramid[-1]))
+        return pyramid
+
+
+class RefineNet(nn.Module):
+    """The pyramid through more bottlenecks the coarser a level is, all at the finest size, to maps (section 3.2.2)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.cascade = nn.ModuleList(
+            nn.Sequential(*(Bottleneck(_WIDTH) for _ in range(3 - i)), _upsample(2 ** (3 - i))) for i in range(4)
+        )
+        self.final_predict = nn.Sequential(Bottleneck(4 * _WIDTH), *conv_bn(_WIDTH, channels, 3))
+
+    def forward(self, pyramid: list[Tensor]) -> Tensor:
+        """The pyramid's features, coarse to fine, to maps of the finest's size."""
+        return self.final_predict(torch.cat([steps(x) for steps, x in zip(self.cascade, pyramid)], 1))
+
+
+class Bottleneck(nn.Module):
+    """1x1 to 128 channels, 3x3, 1x1 to 256, and a shortcut that is projected even where shapes agree."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, _WIDTH // 2, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(_WIDTH // 2)
+        self.conv2 = nn.Conv2d(_WIDTH // 2, _WIDTH // 2, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(_WIDTH // 2)
+        self.conv3 = nn.Conv2d(_WIDTH // 2, _WIDTH, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(_WIDTH)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = nn.Sequential(*conv_bn(inputs, _WIDTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, h, w] to [N, 256, h, w]."""
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        return self.relu(self.bn3(self.conv3(y)) + self.downsample(x))
+
+
+class CPN(nn.Module):
+    """ResNet, GlobalNet and RefineNet: `resnet`, `global_net`, `refine_net`.
+
+    Args:
+        channels: of the maps.
+        depth: of the ResNet: 50, 101 or 152.
+    """
+
+    def __init__(self, channels: int, depth: Literal[50, 101, 152] = 50) -> None:
+        super().__init__()
+        block, counts, outputs = layout(depth)
+        self.resnet = ResNet((block, block, block, block), counts, outputs)
+        self.global_net = GlobalNet((outputs[3], outputs[2], outputs[1], outputs[0]), channels)
+        self.refine_net = RefineNet(channels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [N, 3, H, W] to the refined maps [N, channels, H / 4, W / 4].
+
+        The global net's maps are not computed.
+
+        Raises:
+            ValueError: height or width is not a multiple of 32.
+        """
+        return self.refine_net(self._pyramid(images))
+
+    def supervised(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The global net's four maps, coarse to fine, and the refined ones; all of the same size."""
+        pyramid = self._pyramid(images)
+        coarse = (predict(x) for predict, x in zip(self.global_net.predict, pyramid))
+        return (*coarse, self.refine_net(pyramid))
+
+    def _pyramid(self, images: Tensor) -> list[Tensor]:
+        check_size(images, 32)
+        return self.global_net(self.resnet.features(images)[::-1])
+
+
+def _upsample(factor: int) -> nn.Upsample:
+    return nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=True)
+
+
+def _prediction(channels: int, factor: int) -> nn.Sequential:
+    """The normalisation of the maps comes after they have been enlarged."""
+    convolution = nn.Conv2d(_WIDTH, channels, 3, 1, 1, bias=False)
+    first = (*conv_bn(_WIDTH, _WIDTH), nn.ReLU(inplace=True))
+    return nn.Sequential(*first, convolution, _upsample(factor), nn.BatchNorm2d(channels))
+
+
+def rename(keys: list[str]) -> dict[str, str]:
+    """MindSpore's parameter names to ours; official names stay."""
+    return {key: mindspore_name(key) for key in keys}
+
+
+SPECS: dict[str, Spec] = {}

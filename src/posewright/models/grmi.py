@@ -1,0 +1,75 @@
+"""G-RMI: a dense ResNet that says for every pixel how near a keypoint is and where it lies (Papandreou et al., "Towards
+Accurate Multi-person Pose Estimation in the Wild", CVPR 2017, arXiv 1701.01779).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal
+
+from torch import Tensor, nn
+
+from posewright.models._blocks import check_size, init_normal, mindspore_name, resize
+from posewright.models._resnet import Bottleneck, ResNet, layout
+from posewright.spec import Spec
+
+_PAPER = "Papandreou et al., Towards Accurate Multi-person Pose Estimation in the Wild, CVPR 2017, arXiv 1701.01779"
+
+_AUXILIARY_BLOCK = 10
+"""Of layer3: after it come 52 of a ResNet-101's convolutions, next to the paper's "intermediate layer 50"."""
+
+
+class GRMI(ResNet):
+    """ResNet with atrous convolutions, so that features stay at 1/8, and a 1x1 convolution (section 3.2).
+
+    Layers 3 and 4 have no stride; their 3x3 convolutions are dilated by 2 and 4 instead. The maps are enlarged to the
+    input's size. An auxiliary prediction from the middle of layer 3 helps training. No weights were published, so
+    names of parameters are torchvision's.
+
+    Args:
+        channels: of the maps, three a keypoint.
+        depth: 50 or 101.
+    """
+
+    def __init__(self, channels: int, depth: Literal[50, 101] = 101) -> None:
+        _, counts, outputs = layout(depth)
+        atrous = (Bottleneck, Bottleneck, partial(Bottleneck, dilation=2), partial(Bottleneck, dilation=4))
+        super().__init__(atrous, counts, outputs, strides=(1, 2, 1, 1))
+        self.auxiliary_layer = nn.Conv2d(outputs[2], channels, 1)
+        self.final_layer = nn.Conv2d(outputs[3], channels, 1)
+        init_normal(self.auxiliary_layer)
+        init_normal(self.final_layer)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [N, 3, H, W] to maps [N, channels, H, W].
+
+        Raises:
+            ValueError: height or width is not a multiple of 8 plus 1, the sizes at which the features' corner pixels
+                are the images'.
+        """
+        check_size(images, 8, 1)
+        return resize(self.final_layer(self.features(images)[3]), _size(images))
+
+    def supervised(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The auxiliary maps and the final ones."""
+        check_size(images, 8, 1)
+        size = _size(images)
+        x = middle = self.stem(images)
+        for block in (*self.layer1, *self.layer2):
+            x = block(x)
+        for i, block in enumerate(self.layer3, 1):
+            x = block(x)
+            middle = x if i <= _AUXILIARY_BLOCK else middle
+        return resize(self.auxiliary_layer(middle), size), resize(self.final_layer(self.layer4(x)), size)
+
+
+def _size(images: Tensor) -> tuple[int, int]:
+    return images.shape[-2], images.shape[-1]
+
+
+def rename(keys: list[str]) -> dict[str, str]:
+    """MindSpore's parameter names to ours; ours stay."""
+    return {key: mindspore_name(key) for key in keys}
+
+
+SPECS: dict[str, Spec] = {}
