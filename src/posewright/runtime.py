@@ -1,0 +1,175 @@
+"""Networks made ready to run: torch's folded and channels-last, ONNX files behind one call."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections import Counter
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+_FOLDED = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)  # these very classes: a subclass may do anything
+
+
+def prepared(net: nn.Module, size: tuple[int, int], device: str | torch.device = "cpu") -> nn.Module:
+    """A copy of a network for prediction: evaluation mode, batch norms folded, channels-last, without gradients.
+
+    Outputs differ from the network's own by float32 rounding. The network given stays as it is.
+
+    Args:
+        net: takes images [N, 3, H, W].
+        size: their (height, width).
+        device: where the copy shall run.
+    """
+    ready = copy.deepcopy(net).eval().requires_grad_(False)
+    fold(ready, (1, 3, *size))
+    ready.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return ready
+
+
+def fold(net: nn.Module, shape: tuple[int, ...]) -> int:
+    """Take batch norms into the convolutions before them, in place, where that is provably right.
+
+    The proof is a run on tensors that have a shape but no values: a network whose path depends on values fails it and
+    stays as it is. A pair is folded where convolution and norm run once each, nothing but the norm reads the
+    convolution's output, and nothing else reads the convolution's parameters.
+
+    Args:
+        net: in evaluation mode.
+        shape: of its input.
+
+    Returns:
+        How many norms were folded.
+    """
+    pairs = [(conv, norm) for conv, norm in _sole_readers(net, shape) if _plain(conv, norm)]
+    for conv, norm in pairs:
+        _absorb(conv, norm)
+    return len(pairs)
+
+
+class _Reads(TorchDispatchMode):
+    """Counts how many operations read each tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: Counter[int] = Counter()
+        self._alive: list[Any] = []  # an id is a tensor's own only while the tensor lives
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        leaves = tree_leaves((args, kwargs))
+        self.count.update(map(id, leaves))
+        self._alive.append(leaves)
+        return func(*args, **(kwargs or {}))
+
+
+def _sole_readers(net: nn.Module, shape: tuple[int, ...]) -> list[tuple[_ConvNd, _BatchNorm]]:
+    """The (convolution, norm) pairs of which the norm alone reads what the convolution makes; see `fold`."""
+    calls: Counter[nn.Module] = Counter()
+    made: dict[int, tuple[_ConvNd, torch.Tensor, list[torch.Tensor]]] = {}
+    normed: list[tuple[int, _BatchNorm]] = []
+
+    def note(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        calls[module] += 1
+        if isinstance(module, _ConvNd):
+            made[id(output)] = (module, output, list(module.parameters()))
+        elif isinstance(module, _BatchNorm) and id(inputs[0]) in made:
+            normed.append((id(inputs[0]), module))
+
+    hooks = [m.register_forward_hook(note) for m in net.modules() if type(m) in _FOLDED]
+    shapes = {name: tensor.to("meta") for name, tensor in chain(net.named_parameters(), net.named_buffers())}
+    try:
+        with torch.no_grad(), torch.device("meta"), _Reads() as reads:
+            returned = functional_call(net, shapes, (torch.empty(shape),))
+    except Exception:  # whatever the network does that cannot be done without values
+        return []
+    finally:
+        for hook in hooks:
+            hook.remove()
+    kept = {id(leaf) for leaf in tree_leaves(returned)}
+    return [
+        (conv, norm)
+        for key, norm in normed
+        for conv, _, parameters in [made[key]]
+        if calls[conv] == calls[norm] == 1
+        and key not in kept
+        and all(reads.count[k] == 1 for k in (key, *map(id, parameters)))
+    ]
+
+
+def _plain(conv: _ConvNd, norm: _BatchNorm) -> bool:
+    """Whether nothing but their own arithmetic happens when the two run, in a form that can be folded."""
+    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in (conv, norm))
+    grouped = isinstance(conv, _ConvTransposeNd) and conv.groups > 1  # orders its channels otherwise
+    return norm.running_mean is not None and not norm.training and not hooked and not grouped
+
+
+def _absorb(conv: _ConvNd, norm: _BatchNorm) -> None:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    conv.weight, conv.bias = fuse_conv_bn_weights(
+        conv.weight,
+        conv.bias,
+        norm.running_mean,
+        norm.running_var,
+        norm.eps,
+        norm.weight,
+        norm.bias,
+        transpose=isinstance(conv, _ConvTransposeNd),
+    )
+    norm.forward = _same  # not replaced in its parent: whoever else holds the norm must see the change too
+
+
+def _same(input: torch.Tensor) -> torch.Tensor:
+    return input
+
+
+class OnnxModel:
+    """An ONNX file behind one call, on the CPU. Safe to call from several threads.
+
+    Attributes:
+        name: the file's name.
+        shape: of its one input; sizes that the file leaves open are 0.
+
+    Raises:
+        ModuleNotFoundError: ONNX Runtime is not installed; the message says how to get it.
+        FileNotFoundError: there is no such file.
+        ValueError: it is not an ONNX network with one float32 input.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        try:
+            import onnxruntime
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError(
+                f"{path}: ONNX files need ONNX Runtime; install it with `pip install posewright[onnx]`"
+            ) from None
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such ONNX file")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what goes wrong is raised; its own lines on stderr are not ours
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's errors share no class of their own
+            raise ValueError(f"{path}: not an ONNX network that can be read ({error})") from None
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type != "tensor(float)":
+            found = ", ".join(f"{i.name}: {i.type} {i.shape}" for i in inputs)
+            raise ValueError(f"{path}: expected a network with one float32 input, got {found or 'none'}")
+        self.name = path.name
+        self.shape = tuple(side if isinstance(side, int) else 0 for side in inputs[0].shape)
+
+    def __call__(self, array: np.ndarray) -> list[np.ndarray]:
+        """The network's outputs for a float32 array, in the file's order."""
+        return [np.asarray(o) for o in self._session.run(None, {self._session.get_inputs()[0].name: array})]
