@@ -16,6 +16,7 @@ import torch
 from posewright.spec import Spec
 
 cv2.setNumThreads(0)  # our own workers and torch share the cores; nested threads only make both slower
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # `decode` says it once, and names the file
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 RGB = tuple[int, int, int]
@@ -114,6 +115,16 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The image at (height, width): averaged when shrinking, bilinear when growing."""
     shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
     return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def blur(array: np.ndarray, sigma: float) -> np.ndarray:
+    """A Gaussian blur of [H, W] or [H, W, C], uint8 or float32; `sigma` in pixels, above 0."""
+    return cv2.GaussianBlur(array, (0, 0), sigma)
+
+
+def recolour(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """The image [H, W, 3] uint8 with every colour through an affine map [3, 4], cut off at 0 and 255."""
+    return cv2.transform(image, matrix)
 
 
 _SHIFT = 4  # strokes take coordinates in 1/16 pixel

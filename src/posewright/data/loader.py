@@ -1,0 +1,174 @@
+"""Loader: annotated people to batches, in worker processes, the same for any number of them.
+
+Workers read an image, cut the crop and send it as bytes; the main process normalises and encodes a whole batch at once.
+What a sample looks like depends on the seed, the epoch and its place in the data set alone, so a run can stop after any
+batch and go on as if it had not, and one worker more changes nothing but the time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from posewright import geometry, image
+from posewright.data import augment
+from posewright.data.coco import People
+from posewright.spec import Spec
+from posewright.types import Batch, CropRule
+
+_Task = tuple[int, np.ndarray]  # the epoch, and the places of a batch's people
+_Cut = tuple[torch.Tensor, np.ndarray, np.ndarray]  # crops [B, H, W, 3] uint8, keypoints and visibility in the input
+
+
+class Loader:
+    """Batches of people for training (or, without augmentation and in order, for a validation loss).
+
+    Args:
+        people: whom to show.
+        spec: the pose system; its codec encodes the targets, its skeleton must have the people's points.
+        how: random changes to the crops.
+        batch: people a batch. An epoch's last, smaller batch is dropped, unless it is the only one.
+        seed: of order and augmentation.
+        workers: processes that read and crop; 0 does it in this one. They live until `close`, or the loader's end.
+        shuffle: draw a new order each epoch; else the people come in theirs, and a smaller last batch is kept.
+
+    Raises:
+        ValueError: the spec's skeleton names other points than the people's.
+    """
+
+    def __init__(
+        self,
+        people: People,
+        spec: Spec,
+        how: augment.Augment = augment.NONE,
+        batch: int = 32,
+        *,
+        seed: int = 0,
+        workers: int = 0,
+        shuffle: bool = True,
+    ) -> None:
+        if spec.skeleton.points != people.skeleton.points:
+            raise ValueError(
+                f"{spec.name} is for the points {spec.skeleton.points}, but {people.annotations} has "
+                f"{people.skeleton.points}: use spec.with_skeleton(people.skeleton), or people.mapped(spec.skeleton)"
+            )
+        if batch < 1:
+            raise ValueError(f"batch must be at least 1, got {batch}")
+        self.people, self.spec, self.batch, self.seed, self.shuffle = people, spec, batch, seed, shuffle
+        self._plan: list[_Task] = []  # what the workers are to do next
+        self._pool: DataLoader[Any] | None = DataLoader(
+            _Crops(people, how, seed, spec.size, spec.padding, spec.crop),
+            sampler=self._plan,
+            batch_size=None,  # a task is a batch already
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            worker_init_fn=_leave_signals,
+            persistent_workers=workers > 0,
+            generator=torch.Generator(),  # without one, each epoch would take a number from the global generator
+        )
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        whole, rest = divmod(len(self.people), self.batch)
+        return whole + (rest > 0 and (not self.shuffle or whole == 0))
+
+    def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, in order, from batch `first` on. One epoch at a time.
+
+        Raises:
+            FileNotFoundError, ValueError, OSError: an image cannot be read; the message names it and the annotation.
+        """
+        if self._pool is None:
+            raise ValueError("the loader is closed")
+        order = np.arange(len(self.people))
+        if self.shuffle:
+            order = _generator(self.seed, number, 1, 0).permutation(order)
+        batches = np.split(order, range(self.batch, len(order), self.batch))[: len(self)]
+        self._plan[:] = [(number, places) for places in batches[first:]]
+        for (_, places), cut in zip(list(self._plan), self._pool):
+            if isinstance(cut, Exception):
+                raise cut
+            yield self._batch(places, *cut)
+
+    def close(self) -> None:
+        """End the workers."""
+        self._pool = None
+
+    def _batch(self, places: np.ndarray, crops: torch.Tensor, xy: np.ndarray, seen: np.ndarray) -> Batch:
+        target, weight = self.spec.codec.encode(xy, seen)
+        images = image.to_tensor(crops.numpy(), self.spec)
+        return Batch(images, torch.from_numpy(target), torch.from_numpy(weight), xy, seen, places)
+
+
+@dataclass(frozen=True, slots=True)
+class _Crops(Dataset[Any]):
+    """What a worker needs, all of it arrays and numbers: tasks in, crops out."""
+
+    people: People
+    how: augment.Augment
+    seed: int
+    size: tuple[int, int]
+    padding: tuple[float, float]
+    rule: CropRule
+
+    def __getitem__(self, task: _Task) -> _Cut | Exception:
+        epoch, places = task
+        people, skeleton = self.people, self.people.skeleton
+        rngs = [_generator(self.seed, epoch, 0, int(place)) for place in places]
+        xy, seen = people.xy[places].astype(np.float64), people.seen[places]
+        box = people.box[places]
+        view = augment.views(
+            self.how, box, xy, seen, rngs, skeleton=skeleton, size=self.size, padding=self.padding, rule=self.rule
+        )
+        matrix = geometry.matrix_of_region(
+            view.region, self.size, rule=self.rule, degrees=view.degrees, mirror=view.mirror
+        )
+        # Left and right trade channels where the crop is mirrored; the matrix has moved the points already.
+        channel = np.where(view.mirror[:, None], skeleton.flip_index, np.arange(skeleton.num_keypoints))
+        xy = np.take_along_axis(geometry.transform(matrix, xy), channel[..., None], 1)
+        crops = torch.empty((len(places), *self.size, 3), dtype=torch.uint8)
+        if get_worker_info():
+            crops.share_memory_()  # before it is filled, so that it is not copied once more on its way
+        try:
+            for place, one, rng, crop in zip(places, matrix, rngs, crops.numpy()):
+                self._cut(int(place), one, rng, crop)
+        except (OSError, ValueError) as error:
+            return error  # raised in the main process: torch would wrap it in two tracebacks
+        return crops, xy, np.take_along_axis(seen, channel, 1)
+
+    def _cut(self, place: int, matrix: np.ndarray, rng: np.random.Generator, out: np.ndarray) -> None:
+        people = self.people
+        try:
+            pixels = image.read(people.image_path[people.image[place]], upright=False)
+        except (OSError, ValueError) as error:
+            number = people.annotation_id[place]
+            raise type(error)(f"{error} (annotation {number} of {people.annotations})") from None
+        image.warp(pixels, matrix, self.size, out)
+        if self.how.recolours:
+            out[:] = augment.recolour(self.how, out, rng)
+
+
+def _generator(seed: int, epoch: int, stream: int, place: int) -> np.random.Generator:
+    """Random numbers that depend on nothing but these four: Philox is a function of key and counter."""
+    key = np.array([seed % 2**64, epoch], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, stream, place], np.uint64)))
+
+
+def _as_it_is(cut: Any) -> Any:
+    """Batches are made by the worker; nothing is left to collate."""
+    return cut
+
+
+def _leave_signals(worker: int) -> None:
+    """Ctrl-C and `timeout` signal the whole process group; leave that to the parent, which saves and then ends us."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(AttributeError, PermissionError):  # Windows has no process groups
+        os.setpgid(0, 0)
