@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -57,7 +56,6 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
 
-@torch.fx.wrap
 def check_size(images: Tensor, multiple: int, rest: int = 0) -> None:
     """Refuse images whose height or width is not a multiple of `multiple` (plus `rest`).
 
