@@ -1,0 +1,253 @@
+"""Distances made into figures: PCK, PCKh, AUC, EPE, NME, and the heat-map accuracy of training logs. Only numpy.
+
+PCK asks which share of the annotated points was found within a threshold times a length of the person. What that length
+is (torso, box, head) makes the figure, so it is always an argument; `segment`, `box_size` and `head_size` compute it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from posewright.skeletons import MPII16
+from posewright.types import Skeleton
+
+if TYPE_CHECKING:
+    import torch
+
+_HEAD_BIAS = 0.6  # MPII: a head segment is taken as 0.6 of the head box's diagonal
+_PCKH_PARTS = ("Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle")
+_PCKH_TENTH = np.arange(0, 0.51, 0.01)[11]  # the published "Mean@0.1" reads entry 11 of this list: 0.11
+
+
+@dataclass(frozen=True, slots=True)
+class Pck:
+    """Shares of points found.
+
+    Attributes:
+        value: [K] share of each point's annotations that were hit, 0..1; -1 where a point is annotated nowhere.
+        count: [K] how many annotations of each point were judged.
+        threshold: what a hit was, in units of the normaliser.
+        left_out: how many annotated samples could not be judged, for want of a normaliser.
+    """
+
+    value: np.ndarray
+    count: np.ndarray
+    threshold: float
+    left_out: int = 0
+
+    @property
+    def mean(self) -> float:
+        """Mean over the points that are annotated anywhere, each counting alike; -1 if none is."""
+        return float(self.value[self.count > 0].mean()) if self.count.any() else -1.0
+
+    @property
+    def pooled(self) -> float:
+        """Share over all annotations, so that often annotated points count more; -1 if there are none."""
+        return float(self.value @ self.count / self.count.sum()) if self.count.any() else -1.0
+
+    def markdown(self, points: Sequence[str]) -> str:
+        """A table, one row a point, the means at the end.
+
+        Args:
+            points: names of the K points.
+        """
+        rows = [f"| point | PCK@{self.threshold:g} | annotated |", "|---|---:|---:|"]
+        rows += [f"| {p} | {_cell(v)} | {n} |" for p, v, n in zip(points, self.value, self.count)]
+        rows.append(f"| **mean of points** | {_cell(self.mean)} | |")
+        rows.append(f"| **mean of annotations** | {_cell(self.pooled)} | {self.count.sum()} |")
+        if self.left_out:
+            rows += ["", f"{self.left_out} samples left out: the length to measure by is not annotated."]
+        return "\n".join(rows)
+
+
+def pck(
+    predicted: np.ndarray,
+    annotated: np.ndarray,
+    seen: np.ndarray,
+    norm: np.ndarray | float,
+    threshold: float,
+) -> Pck:
+    """Percentage of correct keypoints: the share closer to the annotation than `threshold` times `norm`.
+
+    Args:
+        predicted: [N, K, 2]; a NaN is a point that was not found, a miss.
+        annotated: [N, K, 2]; only read where `seen`.
+        seen: [N, K], above 0 where annotated.
+        norm: lengths in the units of the coordinates: [N], or [N, 2] or [1, 2] for x and y apart, or one for all.
+            Samples whose norm is NaN or not above 0 are left out and counted.
+        threshold: a distance equal to it is a miss.
+
+    Raises:
+        ValueError: shapes that do not go together.
+    """
+    distance, judged, left_out = _distances(predicted, annotated, seen, norm)
+    return _shares((distance < threshold) & judged, judged, threshold, left_out)
+
+
+def auc(
+    predicted: np.ndarray, annotated: np.ndarray, seen: np.ndarray, norm: np.ndarray | float, steps: int = 20
+) -> float:
+    """Area under the PCK curve: the mean of `pck(...).mean` over the thresholds 0, 1/steps, ... below 1; -1 if empty.
+
+    Arguments as in `pck`. Papers on hands take 30 pixels as the norm.
+    """
+    distance, judged, _ = _distances(predicted, annotated, seen, norm)
+    hit = (distance < (np.arange(steps) / steps)[:, None, None]) & judged
+    count = judged.sum(0)
+    return float((hit.sum(1)[:, count > 0] / count[count > 0]).mean()) if count.any() else -1.0
+
+
+def epe(predicted: np.ndarray, annotated: np.ndarray, seen: np.ndarray) -> float:
+    """End-point error: the mean distance over all annotated points, in their units; -1 if there are none.
+
+    A point that was not found (NaN) makes it infinite. Arguments as in `pck`.
+    """
+    return nme(predicted, annotated, seen, 1.0)
+
+
+def nme(predicted: np.ndarray, annotated: np.ndarray, seen: np.ndarray, norm: np.ndarray | float) -> float:
+    """Normalised mean error: the mean distance over all judged points, in units of `norm`; see `epe` and `pck`."""
+    distance, judged, _ = _distances(predicted, annotated, seen, norm)
+    return float(distance[judged].mean()) if judged.any() else -1.0
+
+
+def accuracy(output: np.ndarray | torch.Tensor, target: np.ndarray | torch.Tensor, threshold: float = 0.5) -> Pck:
+    """Heat-map PCK as the training logs of SimpleBaseline and HRNet print it.
+
+    Both maps' maxima are compared; a joint is judged where the target's lies at x > 1 and y > 1. As published, x
+    distances are measured in tenths of the map's *height* and y distances in tenths of its width.
+
+    Args:
+        output: [N, K, h, w].
+        target: [N, K, h, w].
+        threshold: 0.5, which is a twentieth of the map.
+
+    Returns:
+        `mean` is the logged accuracy; a running mean weights it by the number of joints judged, (count > 0).sum().
+    """
+    found, there = _peaks(output), _peaks(target)
+    tenth = np.array(output.shape[2:]) / 10
+    return pck(found / tenth, there / tenth, np.all(there > 1, axis=-1), 1.0, threshold)
+
+
+def pckh(
+    predicted: np.ndarray,
+    annotated: np.ndarray,
+    seen: np.ndarray,
+    head: np.ndarray,
+    skeleton: Skeleton = MPII16,
+) -> dict[str, float]:
+    """MPII's PCKh@0.5 in percent, by body part, with "Mean" and "Mean@0.1" (Andriluka et al., CVPR 2014).
+
+    Pelvis and thorax count in no part and no mean; the means weight points by how often they are annotated. A distance
+    equal to the threshold is a hit. As published, "Mean@0.1" is taken at 0.11.
+
+    Args:
+        predicted: [N, K, 2] pixels.
+        annotated: [N, K, 2] pixels.
+        seen: [N, K], above 0 where annotated.
+        head: [N] head sizes in pixels, see `head_size`.
+        skeleton: names the K points as MPII16 does.
+
+    Returns:
+        "Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle", "Mean" and "Mean@0.1"; -1 for parts that are
+        annotated nowhere.
+    """
+    distance, judged, left_out = _distances(predicted, annotated, seen, head)
+    half, tenth = (_shares((distance <= t) & judged, judged, t, left_out) for t in (0.5, _PCKH_TENTH))
+    figures = {part: _part(half, part, skeleton) for part in _PCKH_PARTS}
+    limbs = np.array([p not in ("pelvis", "thorax") for p in skeleton.points])
+    for name, share in (("Mean", half), ("Mean@0.1", tenth)):
+        figures[name] = _percent(Pck(share.value[limbs], share.count[limbs], share.threshold).pooled)
+    return figures
+
+
+def segment(annotated: np.ndarray, seen: np.ndarray, skeleton: Skeleton, start: str, end: str) -> np.ndarray:
+    """Lengths [N] between two named points, NaN where either is not annotated: a torso or a head to measure by.
+
+    The torso of LSP is from "right_shoulder" to "left_hip"; a head is from "upper_neck" to "head_top".
+
+    Args:
+        annotated: [N, K, 2].
+        seen: [N, K], above 0 where annotated.
+        skeleton: names the K points.
+        start: one of its points.
+        end: another.
+
+    Raises:
+        LookupError: the skeleton has no such point.
+    """
+    if stray := [p for p in (start, end) if p not in skeleton.points]:
+        raise LookupError(f"skeleton {skeleton.name!r} has no point {stray}; its points are {skeleton.points}")
+    a, b = skeleton.points.index(start), skeleton.points.index(end)
+    length = np.linalg.norm(np.asarray(annotated, np.float64)[:, a] - annotated[:, b], axis=-1)
+    return np.where((seen[:, a] > 0) & (seen[:, b] > 0), length, np.nan)
+
+
+def box_size(xywh: np.ndarray) -> np.ndarray:
+    """Lengths [N] of the longer sides of boxes [N, 4] x, y, width, height."""
+    return np.asarray(xywh, np.float64)[..., 2:].max(-1)
+
+
+def head_size(corners: np.ndarray) -> np.ndarray:
+    """MPII's head sizes [N]: 0.6 of the diagonals of head boxes [N, 4] given as x1, y1, x2, y2."""
+    corners = np.asarray(corners, np.float64)
+    return _HEAD_BIAS * np.linalg.norm(corners[..., 2:] - corners[..., :2], axis=-1)
+
+
+def _distances(
+    predicted: np.ndarray, annotated: np.ndarray, seen: np.ndarray, norm: np.ndarray | float
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Distances [N, K] in units of the norm, which of them are to be judged, and how many samples lack a norm."""
+    predicted, annotated = np.asarray(predicted, np.float64), np.asarray(annotated, np.float64)
+    seen, norm = np.asarray(seen) > 0, np.asarray(norm, np.float64)
+    if predicted.ndim != 3 or predicted.shape != annotated.shape or predicted.shape != (*seen.shape, 2):
+        raise ValueError(
+            f"expected predicted and annotated [N, K, 2] and seen [N, K], got {predicted.shape}, {annotated.shape} and "
+            f"{seen.shape}"
+        )
+    if norm.shape not in ((), (len(seen),), (len(seen), 2), (1, 2)):
+        raise ValueError(f"expected norm [{len(seen)}], [{len(seen)}, 2], [1, 2] or one number, got {norm.shape}")
+    norm = np.broadcast_to(norm[:, None] if norm.ndim == 1 else norm, (len(seen), 2))
+    measured = np.all(np.isfinite(norm) & (norm > 0), axis=1)
+    away = np.where(seen[..., None], predicted - annotated, 0) / np.where(measured[:, None], norm, 1)[:, None]
+    distance = np.linalg.norm(away, axis=-1)
+    distance[np.isnan(distance)] = np.inf
+    return distance, seen & measured[:, None], int((seen.any(1) & ~measured).sum())
+
+
+def _shares(hit: np.ndarray, judged: np.ndarray, threshold: float, left_out: int) -> Pck:
+    count = judged.sum(0)
+    return Pck(np.where(count > 0, hit.sum(0) / np.maximum(count, 1), -1.0), count, float(threshold), left_out)
+
+
+def _peaks(maps: np.ndarray | torch.Tensor) -> np.ndarray:
+    """Places [N, K, 2] of the maxima of maps [N, K, h, w]; (0, 0) where a maximum is not above 0."""
+    flat = maps.reshape(*maps.shape[:2], -1)
+    if isinstance(flat, np.ndarray):
+        place = flat.argmax(-1)
+        lit = np.take_along_axis(flat, place[..., None], -1)[..., 0] > 0
+    else:  # torch: the maxima are taken where the maps are
+        top = flat.detach().max(-1)
+        place, lit = top.indices.cpu().numpy(), (top.values > 0).cpu().numpy()
+    y, x = np.divmod(place, maps.shape[3])
+    return np.stack([x, y], -1) * lit[..., None]
+
+
+def _part(share: Pck, part: str, skeleton: Skeleton) -> float:
+    """A body part's percentage: the mean of left and right, or the one point."""
+    names = ["head_top"] if part == "Head" else [f"{side}_{part.lower()}" for side in ("left", "right")]
+    at = [skeleton.points.index(n) for n in names]
+    return _percent(Pck(share.value[at], share.count[at], share.threshold).mean)
+
+
+def _percent(share: float) -> float:
+    return share if share < 0 else 100 * share
+
+
+def _cell(value: float) -> str:
+    return "–" if value < 0 else f"{value:.3f}"
