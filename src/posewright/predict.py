@@ -145,7 +145,7 @@ class Predictor:
                     chunk, crops, room = [], crops[room:], self.batch
                 chunk.append((work, crops))
                 room -= len(crops)
-                if room == 0 or len(chunk) == self.batch:
+                if room == 0 or len(chunk) >= 4 * self.batch:  # long runs of images without people go on, too
                     yield chunk
                     chunk, room = [], self.batch
         except Exception:

@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -32,7 +30,7 @@ def prepared(net: nn.Module, size: tuple[int, int], device: str | torch.device =
         size: their (height, width).
         device: where the copy shall run.
     """
-    ready = copy.deepcopy(net).eval().requires_grad_(False)
+    ready = copy.deepcopy(net).cpu().eval().requires_grad_(False)
     fold(ready, (1, 3, *size))
     ready.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return ready
@@ -76,57 +74,57 @@ class _Reads(TorchDispatchMode):
 def _sole_readers(net: nn.Module, shape: tuple[int, ...]) -> list[tuple[_ConvNd, _BatchNorm]]:
     """The (convolution, norm) pairs of which the norm alone reads what the convolution makes; see `fold`."""
     calls: Counter[nn.Module] = Counter()
-    made: dict[int, tuple[_ConvNd, torch.Tensor, list[torch.Tensor]]] = {}
+    made: dict[int, tuple[_ConvNd, torch.Tensor]] = {}
     normed: list[tuple[int, _BatchNorm]] = []
 
     def note(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         calls[module] += 1
         if isinstance(module, _ConvNd):
-            made[id(output)] = (module, output, list(module.parameters()))
+            made[id(output)] = (module, output)
         elif isinstance(module, _BatchNorm) and id(inputs[0]) in made:
             normed.append((id(inputs[0]), module))
 
-    hooks = [m.register_forward_hook(note) for m in net.modules() if type(m) in _FOLDED]
-    shapes = {name: tensor.to("meta") for name, tensor in chain(net.named_parameters(), net.named_buffers())}
+    tensors = chain(net.parameters(), net.buffers())
+    shadow = copy.deepcopy(net, {id(t): t.to("meta") for t in tensors})  # its tensors have shapes, and no memory
+    for module in shadow.modules():
+        if type(module) in _FOLDED:
+            module.register_forward_hook(note)
     try:
         with torch.no_grad(), torch.device("meta"), _Reads() as reads:
-            returned = functional_call(net, shapes, (torch.empty(shape),))
+            returned = shadow(torch.empty(shape))
     except Exception:  # whatever the network does that cannot be done without values
         return []
-    finally:
-        for hook in hooks:
-            hook.remove()
     kept = {id(leaf) for leaf in tree_leaves(returned)}
+    real: dict[nn.Module, Any] = dict(zip(shadow.modules(), net.modules()))
     return [
-        (conv, norm)
+        (real[conv], real[norm])
         for key, norm in normed
-        for conv, _, parameters in [made[key]]
+        for conv, _ in [made[key]]
         if calls[conv] == calls[norm] == 1
         and key not in kept
-        and all(reads.count[k] == 1 for k in (key, *map(id, parameters)))
+        and all(reads.count[k] == 1 for k in (key, *map(id, conv.parameters())))
     ]
 
 
 def _plain(conv: _ConvNd, norm: _BatchNorm) -> bool:
-    """Whether nothing but their own arithmetic happens when the two run, in a form that can be folded."""
+    """Whether nothing but their own arithmetic happens when the two run, with the norm's own statistics."""
     hooked = any(m._forward_hooks or m._forward_pre_hooks for m in (conv, norm))
-    grouped = isinstance(conv, _ConvTransposeNd) and conv.groups > 1  # orders its channels otherwise
-    return norm.running_mean is not None and not norm.training and not hooked and not grouped
+    return norm.running_mean is not None and not norm.training and not hooked
 
 
 def _absorb(conv: _ConvNd, norm: _BatchNorm) -> None:
+    """(conv - mean) / sqrt(var + eps) * weight + bias, by the convolution alone."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    conv.weight, conv.bias = fuse_conv_bn_weights(
-        conv.weight,
-        conv.bias,
-        norm.running_mean,
-        norm.running_var,
-        norm.eps,
-        norm.weight,
-        norm.bias,
-        transpose=isinstance(conv, _ConvTransposeNd),
-    )
+    scale = (norm.running_var.double() + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight)
+    bias = (0 if conv.bias is None else conv.bias) - norm.running_mean
+    bias = bias * scale + (0 if norm.bias is None else norm.bias)
+    if isinstance(conv, _ConvTransposeNd):  # weight [in, out / groups, ...]: each group of rows has columns of its own
+        columns = scale.view(conv.groups, -1).repeat_interleave(conv.in_channels // conv.groups, 0)[..., None, None]
+    else:  # [out, in / groups, ...]
+        columns = scale[:, None, None, None]
+    conv.weight = nn.Parameter((conv.weight * columns).to(conv.weight.dtype), requires_grad=False)
+    conv.bias = nn.Parameter(bias.to(conv.weight.dtype), requires_grad=False)
     norm.forward = _same  # not replaced in its parent: whoever else holds the norm must see the change too
 
 
