@@ -1,0 +1,150 @@
+"""Whether a state dict fits a network, and what to say where it does not."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import torch
+
+from posewright.spec import Spec, families
+
+State = Mapping[str, torch.Tensor]
+Head = dict[str, tuple[torch.Size, torch.Size]]
+"""Parameters whose shape depends on the number of keypoints, with their shapes for one keypoint and for two."""
+
+COUNTER = ".num_batches_tracked"
+_LISTED = 3
+_ALIKE = 0.5  # of the names shared, below which a file is not said to be of any family
+_CLASSIFIER = ("fc.weight", "classifier.weight", "head.fc.weight")
+
+
+def family(name: str) -> Any:
+    """The module `posewright.models.<family>` of a family or of a spec's name."""
+    return importlib.import_module(f"posewright.models.{name.split('-')[0]}")
+
+
+def ours(keys: Iterable[str], want: Collection[str], rename: Callable[[list[str]], dict[str, str]]) -> dict[str, str]:
+    """Each name of a file -> the network's name for it: names that the network has stay as they are.
+
+    Raises:
+        ValueError: two names would become one.
+    """
+    listed = list(keys)
+    renamed = rename([k for k in listed if k not in want])
+    names = {k: renamed.get(k, k) for k in listed}
+    by_name: dict[str, str] = {}
+    for key, name in names.items():
+        if (other := by_name.setdefault(name, key)) != key:
+            raise ValueError(f"{other} and {key} are both names for {name}: expected one tensor for each parameter")
+    return names
+
+
+def head(spec: Spec) -> Head:
+    """The parameters that depend on the number of keypoints: those whose shapes differ between one and two."""
+    with torch.device("meta"):
+        one, two = (spec.builder(spec.codec.channels(k)).state_dict() for k in (1, 2))
+    return {k: (one[k].shape, two[k].shape) for k in one if one[k].shape != two[k].shape}
+
+
+def num_keypoints(state: State, parts: Head) -> int | None:
+    """How many keypoints the shapes of a head are for, None where they are not for any one number."""
+    numbers = {_grown(tuple(state[k].shape), *map(tuple, parts[k])) if k in state else None for k in parts}
+    return numbers.pop() if len(numbers) == 1 else None
+
+
+def _grown(shape: tuple[int, ...], one: tuple[int, ...], two: tuple[int, ...]) -> int | None:
+    """The k for which shape = one + (k - 1) (two - one)."""
+    if len(shape) != len(one):
+        return None
+    at = next(i for i, (a, b) in enumerate(zip(one, two)) if a != b)
+    k = 1 + (shape[at] - one[at]) // (two[at] - one[at])
+    return k if shape == tuple(a + (k - 1) * (b - a) for a, b in zip(one, two)) else None
+
+
+def problems(want: State, found: State, skip: Collection[str] = ()) -> str:
+    """What keeps `found` from filling `want`, in words; empty where nothing does.
+
+    Args:
+        want: the network's state dict.
+        found: tensors under the network's names.
+        skip: names that need not be found and are not looked at.
+    """
+    missing = [k for k in want if k not in found and k not in skip]
+    unexpected = [k for k in found if k not in want and k not in skip]
+    wrong = [k for k in found if k in want and k not in skip and not _alike(found[k], want[k])]
+    parts = [f"{len(missing)} parameters missing ({few(missing)})"] if missing else []
+    parts += [f"{len(unexpected)} unexpected ({few(unexpected)})"] if unexpected else []
+    told = [f"{k} is {_kind(found[k], want[k])}, expected {_kind(want[k], found[k])}" for k in wrong]
+    parts += [f"{len(wrong)} of another shape or kind ({few(told)})"] if wrong else []
+    return "; ".join(parts)
+
+
+def advice(spec: Spec, want: State, found: State, given: State) -> str:
+    """What may be the matter with a file that does not fit, and what to do about it; may be empty.
+
+    Args:
+        spec: what the network is.
+        want: the network's state dict.
+        found: the file's tensors under the network's names.
+        given: the same under the file's own names.
+    """
+    parts = head(spec)
+    theirs, wanted = num_keypoints(found, parts), num_keypoints(want, parts)
+    if theirs != wanted and theirs is not None:
+        return (
+            f"the file has {theirs} keypoints, the network {wanted}: pass new_head=True / --new-head to start the "
+            "head anew"
+        )
+    if any(k in given for k in _CLASSIFIER) and not any(k in found for k in parts):
+        return "it looks like an ImageNet classifier, which load_backbone / --backbone puts into the backbone alone"
+    guess = likely(given)
+    return f"it looks like weights of {guess}" if guess not in (None, spec.name) else ""
+
+
+def likely(given: State) -> str | None:
+    """The pose system whose parameters' names and shapes are most like those of a file, if any is alike."""
+    scores: dict[str, float] = {}
+    for module in map(family, families()):
+        renamed = module.rename(list(given))
+        shapes = {(renamed.get(k, k), v.shape) for k, v in given.items() if not k.endswith(COUNTER)}
+        for spec in _networks(module.SPECS.values()):
+            with torch.device("meta"):
+                other = {(k, v.shape) for k, v in spec.build().state_dict().items() if not k.endswith(COUNTER)}
+            shared = {k for k, _ in shapes} & {k for k, _ in other}
+            if len(shared) < _ALIKE * min(len(shapes), len(other)):
+                break  # nor will the family's other networks, whose names are much the same
+            scores[spec.name] = len(shapes & other) / len(shapes | other)
+    best = max(scores, key=lambda name: scores[name], default=None)
+    return best if best and scores[best] > _ALIKE else None
+
+
+def _networks(specs: Iterable[Spec]) -> list[Spec]:
+    """One spec for each network that a family's specs build."""
+    first: dict[str, Spec] = {}
+    for spec in specs:
+        first.setdefault(repr(spec.builder), spec)
+    return list(first.values())
+
+
+def few(names: Collection[str]) -> str:
+    """The first few of a list in words."""
+    more = f", and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(list(names)[:_LISTED]) + more
+
+
+def optional(want: State, found: State, module: Any) -> list[str]:
+    """Names that a file may lack: a family's `OPTIONAL` parameters, and counters, which old files have not."""
+    pattern = re.compile(getattr(module, "OPTIONAL", "(?!)"))
+    return [k for k in want if k not in found and (k.endswith(COUNTER) or pattern.fullmatch(k))]
+
+
+def _alike(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.shape == b.shape and a.is_floating_point() == b.is_floating_point()
+
+
+def _kind(tensor: torch.Tensor, other: torch.Tensor) -> str:
+    shape = "x".join(map(str, tensor.shape)) or "a single number"
+    return shape if tensor.shape != other.shape else f"{shape} {tensor.dtype}".replace("torch.", "")
