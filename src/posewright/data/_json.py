@@ -78,10 +78,8 @@ def read(path: Path) -> File:
     data = data.removeprefix(b"\xef\xbb\xbf")  # Windows' byte-order mark
     try:
         file = _FILE.decode(data)
-    except msgspec.ValidationError as error:
-        raise ValueError(_not_coco(path, data, error)) from None
     except msgspec.DecodeError as error:
-        raise ValueError(_not_json(path, data, error)) from None
+        raise ValueError(f"{path}: {_complaint(data, error)}") from None
     _check_ids(path, file)
     return file
 
@@ -185,36 +183,38 @@ def _check_ids(path: Path, file: File) -> None:
             raise ValueError(f"{where(path, n, a)}: bbox must be x, y, width, height in pixels, got {a.bbox}")
 
 
-def _not_coco(path: Path, data: bytes, error: msgspec.ValidationError) -> str:
-    value = msgspec.json.decode(data)
-    if isinstance(value, dict) and {"images", "annotations"} <= value.keys():
-        return f"{path}: not a COCO annotation file: {error}"
-    came = (
-        f"an object with {', '.join(sorted(value)) or 'nothing'}" if isinstance(value, dict) else type(value).__name__
-    )
-    if isinstance(value, list):
-        first = value[0] if value else None
-        keys = f" of objects with {', '.join(first)}" if isinstance(first, dict) else ""
-        results = "; that looks like results or detections" if "score" in keys else ""
-        came = f"a list of {len(value)}{keys}{results}"
-    return f"{path}: expected a COCO annotation file, an object with images, annotations and categories; got {came}"
-
-
-def _not_json(path: Path, data: bytes, error: msgspec.DecodeError) -> str:
+def _complaint(data: bytes, error: msgspec.DecodeError) -> str:
     try:
-        value: Any = json.loads(data)  # Python's reader takes NaN and Infinity, which JSON has not
+        value = json.loads(data)  # Python's reader takes NaN and Infinity, which JSON has not
     except ValueError:
-        return f"{path}: not JSON, or cut short: {error} ({len(data)} bytes)"
+        return f"not JSON, or cut short: {error} ({len(data)} bytes)"
+    return _not_coco(value, error) if isinstance(error, msgspec.ValidationError) else _not_finite(value)
+
+
+def _not_coco(value: Any, error: msgspec.ValidationError) -> str:
+    if isinstance(value, dict) and {"images", "annotations"} <= value.keys():
+        return f"not a COCO annotation file: {error}"
+    came = type(value).__name__
+    if isinstance(value, dict):
+        came = f"an object with {', '.join(sorted(value)) or 'nothing'}"
+    elif isinstance(value, list):
+        first = value[0] if value and isinstance(value[0], dict) else {}
+        came = f"a list of {len(value)}" + (f" of objects with {', '.join(first)}" if first else "")
+        came += "; that looks like results or detections" if "score" in first else ""
+    return f"expected a COCO annotation file, an object with images, annotations and categories; got {came}"
+
+
+def _not_finite(value: Any) -> str:
     for kind in ("annotations", "images"):
         entries = value.get(kind) if isinstance(value, dict) else None
         for n, entry in enumerate(entries if isinstance(entries, list) else []):
             fields = entry if isinstance(entry, dict) else {}
             if bad := [key for key in fields if not _finite(fields[key])]:
                 return (
-                    f"{path}: {kind}[{n}] (id {fields.get('id')}): {bad[0]} holds NaN or infinity, which JSON has not; "
+                    f"{kind}[{n}] (id {fields.get('id')}): {bad[0]} holds NaN or infinity, which JSON has not; "
                     "write 0, 0, 0 for a keypoint that is not labelled"
                 )
-    return f"{path}: not JSON: it holds NaN or infinity"
+    return "not JSON: it holds NaN or infinity"
 
 
 def _finite(value: Any) -> bool:
