@@ -77,7 +77,7 @@ class YoloxDetector:
         grids = [grid(self.size, strides) for strides in _STRIDES]
         fitting = [g for g in grids if rows.ndim == 2 and len(rows) == len(g[0]) and rows.shape[1] > 5]
         if not fitting:
-            cells = " or ".join(str(len(corner)) for corner, _ in grids)
+            cells = " or ".join(dict.fromkeys(str(len(corner)) for corner, _ in grids))
             raise ValueError(
                 f"{path}: expected a YOLOX-style detector, whose output for an input of {self.size[0]}x{self.size[1]} "
                 f"is [1, {cells}, 5 + classes]; got [1, {', '.join(map(str, rows.shape))}]"

@@ -7,13 +7,14 @@ Sources that look things up are a `BoxFile`. The whole image needs no source: `P
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import TypeAlias, TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -96,40 +97,43 @@ def image_id_of(path: PathLike) -> int:
 # -- boxes from files -----------------------------------------------------------------------------------------------
 
 
-class _Image(msgspec.Struct):
-    id: int
+_Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Xywh = tuple[float, float, float, float]
+
+
+class _Image(msgspec.Struct, gc=False):
+    id: _Id
     file_name: str
     width: int | None = None
     height: int | None = None
 
 
 class _Category(msgspec.Struct):
-    id: int
+    id: _Id
     name: str = ""
-    keypoints: list[str] = []
+    keypoints: list[str] | None = None
 
 
-class _Annotation(msgspec.Struct):
-    image_id: int
-    category_id: int
-    bbox: tuple[float, float, float, float] | None = None
+class _Annotation(msgspec.Struct, gc=False):
+    image_id: _Id
+    category_id: _Id
+    bbox: _Xywh | None = None
     iscrowd: bool | int = 0
-
-
-class _Coco(msgspec.Struct):
-    images: list[_Image]
-    annotations: list[_Annotation]
-    categories: list[_Category]
 
 
 class _Images(msgspec.Struct):
     images: list[_Image]
 
 
-class _Detection(msgspec.Struct):
-    image_id: int
-    category_id: int
-    bbox: tuple[float, float, float, float]
+class _Coco(_Images):
+    annotations: list[_Annotation]
+    categories: list[_Category]
+
+
+class _Detection(msgspec.Struct, gc=False):
+    image_id: _Id
+    category_id: _Id
+    bbox: _Xywh
     score: float
 
 
@@ -194,7 +198,7 @@ def annotated(path: PathLike) -> BoxFile:
         FileNotFoundError: there is no such file.
         ValueError: it is not a COCO annotation file, or has neither keypoint categories nor "person".
     """
-    coco = _read(path, _Coco)
+    coco = _read(path, _Coco, _COCO)
     wanted = {c.id for c in coco.categories if c.keypoints} or {c.id for c in coco.categories if c.name == "person"}
     if not wanted:
         names = ", ".join(c.name for c in coco.categories[:10])
@@ -217,8 +221,8 @@ def annotated(path: PathLike) -> BoxFile:
     return _box_file("gt", ids, boxes, np.ones(len(ids)), skipped, _ids_by_name(coco.images))
 
 
-def _cleaned(bbox: tuple[float, ...] | None, size: tuple[int | None, int | None]) -> np.ndarray | None:
-    if bbox is None or not np.isfinite(bbox).all():
+def _cleaned(bbox: _Xywh | None, size: tuple[int | None, int | None]) -> np.ndarray | None:
+    if bbox is None or not all(map(math.isfinite, bbox)):
         return None
     height, width = size
     box = sanitise_box(np.array(bbox), height, width) if height and width else np.array(bbox)
@@ -244,7 +248,7 @@ def detections(
         FileNotFoundError: there is no such file.
         ValueError: it is not such a list (the message names the entry), or none of its entries is of that category.
     """
-    found = _read(path, list[_Detection])
+    found = _read(path, list[_Detection], _LIST)
     name = Path(path).name
     source = f"{name}, score >= {threshold:g}" if threshold > 0 else name
     ids, categories = np.array([[d.image_id, d.category_id] for d in found], np.int64).reshape(-1, 2).T
@@ -263,7 +267,7 @@ def detections(
     ):
         skipped[reason] = int((left & ~good).sum())
         left &= good
-    names = _ids_by_name(_read(annotations, _Images).images) if annotations else {}
+    names = _ids_by_name(_read(annotations, _Images, _COCO).images) if annotations else {}
     return _box_file(source, ids[left], boxes[left], score[left], skipped, names)
 
 
@@ -293,10 +297,14 @@ def _ids_by_name(images: Iterable[_Image]) -> dict[str, int]:
     return short | {i.file_name: i.id for i in images}
 
 
-def _read(path: PathLike, kind: type[_Content]) -> _Content:
+_COCO = "a COCO annotation file, an object with images, annotations and categories"
+_LIST = 'a list of detections {"image_id", "category_id", "bbox": [x, y, width, height], "score"}'
+
+
+def _read(path: PathLike, kind: type[_Content], what: str) -> _Content:
     """JSON of a form that is checked. NaN and Infinity, which Python writes though JSON has none, are read too."""
     try:
-        data = Path(path).read_bytes()
+        data = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf")  # Windows' byte-order mark
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     try:
@@ -307,6 +315,6 @@ def _read(path: PathLike, kind: type[_Content]) -> _Content:
         except msgspec.DecodeError:
             return msgspec.convert(json.loads(data), kind, strict=False)
     except msgspec.ValidationError as error:
-        raise ValueError(f"{path}: not the expected form: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error})") from None
+        raise ValueError(f"{path}: expected {what}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected {what}; this is not JSON, or cut short ({error})") from None
