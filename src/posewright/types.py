@@ -21,7 +21,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-CropRule = Literal["standard", "dark", "udp"]
+CropRule = Literal["standard", "dark", "udp", "cpn"]
 """How a region becomes a crop; see `geometry.matrix_of_region`."""
 
 Colour = Literal["rgb", "bgr"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -56,3 +57,24 @@ def matrix(length: int, kernel: int, border: int = 0) -> np.ndarray:
     blur = np.ascontiguousarray(whole[:, border : border + length])
     blur.flags.writeable = False
     return blur
+
+
+def blurred(maps: np.ndarray, kernel: int, *, mirrored: bool, dtype: type = np.float64) -> np.ndarray:
+    """Whole maps [M, h, w] blurred, as `dtype`.
+
+    Args:
+        maps: the maps.
+        kernel: the blur's size.
+        mirrored: whether the maps continue beyond their border as a mirror image, or else with zeros.
+        dtype: the number type to compute in.
+    """
+    border = 0 if mirrored else kernel // 2
+    count, height, width = maps.shape
+    rows = matrix(height, kernel, border)[border : border + height].astype(dtype)
+    columns = matrix(width, kernel, border)[border : border + width].T.astype(dtype)
+    return rows @ (maps.astype(dtype, copy=False).reshape(-1, width) @ columns).reshape(count, height, width)
+
+
+def in_chunks(maps: np.ndarray, size: int = 1024) -> Iterator[slice]:
+    """Slices of at most `size` maps, for work whose intermediate results should fit a cache."""
+    return (slice(i, i + size) for i in range(0, len(maps), size))

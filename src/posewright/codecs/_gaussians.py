@@ -52,7 +52,7 @@ def cut_gaussians(
     start_x, row = _profile(centre[..., 0], pixel[..., 0], width, sigma)
     start_y, column = _profile(centre[..., 1], pixel[..., 1], height, sigma)
     maps = np.zeros((*weight.shape, height, width), np.float32)
-    _maps.paste(maps, start_y, start_x, column * (weight > 0)[..., None], row)
+    _maps.paste(maps, start_y, start_x, _product(column * (weight > 0)[..., None], row))
     return maps, weight
 
 
@@ -61,4 +61,45 @@ def _profile(centre: np.ndarray, pixel: np.ndarray, length: int, sigma: float) -
     start, pixels = _maps.window(pixel, int(3 * sigma), length)
     values = np.exp(-((pixels - centre[..., None]) ** 2) / (2 * sigma**2))
     values[np.abs(pixels - pixel[..., None]) > 3 * sigma] = 0
+    return start, values.astype(np.float32)
+
+
+def _product(column: np.ndarray, row: np.ndarray) -> np.ndarray:
+    return column[..., :, None] * row[..., None, :]
+
+
+_FAINT = 9.3
+"""Sigmas beyond which a Gaussian's factor along one axis, below 2e-19, is written as 0.
+
+Maps are float32 with a peak of 1, so nothing can tell; it keeps products out of the range of denormal numbers, which
+processors multiply a hundred times slower.
+"""
+
+
+def whole_gaussians(centre: np.ndarray, weight: np.ndarray, map_size: tuple[int, int], sigma: float) -> np.ndarray:
+    """Gaussians of peak 1 at real-valued centres, not cut off.
+
+    Args:
+        centre: [..., K, 2] map pixels.
+        weight: [..., K]; where it is 0 the map stays empty.
+        map_size: (height, width) of the maps.
+        sigma: in map pixels.
+
+    Returns:
+        [..., K, h, w] float32.
+    """
+    height, width = map_size
+    centre = np.where((weight > 0)[..., None], centre, 0.0)
+    start_x, row = _faint_profile(centre[..., 0], width, sigma)
+    start_y, column = _faint_profile(centre[..., 1], height, sigma)
+    maps = np.zeros((*weight.shape, height, width), np.float32)
+    _maps.paste(maps, start_y, start_x, _product(column * (weight > 0)[..., None], row))
+    return maps
+
+
+def _faint_profile(centre: np.ndarray, length: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    start, pixels = _maps.window(np.rint(centre), int(np.ceil(_FAINT * sigma)), length)
+    off = pixels - centre[..., None]
+    values = np.exp(-(off**2) / (2 * sigma**2))
+    values[np.abs(off) > _FAINT * sigma] = 0
     return start, values.astype(np.float32)

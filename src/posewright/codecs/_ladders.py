@@ -10,20 +10,26 @@ from posewright.codecs import _blur, _maps
 
 _BORDER = 10
 """Zeros around a map before it is blurred and its maxima are looked for."""
-_CHUNK = 1024
-"""Maps blurred at a time, to bound memory."""
 
 
 @cache
-def _profiles(length: int, kernel: int) -> np.ndarray:
-    """[length, n]: row p is a one at pixel p, blurred, divided by its maximum, seen through p's block of pixels."""
+def _profiles(length: int, kernel: int, at_keypoint: bool) -> np.ndarray:
+    """[length, n]: row p is a one at pixel p, blurred, divided by its reference, seen through p's block of pixels."""
     blur = _blur.matrix(length, kernel)
     _, pixels = _maps.window(np.arange(length), kernel // 2, length)
     rows = np.take_along_axis(blur.T, pixels, 1)
-    return (rows / rows.max(1, keepdims=True)).astype(np.float32)
+    reference = np.diag(blur)[:, None] if at_keypoint else rows.max(1, keepdims=True)
+    return (rows / reference).astype(np.float32)
 
 
-def labels(pixel: np.ndarray, weight: np.ndarray, map_size: tuple[int, int], kernels: tuple[int, ...]) -> np.ndarray:
+def labels(
+    pixel: np.ndarray,
+    weight: np.ndarray,
+    map_size: tuple[int, int],
+    kernels: tuple[int, ...],
+    *,
+    at_keypoint: bool = False,
+) -> np.ndarray:
     """Ones at pixels, blurred with each kernel, each map divided by its maximum, times 255.
 
     As published, the blur mirrors at the border: close to it the folded tail can put the maximum beside the keypoint.
@@ -33,6 +39,7 @@ def labels(pixel: np.ndarray, weight: np.ndarray, map_size: tuple[int, int], ker
         weight: [..., K]; where it is 0 the maps stay empty.
         map_size: (height, width) of the maps.
         kernels: sizes of the blurs.
+        at_keypoint: divide by the value at the keypoint instead of the maximum, as mmpose does.
 
     Returns:
         [..., L, K, h, w] float32, one level a kernel.
@@ -42,11 +49,11 @@ def labels(pixel: np.ndarray, weight: np.ndarray, map_size: tuple[int, int], ker
     x, y = (np.where(drawn, pixel[..., i], 0).astype(np.int64) for i in (0, 1))
     maps = np.zeros((*weight.shape[:-1], len(kernels), weight.shape[-1], height, width), np.float32)
     for level, kernel in enumerate(kernels):
-        column = _profiles(height, kernel)[y] * np.float32(255) * drawn[..., None]
-        row = _profiles(width, kernel)[x]
+        column = _profiles(height, kernel, at_keypoint)[y] * np.float32(255) * drawn[..., None]
+        row = _profiles(width, kernel, at_keypoint)[x]
         start_y, _ = _maps.window(y, kernel // 2, height)
         start_x, _ = _maps.window(x, kernel // 2, width)
-        _maps.paste(maps[..., level, :, :, :], start_y, start_x, column, row)
+        _maps.paste(maps[..., level, :, :, :], start_y, start_x, column[..., :, None] * row[..., None, :])
     return maps
 
 
@@ -66,7 +73,7 @@ def toward_second_maximum(maps: np.ndarray, kernel: int, shifts: tuple[float, ..
     """
     height, width = maps.shape[-2:]
     flat = maps.reshape(-1, height, width)
-    parts = [_blurred_maxima(flat[i : i + _CHUNK], kernel, shifts) for i in range(0, len(flat), _CHUNK)]
+    parts = [_blurred_maxima(flat[part], kernel, shifts) for part in _blur.in_chunks(flat)]
     xy = np.concatenate(parts) if parts else np.zeros((0, 2))
     return np.clip(xy, 0, (width - 1, height - 1)).reshape(*maps.shape[:-2], 2)
 
@@ -90,3 +97,9 @@ def _walk(cells: np.ndarray, width: int, shifts: tuple[float, ...]) -> np.ndarra
         length = np.linalg.norm(way, axis=-1, keepdims=True)
         xy += np.where(length > 1e-3, shift * way / np.maximum(length, 1e-3), 0)
     return xy
+
+
+def score_at(maps: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """The maps' values [..., h, w] at the pixels nearest to points [..., 2], halves to even: / 255 + 0.5, float64."""
+    nearest = np.rint(xy).astype(np.int64)
+    return _maps.lookup(maps, nearest[..., 0], nearest[..., 1]).astype(np.float64) / 255 + 0.5

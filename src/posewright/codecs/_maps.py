@@ -134,7 +134,7 @@ def peaks(maps: np.ndarray, empty: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return xy.reshape(*maps.shape[:-2], 2), score.reshape(maps.shape[:-2])
 
 
-def quarter_shift(maps: np.ndarray, pixel: np.ndarray, *, separately: bool = False) -> np.ndarray:
+def quarter_shift(maps: np.ndarray, pixel: np.ndarray, *, separately: bool = False, excluded: int = 1) -> np.ndarray:
     """A quarter of a pixel toward the higher neighbour along each axis (as published with SimpleBaseline and HRNet).
 
     Columns and rows 0, 1 and the last one never qualify, though the one before last does, and a point moves along
@@ -145,12 +145,13 @@ def quarter_shift(maps: np.ndarray, pixel: np.ndarray, *, separately: bool = Fal
         pixel: [..., 2] whole numbers; outside of the map there is no move.
         separately: judge the axes one by one, as mmpose 1.x does; the other axis then only excludes its first row or
             column.
+        excluded: the last of the first columns and rows that do not qualify.
 
     Returns:
         [..., 2] float64 moves of -0.25, 0 or 0.25.
     """
     last = np.array(maps.shape[:-3:-1]) - 1
-    inner = (pixel > 1) & (pixel < last)
+    inner = (pixel > excluded) & (pixel < last)
     moves = inner & (pixel[..., ::-1] > 0) if separately else inner.all(-1, keepdims=True)
     x, y = np.moveaxis(np.clip(pixel, 1, np.maximum(last - 1, 1)), -1, 0)
     at_x, at_y = np.moveaxis(np.clip(pixel, 0, last), -1, 0)
@@ -159,28 +160,38 @@ def quarter_shift(maps: np.ndarray, pixel: np.ndarray, *, separately: bool = Fal
     return np.where(moves, 0.25 * np.sign(np.stack([slope_x, slope_y], -1)), 0.0).astype(np.float64)
 
 
-def mirror(maps: Maps, skeleton: Skeleton, *, shift: bool) -> Maps:
-    """Maps [..., K, h, w] mirrored left to right, paired channels swapped.
+def mirror(maps: Maps, skeleton: Skeleton, *, shift: bool, per_point: int = 1) -> Maps:
+    """Maps [..., C, h, w] mirrored left to right, paired keypoints' channels swapped.
 
     Args:
         maps: numpy or torch; stays as it is.
-        skeleton: says which channels are pairs.
+        skeleton: says which keypoints are pairs.
         shift: move the result one pixel to the right, as SimpleBaseline, HRNet, LPN and Lite-HRNet do because their
             input-to-map bridge is not symmetric; column 0 then keeps its own value.
+        per_point: how many channels, next to each other, each keypoint has.
 
     Raises:
         ValueError: the number of channels is not the skeleton's.
     """
-    if maps.ndim < 3 or maps.shape[-3] != skeleton.num_keypoints:
+    channels = per_point * skeleton.num_keypoints
+    if maps.ndim < 3 or maps.shape[-3] != channels:
         raise ValueError(
             f"unflip: skeleton {skeleton.name!r} has {skeleton.num_keypoints} points, so expected maps "
-            f"[..., {skeleton.num_keypoints}, h, w], got {tuple(maps.shape)}"
+            f"[..., {channels}, h, w], got {tuple(maps.shape)}"
         )
     columns = np.arange(maps.shape[-1])[::-1]
     if shift:
         columns = np.append(columns[:1], columns[:-1])
+    swapped = np.arange(channels).reshape(-1, per_point)[skeleton.flip_index].ravel()
     source: Any = maps
-    return source[..., skeleton.flip_index.tolist(), :, :][..., columns.tolist()]
+    return source[..., swapped.tolist(), :, :][..., columns.tolist()]
+
+
+def mirror_triples(maps: Maps, skeleton: Skeleton) -> Maps:
+    """As `mirror` for three maps a keypoint, the second of which is an offset along x and changes its sign."""
+    flipped: Any = mirror(maps, skeleton, shift=False, per_point=3)
+    flipped[..., 1::3, :, :] *= -1
+    return flipped
 
 
 def window(centre: np.ndarray, radius: int, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -200,12 +211,11 @@ def window(centre: np.ndarray, radius: int, length: int) -> tuple[np.ndarray, np
     return start, start[..., None] + np.arange(count)
 
 
-def paste(maps: np.ndarray, start_y: np.ndarray, start_x: np.ndarray, column: np.ndarray, row: np.ndarray) -> None:
-    """Write the product of a column [..., a] and a row [..., b] into each of the maps [..., h, w], in place.
+def paste(maps: np.ndarray, start_y: np.ndarray, start_x: np.ndarray, blocks: np.ndarray) -> None:
+    """Write a block [..., a, b] into each of the maps [..., h, w] at (start_y, start_x) [...], in place.
 
-    Only the blocks at (start_y, start_x) are written: an empty page of memory costs nothing until it is touched,
-    which makes this several times faster than evaluating whole maps.
+    Nothing else is written: an empty page of memory costs nothing until it is touched, which makes this several
+    times faster than evaluating whole maps.
     """
-    blocks = sliding_window_view(maps, (column.shape[-1], row.shape[-1]), (-2, -1), writeable=True)
-    lead = np.indices(start_y.shape, sparse=True)
-    blocks[(*lead, start_y, start_x)] = column[..., :, None] * row[..., None, :]
+    views = sliding_window_view(maps, blocks.shape[-2:], (-2, -1), writeable=True)
+    views[(*np.indices(start_y.shape, sparse=True), start_y, start_x)] = blocks

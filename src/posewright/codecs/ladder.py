@@ -1,4 +1,4 @@
-"""Ladder: labels from coarse to fine, scaled to 255, read by moving toward the second maximum.
+"""Ladder and MmposeLadder: labels from coarse to fine, scaled to 255, read by moving toward the second maximum.
 
 Li et al., "Rethinking on Multi-Stage Networks for Human Pose Estimation" (MSPN), arXiv 1901.00148, section 3.4; used
 unchanged by RSN (Cai et al., "Learning Delicate Local Representations for Multi-Person Pose Estimation", ECCV 2020).
@@ -83,9 +83,86 @@ class Ladder:
         """
         values = _maps.read_maps(maps, self.map_size)
         xy = _ladders.toward_second_maximum(values, self.blur, self.shifts)
-        nearest = np.rint(xy).astype(np.int64)
-        score = _maps.lookup(values, nearest[..., 0], nearest[..., 1]).astype(np.float64) / 255 + 0.5
-        return (xy + 0.5) * _maps.stride(self.size, self.map_size), score
+        return (xy + 0.5) * _maps.stride(self.size, self.map_size), _ladders.score_at(values, xy)
+
+    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
+        """Maps of mirrored inputs, mirrored back; no shift."""
+        return _maps.mirror(maps, skeleton, shift=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MmposeLadder:
+    """The labels of MSPN and RSN as mmpose draws and reads them ("megvii"), for weights that were trained there.
+
+    Attributes:
+        size: (height, width) of the input.
+        map_size: (height, width) of the maps.
+        kernels: sizes of the labels' blurs, coarse to fine.
+        blur: size of the blur before decoding.
+    """
+
+    size: tuple[int, int]
+    map_size: tuple[int, int]
+    kernels: tuple[int, ...] = (15, 11, 9, 7, 5)
+    blur: int = 11
+
+    def __post_init__(self) -> None:
+        _maps.check_sizes(self)
+        for kernel in (*self.kernels, self.blur):
+            _blur.taps(kernel)
+
+    @property
+    def crop_rules(self) -> tuple[CropRule, ...]:
+        """Right for the standard crop only."""
+        return ("standard",)
+
+    def channels(self, num_keypoints: int) -> int:
+        """One map a keypoint."""
+        return num_keypoints
+
+    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints [..., K, 2] in input pixels and visibility [..., K] to labels [..., L, K, h, w] and weight.
+
+        The label is 255 at the keypoint's pixel, and can be well above that beside it close to the border.
+
+        Returns:
+            labels: float32, one level a kernel.
+            weight: [..., K] float32, 0 or 1; up to one map pixel left of or above the map counts as inside.
+
+        Raises:
+            ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
+        """
+        xy, seen = _maps.read_points(xy, seen)
+        pixel = np.trunc(xy / _maps.stride(self.size, self.map_size))
+        inside = ((pixel >= 0) & (pixel < self.map_size[::-1])).all(-1)
+        weight = np.where(inside, np.minimum(seen, 1), 0).astype(np.float32)
+        return _ladders.labels(pixel, weight, self.map_size, self.kernels, at_keypoint=True), weight
+
+    def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Maps [..., K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K].
+
+        Peak, value and the quarter rule are taken from the blurred map, scaled to its maximum before the blur. Half
+        a map pixel is added where the quarter rule applies only. The score is the value divided by 255, plus 0.5.
+
+        Raises:
+            ValueError: maps of another size, or with NaN.
+        """
+        values = _maps.read_maps(maps, self.map_size)
+        flat = values.reshape(-1, *self.map_size)
+        xy, score = np.empty((len(flat), 2)), np.empty(len(flat))
+        for part in _blur.in_chunks(flat):
+            xy[part], score[part] = self._read(flat[part])
+        lead = values.shape[:-2]
+        return xy.reshape(*lead, 2) * _maps.stride(self.size, self.map_size), score.reshape(lead)
+
+    def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        blurred = _blur.blurred(maps, self.blur, mirrored=False)
+        before, after = maps.max((1, 2)), blurred.max((1, 2))
+        blurred *= (before / np.where(after == 0, 1, after))[:, None, None]
+        pixel, value = _maps.peaks(blurred, -1)
+        last = np.array(self.map_size[::-1]) - 1
+        half = 0.5 * ((pixel > 1) & (pixel < last)).all(-1, keepdims=True)
+        return pixel + _maps.quarter_shift(blurred, pixel) + half, value / 255 + 0.5
 
     def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
         """Maps of mirrored inputs, mirrored back; no shift."""

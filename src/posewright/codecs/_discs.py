@@ -1,0 +1,48 @@
+"""Discs around keypoints and the way to their middles: what UDP's offset target and G-RMI share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from posewright.codecs import _maps
+
+
+def discs(
+    xy: np.ndarray,
+    weight: np.ndarray,
+    map_size: tuple[int, int],
+    radius: float,
+    *,
+    stride: tuple[float, float] = (1.0, 1.0),
+    unit: float = 1.0,
+    masked: bool = True,
+) -> np.ndarray:
+    """Three maps a keypoint: 1 inside the disc, and the offsets from each of its pixels to the middle along x and y.
+
+    Args:
+        xy: [..., K, 2] keypoints.
+        weight: [..., K]; where it is 0 the maps stay empty.
+        map_size: (height, width) of the maps.
+        radius: of the disc, in the keypoints' unit of length.
+        stride: length of a map pixel along x and y.
+        unit: the largest offset in the target, reached on the disc's edge.
+        masked: whether offsets outside of the disc are 0, or else go on over the whole map.
+
+    Returns:
+        [..., 3 K, h, w] float32, class, x and y next to each other.
+    """
+    starts, ways = [], []
+    for axis, length in enumerate(map_size[::-1]):
+        reach = int(np.ceil(radius / stride[axis])) if masked else length
+        start, pixels = _maps.window(np.floor(xy[..., axis] / stride[axis] + 0.5), reach, length)
+        starts.append(start)
+        ways.append((xy[..., axis, None] - pixels * stride[axis]) / radius)
+    x, y = np.broadcast_arrays(ways[0][..., None, :], ways[1][..., :, None])
+    drawn = (weight > 0)[..., None, None]
+    inside = (x**2 + y**2 <= 1) & drawn
+    kept = inside if masked else drawn
+    blocks = np.stack([inside, x * unit * kept, y * unit * kept], -3).astype(np.float32)
+    maps = np.zeros((*weight.shape, 3, *map_size), np.float32)
+    start_x, start_y = (np.broadcast_to(start[..., None], (*weight.shape, 3)) for start in starts)
+    _maps.paste(maps, start_y, start_x, blocks)
+    return maps.reshape(*weight.shape[:-1], -1, *map_size)

@@ -1,0 +1,99 @@
+"""What DARK and UDP share: a map is blurred only where it is read, and a Newton step leads from pixel to peak."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from posewright.codecs import _blur
+
+
+def blurred_around(
+    maps: np.ndarray, which: np.ndarray, pixel: np.ndarray, kernel: int, reach: int, *, mirrored: bool
+) -> np.ndarray:
+    """Some of the maps, blurred at one pixel each and its neighbours up to `reach` away; the rest is not touched.
+
+    Args:
+        maps: [all, h, w].
+        which: [M] places of the maps to read.
+        pixel: [M, 2] whole numbers inside the map.
+        kernel: size of OpenCV's Gaussian blur.
+        reach: how many neighbours to each side.
+        mirrored: whether the maps continue beyond their border as a mirror image, or else with zeros.
+
+    Returns:
+        [M, n, n] float64 with n = 2 reach + 1. Values beyond the border are those of the continued map.
+    """
+    side = 2 * reach + 1
+    windows = _windows(maps, which, pixel, kernel // 2 + reach, mirrored)
+    stencil = _stencil(kernel, side)
+    return (windows.reshape(-1, len(stencil)) @ stencil).reshape(-1, side, side)
+
+
+@cache
+def _stencil(kernel: int, side: int) -> np.ndarray:
+    """[(side + kernel - 1)^2, side^2]: a window's pixels to the blurred values in its middle."""
+    along = np.zeros((side + kernel - 1, side))
+    for i in range(side):
+        along[i : i + kernel, i] = _blur.taps(kernel)
+    return np.kron(along, along)
+
+
+def _windows(maps: np.ndarray, which: np.ndarray, pixel: np.ndarray, reach: int, mirrored: bool) -> np.ndarray:
+    """[M, n, n] float64 squares around a pixel each."""
+    height, width = maps.shape[1:]
+    side, start = 2 * reach + 1, pixel - reach
+    squares = np.empty((len(which), side, side))
+    inner = ((start >= 0) & (pixel + reach < (width, height))).all(1)
+    if inner.any():
+        views = sliding_window_view(maps, (side, side), (1, 2))
+        squares[inner] = views[which[inner], start[inner, 1], start[inner, 0]]
+    border = start[~inner]
+    rows, outside_y = _continued(border[:, 1], side, height, mirrored)
+    columns, outside_x = _continued(border[:, 0], side, width, mirrored)
+    values = maps[which[~inner][:, None, None], rows[:, :, None], columns[:, None, :]]
+    values[outside_y[:, :, None] | outside_x[:, None, :]] = 0
+    squares[~inner] = values
+    return squares
+
+
+def _continued(start: np.ndarray, side: int, length: int, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [M, side] from each start on, led back into the map, and whether they count as zero there."""
+    place = start[:, None] + np.arange(side)
+    if not mirrored:
+        return np.clip(place, 0, length - 1), (place < 0) | (place >= length)
+    period = max(2 * (length - 1), 1)
+    folded = np.abs(place) % period
+    return np.minimum(folded, period - folded) % length, np.zeros(place.shape, bool)
+
+
+def scale_to_peak(near: np.ndarray, maps: np.ndarray, which: np.ndarray, chosen: np.ndarray, kernel: int) -> None:
+    """Scale chosen blurred squares [M, n, n], in place, so that their whole map keeps its maximum under the blur.
+
+    The map continues with zeros. This blurs the chosen maps as a whole, so choose only where the scale matters.
+    """
+    rows = np.flatnonzero(chosen)
+    for part in _blur.in_chunks(rows):
+        before = maps[which[rows[part]]]
+        after = _blur.blurred(before, kernel, mirrored=False)
+        near[rows[part]] *= (before.max((1, 2)) / after.max((1, 2)))[:, None, None]
+
+
+def newton(gradient: np.ndarray, hessian: np.ndarray, damping: float = 0.0) -> np.ndarray:
+    """The steps [M, 2] to the extrema of paraboloids; none where the Hessian is singular.
+
+    Nothing limits a step: on a plateau it can lead out of the map, as in the published code.
+
+    Args:
+        gradient: [2, M], along x and y.
+        hessian: [3, M], xx, yy and xy.
+        damping: added to the Hessian's diagonal.
+    """
+    dx, dy = gradient
+    dxx, dyy, dxy = hessian[0] + damping, hessian[1] + damping, hessian[2]
+    determinant = dxx * dyy - dxy**2
+    regular = determinant != 0
+    over = np.where(regular, -1.0, 0.0) / np.where(regular, determinant, 1.0)
+    return np.stack([dyy * dx - dxy * dy, dxx * dy - dxy * dx], -1) * over[:, None]

@@ -1,0 +1,92 @@
+"""CpnLadder: CPN's labels for its four levels and its reading of the refined maps.
+
+Chen et al., "Cascaded Pyramid Network for Multi-Person Pose Estimation", CVPR 2018.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from posewright.codecs import _blur, _ladders, _maps
+from posewright.types import CropRule, Skeleton
+
+if TYPE_CHECKING:
+    import torch
+
+    from posewright.spec import Maps
+
+
+@dataclass(frozen=True, slots=True)
+class CpnLadder:
+    """Four labels a keypoint, from a wide blur to a narrow one; maps at the scale of 0 to 255.
+
+    Attributes:
+        size: (height, width) of the input.
+        map_size: (height, width) of the maps.
+        kernels: sizes of the labels' blurs: (15, 11, 9, 7) for 256x192, (23, 17, 13, 9) for 384x288.
+        blur: size of the blur before decoding.
+        shifts: lengths, in map pixels, of the moves toward the second maximum (the third, ...).
+    """
+
+    size: tuple[int, int]
+    map_size: tuple[int, int]
+    kernels: tuple[int, ...] = (15, 11, 9, 7)
+    blur: int = 21
+    shifts: tuple[float, ...] = (0.25,)
+
+    def __post_init__(self) -> None:
+        _maps.check_sizes(self)
+        for kernel in (*self.kernels, self.blur):
+            _blur.taps(kernel)
+
+    @property
+    def crop_rules(self) -> tuple[CropRule, ...]:
+        """Right for CPN's own crop only, which is cut out and resized."""
+        return ("cpn",)
+
+    def channels(self, num_keypoints: int) -> int:
+        """One map a keypoint."""
+        return num_keypoints
+
+    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints [..., K, 2] in input pixels and visibility [..., K] to labels [..., 4, K, h, w] and weight.
+
+        As with `Ladder`, a keypoint a few pixels from the border may have the peak, 255, beside its pixel.
+
+        Returns:
+            labels: float32, one level a kernel.
+            weight: [..., K] float32, the visibility 0, 1 or 2; 0 for keypoints outside of the input.
+
+        Raises:
+            ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
+        """
+        xy, seen = _maps.read_points(xy, seen)
+        inside = ((xy >= 0) & (xy < self.size[::-1])).all(-1)
+        weight = np.where(inside, seen, 0).astype(np.float32)
+        pixel = np.floor(xy / _maps.stride(self.size, self.map_size))
+        return _ladders.labels(pixel, weight, self.map_size, self.kernels), weight
+
+    def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Maps [..., K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K].
+
+        As published, each map is first divided by its maximum, which turns a negative map positive. Map pixel i is
+        read as input pixel 4 i + 2, and the score is the map's value, before all that, at the nearest pixel, divided
+        by 255, plus 0.5.
+
+        Raises:
+            ValueError: maps of another size, or with NaN.
+        """
+        values = _maps.read_maps(maps, self.map_size)
+        peak = values.max((-1, -2), keepdims=True)
+        _maps.refuse_not_finite(peak)
+        # A map whose maximum is 0 would turn to NaN; it ends in the same corner as it does undivided if it is empty.
+        scaled = values / np.where(peak == 0, 1, peak)
+        xy = _ladders.toward_second_maximum(scaled, self.blur, self.shifts)
+        return (xy + 0.5) * _maps.stride(self.size, self.map_size), _ladders.score_at(values, xy)
+
+    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
+        """Maps of mirrored inputs, mirrored back; no shift."""
+        return _maps.mirror(maps, skeleton, shift=False)

@@ -1,0 +1,98 @@
+"""HourglassHeatmap: the pasted Gaussians of stacked hourglass networks, as used on animals.
+
+Newell, Yang and Deng, "Stacked Hourglass Networks for Human Pose Estimation", ECCV 2016; details as in Mu et al.,
+"Learning from Synthetic Animals" (CC-SSL), CVPR 2020.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from posewright.codecs import _maps
+from posewright.types import CropRule, Skeleton
+
+if TYPE_CHECKING:
+    import torch
+
+    from posewright.spec import Maps
+
+
+@dataclass(frozen=True, slots=True)
+class HourglassHeatmap:
+    """Small Gaussians at whole pixels, decoded by arg-max, the quarter rule and half a pixel more.
+
+    The published code rounds the decoded points down to whole image pixels; here they stay as they are.
+
+    Attributes:
+        size: (height, width) of the input.
+        map_size: (height, width) of the maps.
+        sigma: in map pixels.
+        shape: "gaussian", or "cauchy" for sigma / (d^2 + sigma^2)^1.5.
+    """
+
+    size: tuple[int, int]
+    map_size: tuple[int, int]
+    sigma: float = 1.0
+    shape: Literal["gaussian", "cauchy"] = "gaussian"
+
+    def __post_init__(self) -> None:
+        _maps.check_sizes(self)
+        _maps.check_above_zero(self, "sigma")
+        if self.shape not in ("gaussian", "cauchy"):
+            raise ValueError(f"HourglassHeatmap: shape must be 'gaussian' or 'cauchy', got {self.shape!r}")
+
+    @property
+    def crop_rules(self) -> tuple[CropRule, ...]:
+        """Right for the standard crop, which is the same map."""
+        return ("standard",)
+
+    def channels(self, num_keypoints: int) -> int:
+        """One map a keypoint."""
+        return num_keypoints
+
+    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints [..., K, 2] in input pixels and visibility [..., K] to maps [..., K, h, w] and weight [..., K].
+
+        Keypoints are truncated to whole map pixels. Those whose square of 3 sigma misses the map have weight 0.
+
+        Raises:
+            ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
+        """
+        xy, seen = _maps.read_points(xy, seen)
+        pixel = np.trunc(xy / _maps.stride(self.size, self.map_size))
+        low, high = np.trunc(pixel - 3 * self.sigma), np.trunc(pixel + 3 * self.sigma + 1)
+        outside = (low >= self.map_size[::-1]).any(-1) | (high < 0).any(-1)
+        weight = np.where(outside, 0, np.minimum(seen, 1)).astype(np.float32)
+        reach = int(3 * self.sigma)
+        starts_y, rows = _maps.window(pixel[..., 1], reach, self.map_size[0])
+        starts_x, columns = _maps.window(pixel[..., 0], reach, self.map_size[1])
+        y, x = (rows - pixel[..., 1, None])[..., :, None], (columns - pixel[..., 0, None])[..., None, :]
+        drawn = (np.abs(x) <= reach) & (np.abs(y) <= reach) & (weight > 0)[..., None, None]
+        maps = np.zeros((*weight.shape, *self.map_size), np.float32)
+        _maps.paste(maps, starts_y, starts_x, np.where(drawn, self._value(x**2 + y**2), 0))
+        return maps, weight
+
+    def _value(self, square: np.ndarray) -> np.ndarray:
+        if self.shape == "cauchy":
+            return self.sigma / (square + self.sigma**2) ** 1.5
+        return np.exp(-square / (2 * self.sigma**2))
+
+    def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Maps [..., K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K], the maps' maxima.
+
+        Keypoints of maps without a positive value lie half a map pixel before the first one.
+
+        Raises:
+            ValueError: maps of another size, or with NaN.
+        """
+        values = _maps.read_maps(maps, self.map_size)
+        pixel, score = _maps.peaks(values, -1)
+        xy = pixel + _maps.quarter_shift(values, pixel, excluded=0) + 0.5
+        return xy * _maps.stride(self.size, self.map_size), score.astype(np.float64)
+
+    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
+        """Maps of mirrored inputs, mirrored back; no shift."""
+        return _maps.mirror(maps, skeleton, shift=False)

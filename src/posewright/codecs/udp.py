@@ -1,0 +1,295 @@
+"""Udp, UdpLadder and UdpOffset: unbiased data processing, where positions 0 and size - 1 of input and map coincide.
+
+Huang et al., "The Devil is in the Details: Delving into Unbiased Data Processing for Human Pose Estimation", CVPR
+2020. Mirrored maps need no shift.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from posewright.codecs import _blur, _discs, _gaussians, _maps, _taylor
+from posewright.types import CropRule, Skeleton
+
+if TYPE_CHECKING:
+    import torch
+
+    from posewright.spec import Maps
+
+Toolkit = Literal["udp", "mmpose0", "mmpose1"]
+"""Whose decoding: the authors' release, mmpose 0.x or mmpose 1.x."""
+
+_LEAST, _MOST = 0.001, 50.0
+"""Values are clipped to this range before their logarithm is taken."""
+_LEVEL = 1e-6
+"""A blurred map whose values differ by less than this part of its maximum holds nothing but rounding errors."""
+_DAMPING = float(np.finfo(np.float32).eps)
+"""What mmpose adds to the Hessian's diagonal in place of a test whether it is singular."""
+
+
+@dataclass(frozen=True, slots=True)
+class Udp:
+    """Gaussian heatmaps with sub-pixel centres, decoded by a Newton step on the logarithm of the blurred map.
+
+    Attributes:
+        size: (height, width) of the input.
+        map_size: (height, width) of the maps.
+        sigma: of the Gaussian, in map pixels: 2 for 64x48 maps, 3 for 96x72.
+        blur: size of the blur before decoding: 7 as released, 11 in mmpose.
+        toolkit: "udp" stretches the blurred map to the range from 0 to the maximum before the blur; "mmpose0" does
+            not; "mmpose1" continues the map with zeros instead of a mirror image and scales it to that maximum. Both
+            mmpose ones damp the step a little, and put keypoints of empty maps at (-1, -1) instead of (0, 0).
+    """
+
+    size: tuple[int, int]
+    map_size: tuple[int, int]
+    sigma: float = 2.0
+    blur: int = 7
+    toolkit: Toolkit = "udp"
+
+    def __post_init__(self) -> None:
+        _check(self)
+        _maps.check_above_zero(self, "sigma")
+        _check_toolkit(self)
+
+    @property
+    def crop_rules(self) -> tuple[CropRule, ...]:
+        """Right for the UDP crop only."""
+        return ("udp",)
+
+    def channels(self, num_keypoints: int) -> int:
+        """One map a keypoint."""
+        return num_keypoints
+
+    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints [..., K, 2] in input pixels and visibility [..., K] to maps [..., K, h, w] and weight [..., K].
+
+        The centre is a fraction of a pixel, but the square of 3 sigma that is drawn lies around the nearest pixel.
+
+        Raises:
+            ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
+        """
+        xy, seen = _maps.read_points(xy, seen)
+        centre = xy / _stride(self)
+        return _gaussians.cut_gaussians(centre, np.trunc(centre + 0.5), np.minimum(seen, 1), self.map_size, self.sigma)
+
+    def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Maps [..., K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K], the maps' maxima.
+
+        Nothing limits the step from a maximum to its peak. Maps of one value only have no step (the released code
+        yields NaN there).
+
+        Raises:
+            ValueError: maps of another size, or with NaN.
+        """
+        xy, score = _peaks(_maps.read_maps(maps, self.map_size), self.blur, self.toolkit)
+        return xy * _stride(self), score
+
+    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
+        """Maps of mirrored inputs, mirrored back; no shift."""
+        return _maps.mirror(maps, skeleton, shift=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UdpLadder:
+    """Labels from coarse to fine for RSN with UDP: whole Gaussians of peak 255, decoded as by `Udp`.
+
+    Attributes:
+        size: (height, width) of the input.
+        map_size: (height, width) of the maps.
+        sigmas: of the labels' Gaussians, coarse to fine, in map pixels: they match kernels 15, 11, 9, 7, 5.
+        blur: size of the blur before decoding.
+        toolkit: see `Udp`.
+    """
+
+    size: tuple[int, int]
+    map_size: tuple[int, int]
+    sigmas: tuple[float, ...] = (2.6, 2.0, 1.7, 1.4105, 1.1105)
+    blur: int = 7
+    toolkit: Toolkit = "udp"
+
+    def __post_init__(self) -> None:
+        _check(self)
+        _check_toolkit(self)
+        if not all(sigma > 0 for sigma in self.sigmas):
+            raise ValueError(f"UdpLadder: sigmas must be above 0 map pixels, got {self.sigmas}")
+
+    @property
+    def crop_rules(self) -> tuple[CropRule, ...]:
+        """Right for the UDP crop only."""
+        return ("udp",)
+
+    def channels(self, num_keypoints: int) -> int:
+        """One map a keypoint."""
+        return num_keypoints
+
+    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints [..., K, 2] in input pixels and visibility [..., K] to labels [..., L, K, h, w] and weight.
+
+        Returns:
+            labels: float32, one level a sigma.
+            weight: [..., K] float32, the visibility 0, 1 or 2; 0 for keypoints outside of the input.
+
+        Raises:
+            ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
+        """
+        xy, seen = _maps.read_points(xy, seen)
+        inside = ((xy >= 0) & (xy <= (self.size[1] - 1, self.size[0] - 1))).all(-1)
+        weight = np.where(inside, seen, 0).astype(np.float32)
+        centre = xy / _stride(self)
+        levels = [_gaussians.whole_gaussians(centre, weight, self.map_size, sigma) for sigma in self.sigmas]
+        return np.stack(levels, -4) * np.float32(255), weight
+
+    def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Maps [..., K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K], the maxima over 255.
+
+        Raises:
+            ValueError: maps of another size, or with NaN.
+        """
+        xy, score = _peaks(_maps.read_maps(maps, self.map_size) / 255, self.blur, self.toolkit)
+        return xy * _stride(self), score
+
+    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
+        """Maps of mirrored inputs, mirrored back; no shift."""
+        return _maps.mirror(maps, skeleton, shift=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UdpOffset:
+    """A disc and two offset maps a keypoint ("combined" target): channels 3k, 3k + 1, 3k + 2 are class, dx and dy.
+
+    Attributes:
+        size: (height, width) of the input.
+        map_size: (height, width) of the maps.
+        radius: of the disc, in map pixels, which is also the offsets' unit: 4 as first released, 3.5 later; mmpose
+            has 0.0546875 of the map's height (1.x: of its longer side).
+        blurs: sizes of the blurs of class and offset maps before decoding: (15, 7) as released, (2 k + 1, k) in
+            mmpose 0.x and (2 k + 1, 1) in 1.x, with k = 11 by default.
+        masked: whether offsets outside of the disc are 0; False, as mmpose 1.x leaves them, for the target only.
+    """
+
+    size: tuple[int, int]
+    map_size: tuple[int, int]
+    radius: float = 4.0
+    blurs: tuple[int, int] = (15, 7)
+    masked: bool = True
+
+    def __post_init__(self) -> None:
+        _check(self)
+        _maps.check_above_zero(self, "radius")
+
+    @property
+    def crop_rules(self) -> tuple[CropRule, ...]:
+        """Right for the UDP crop only."""
+        return ("udp",)
+
+    def channels(self, num_keypoints: int) -> int:
+        """Three maps a keypoint."""
+        return 3 * num_keypoints
+
+    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints [..., K, 2] in input pixels and visibility [..., K] to maps [..., 3 K, h, w] and weight [..., K].
+
+        As published, there is no test of bounds: keypoints far outside keep weight 1, with empty maps.
+
+        Raises:
+            ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
+        """
+        xy, seen = _maps.read_points(xy, seen)
+        weight = np.minimum(seen, 1)
+        discs = _discs.discs(xy / _stride(self), weight, self.map_size, self.radius, masked=self.masked)
+        return discs, weight
+
+    def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Maps [..., 3 K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K].
+
+        The score is the maximum of the blurred class map; the offset is read from the blurred offset maps there.
+
+        Raises:
+            ValueError: maps of another size, or with NaN.
+        """
+        values = _maps.read_maps(maps, self.map_size, 3)
+        lead, triples = values.shape[:-3], values.reshape(-1, 3, *self.map_size)
+        pixel, score = np.empty((len(triples), 2), np.int64), np.empty(len(triples))
+        for part in _blur.in_chunks(triples):
+            pixel[part], score[part] = _maps.peaks(_blur.blurred(triples[part, 0], self.blurs[0], mirrored=True))
+        every = np.arange(len(triples))
+        offsets = [
+            _taylor.blurred_around(triples[:, axis], every, pixel, self.blurs[1], 0, mirrored=True)[:, 0, 0]
+            for axis in (1, 2)
+        ]
+        xy = (pixel + self.radius * np.stack(offsets, -1)) * _stride(self)
+        return xy.reshape(*lead, -1, 2), score.reshape(*lead, -1)
+
+    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
+        """Maps of mirrored inputs, mirrored back, dx negated; no shift."""
+        return _maps.mirror_triples(maps, skeleton)
+
+
+def _check(codec: Udp | UdpLadder | UdpOffset) -> None:
+    _maps.check_sizes(codec)
+    if min(*codec.size, *codec.map_size) < 2:
+        raise ValueError(f"{type(codec).__name__}: sides must be at least 2, got {codec.size} and {codec.map_size}")
+    for kernel in codec.blurs if isinstance(codec, UdpOffset) else (codec.blur,):
+        _blur.taps(kernel)
+
+
+def _check_toolkit(codec: Udp | UdpLadder) -> None:
+    if codec.toolkit not in get_args(Toolkit):
+        raise ValueError(f"{type(codec).__name__}: toolkit must be one of {get_args(Toolkit)}, got {codec.toolkit!r}")
+
+
+def _stride(codec: Udp | UdpLadder | UdpOffset) -> np.ndarray:
+    """Input pixels a map pixel along x and y: ((W_i - 1) / (W_o - 1), (H_i - 1) / (H_o - 1))."""
+    (height, width), (map_height, map_width) = codec.size, codec.map_size
+    return np.array([(width - 1) / (map_width - 1), (height - 1) / (map_height - 1)])
+
+
+def _peaks(maps: np.ndarray, kernel: int, toolkit: Toolkit) -> tuple[np.ndarray, np.ndarray]:
+    """Refined maxima [..., 2] in map pixels and scores [...] of maps [..., h, w], float64."""
+    pixel, score = _maps.peaks(maps, 0 if toolkit == "udp" else -1)
+    which = np.flatnonzero(score > 0)
+    flat, at = maps.reshape(-1, *maps.shape[-2:]), pixel.reshape(-1, 2)
+    xy = at.astype(np.float64)
+    near = _taylor.blurred_around(flat, which, at[which], kernel, 1, mirrored=toolkit != "mmpose1")
+    _repeat_border(near, at[which], maps.shape[-2:])
+    peak = score.reshape(-1)[which].astype(np.float64)
+    if toolkit == "udp":
+        near = _stretched(near, flat, which, peak, kernel)
+    elif toolkit == "mmpose1":
+        # A common factor cancels out of the logarithm's derivatives, unless it decides what is clipped.
+        _taylor.scale_to_peak(near, flat, which, (near.min((1, 2)) < _LEAST) | (peak > _MOST), kernel)
+    xy[which] += _steps(np.log(np.clip(near, _LEAST, _MOST)), 0.0 if toolkit == "udp" else _DAMPING)
+    return xy.reshape(pixel.shape), score.astype(np.float64)
+
+
+def _repeat_border(near: np.ndarray, pixel: np.ndarray, map_size: tuple[int, ...]) -> None:
+    """Neighbours beyond the map's border repeat its last pixels, in place."""
+    height, width = map_size
+    for axis, last in ((2, width - 1), (1, height - 1)):
+        along = np.moveaxis(near, axis, 1)
+        at = pixel[:, 2 - axis]
+        along[at == 0, 0] = along[at == 0, 1]
+        along[at == last, 2] = along[at == last, 1]
+
+
+def _stretched(near: np.ndarray, maps: np.ndarray, which: np.ndarray, peak: np.ndarray, kernel: int) -> np.ndarray:
+    """Blurred squares [M, 3, 3], as if the whole blurred map had been stretched to the range from 0 to `peak`."""
+    low, high = np.empty(len(which)), np.empty(len(which))
+    for part in _blur.in_chunks(which):
+        after = _blur.blurred(maps[which[part]], kernel, mirrored=True, dtype=np.float32)
+        low[part], high[part] = after.min((1, 2)), after.max((1, 2))
+    level = high - low <= _LEVEL * peak
+    scale = np.where(level, 0.0, peak / np.where(level, 1.0, high - low))
+    return (near - low[:, None, None]) * scale[:, None, None]
+
+
+def _steps(log: np.ndarray, damping: float) -> np.ndarray:
+    """Newton steps [M, 2] from the middles of squares [M, 3, 3]; the mixed derivative is, as released, one-sided."""
+    (corner, above, _), (left, here, right), (_, below, other) = np.moveaxis(log, 0, -1)
+    dxx, dyy = right - 2 * here + left, below - 2 * here + above
+    dxy = (other - right - below + 2 * here - left - above + corner) / 2
+    return _taylor.newton(np.stack([right - left, below - above]) / 2, np.stack([dxx, dyy, dxy]), damping)
