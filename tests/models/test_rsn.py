@@ -100,3 +100,4 @@ def test_specs_name_depth_and_stages():
             net = spec.build()
         stages = int(name[7]) if "stg" in name else 1
         assert (len(net.stages), spec.scoring, spec.nms) == (stages, "all", None)
+        assert spec.colour == "bgr"

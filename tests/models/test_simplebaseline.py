@@ -84,3 +84,21 @@ def test_rename(foreign, ours):
 def test_sigma_is_the_same_share_of_every_map():
     sigmas = {spec.size: spec.codec.sigma for spec in simplebaseline.SPECS.values()}
     assert sigmas == {(128, 96): 1.0, (128, 128): 1.0, (256, 192): 2.0, (384, 288): 3.0}
+
+
+def test_channel_order_is_the_weights_own():
+    colours = {name: spec.colour for name, spec in simplebaseline.SPECS.items()}
+    rgb = ("r18-", "r34-", "mmpose", "mindpose")
+    assert colours == {name: "rgb" if any(word in name for word in rgb) else "bgr" for name in colours}
+    assert {spec.mean for spec in simplebaseline.SPECS.values()} == {(123.675, 116.28, 103.53)}
+
+
+def test_dark_and_udp_are_the_same_networks_with_other_coordinates():
+    plain, dark, udp = (simplebaseline.SPECS[f"simplebaseline-r50-{v}256x192"] for v in ("", "dark-", "udp-"))
+    assert str(plain.builder) == str(dark.builder) == str(udp.builder)
+    assert [(s.crop, type(s.codec).__name__) for s in (plain, dark, udp)] == [
+        ("standard", "QuarterShift"),
+        ("dark", "Dark"),
+        ("udp", "Udp"),
+    ]
+    assert simplebaseline.SPECS["simplebaseline-r50-dark-128x96"].codec.blur == 3

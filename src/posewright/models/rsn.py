@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from posewright.codecs.ladder import Ladder
+from posewright.codecs.udp import UdpLadder
 from posewright.models._multistage import OPTIONAL, MultiStage, Top, Unit, rename
 from posewright.models._resnet import layout
 from posewright.skeletons import COCO17
@@ -207,11 +208,21 @@ def _coco(depth: Literal[18, 50], stages: int) -> Spec:
     )
 
 
+_UDP = replace(
+    _coco(18, 1),
+    name="rsn-18-udp-256x192",
+    builder=RSNUdp,
+    codec=UdpLadder((256, 192), (64, 48)),
+    crop="udp",
+    paper="Huang et al., The Devil is in the Details: Delving into Unbiased Data Processing, arXiv 1911.07524",
+)
+
 SPECS: dict[str, Spec] = {
     spec.name: spec
     for spec in (
         replace(_coco(18, 1), weights=(_WEIGHT,)),
         *(_coco(18, stages) for stages in (2, 3, 4)),
         *(_coco(50, stages) for stages in (1, 2, 3, 4)),
+        _UDP,
     )
 }

@@ -4,12 +4,15 @@ Tracking", ECCV 2018, arXiv 1804.06208).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
 from torch import Tensor, nn
 
+from posewright.codecs.dark import Dark
 from posewright.codecs.heatmap import QuarterShift
+from posewright.codecs.udp import Udp
 from posewright.models._blocks import check_size, init_normal, mindspore_name
 from posewright.models._resnet import ResNet, layout
 from posewright.skeletons import COCO17
@@ -74,88 +77,131 @@ def _rename(key: str) -> str:
     return mindspore_name(rest.replace(".down_sample.", ".downsample.").replace("deconv_layer.", "deconv_layers."))
 
 
-def _codec(size: tuple[int, int]) -> QuarterShift:
-    """Sigma 2 on maps of 64x48 and 3 on 96x72 as in the paper; the same share of the map, 1/32 of its height, elsewhere
-    (1 on 32x24: so DarkPose trained its 128x96 SimpleBaselines).
+_SMALL, _MIDDLE, _LARGE = (128, 96), (256, 192), (384, 288)
+_OPENMMLAB = "https://download.openmmlab.com/mmpose/v1/body_2d_keypoint/topdown_heatmap/coco"
+_MINDPOSE = "https://download.mindspore.cn/toolkits/mindpose"
+_DRIVE = "https://drive.google.com/drive/folders/13_wJ6nC7my1KKouMkQMqyr9r1ZnLnukP"
+
+
+def _name(depth: int, variant: str, size: tuple[int, int]) -> str:
+    return f"simplebaseline-r{depth}-{variant}{size[0]}x{size[1]}"
+
+
+def _maps(size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int], float]:
+    """Sizes of input and maps, and the Gaussian's sigma: 2 on maps of 64x48 and 3 on 96x72 as in the paper.
+
+    Elsewhere it is the same share of the map, 1/32 of its height; so DarkPose trained its 128x96 SimpleBaselines.
     """
-    map_size = (size[0] // 4, size[1] // 4)
-    return QuarterShift(size, map_size, sigma=map_size[0] / 32)
+    return size, (size[0] // 4, size[1] // 4), size[0] / 128
 
 
-def _official(depth: int, size: tuple[int, int], style: str = "", weights: tuple[Weight, ...] = ()) -> Spec:
+def _official(depth: int, size: tuple[int, int], ap: float | None = None) -> Spec:
     """As the official code has it: images in BGR, from which the means of *RGB* are subtracted."""
-    builder = partial(SimpleBaseline, depth=depth, caffe=style == "caffe-")
-    name = f"simplebaseline-r{depth}-{style}{size[0]}x{size[1]}"
-    return Spec(name, builder, _codec(size), COCO17, size, colour="bgr", paper=_PAPER, weights=weights)
+    weights = ()
+    if ap is not None:
+        name, source = f"sb_r{depth}_{size[0]}x{size[1]}_coco", "microsoft/human-pose-estimation.pytorch"
+        weights = (Weight(name, (_DRIVE,), "", ap, "det 56.4", source),)
+    return Spec(
+        name=_name(depth, "", size),
+        builder=partial(SimpleBaseline, depth=depth),
+        codec=QuarterShift(*_maps(size)),
+        skeleton=COCO17,
+        size=size,
+        colour="bgr",
+        paper=_PAPER,
+        weights=weights,
+    )
+
+
+def _caffe(depth: int, size: tuple[int, int]) -> Spec:
+    builder = partial(SimpleBaseline, depth=depth, caffe=True)
+    return replace(_official(depth, size), name=_name(depth, "caffe-", size), builder=builder)
+
+
+def _basic(depth: int, size: tuple[int, int]) -> Spec:
+    """Depths that the official code knows but nobody published weights of: in RGB, as ImageNet's ResNets are."""
+    return replace(_official(depth, size), colour="rgb")
 
 
 def _slim(size: tuple[int, int]) -> Spec:
-    name = f"simplebaseline-r18-slim-{size[0]}x{size[1]}"
-    return Spec(name, partial(SimpleBaseline, depth=18, slim=True), _codec(size), COCO17, size, paper=_PAPER)
+    builder = partial(SimpleBaseline, depth=18, slim=True)
+    return replace(_basic(18, size), name=_name(18, "slim-", size), builder=builder)
 
 
-def _mmpose(depth: int, size: tuple[int, int], weight: Weight) -> Spec:
-    """As mmpose trained it: images in RGB."""
-    name = f"simplebaseline-r{depth}-mmpose-{size[0]}x{size[1]}"
-    builder = partial(SimpleBaseline, depth=depth)
-    return Spec(name, builder, _codec(size), COCO17, size, paper=_PAPER, weights=(weight,))
+def _dark(depth: int, size: tuple[int, int]) -> Spec:
+    """With DarkPose's coordinates (Zhang et al., arXiv 1910.06278) and its released blurs."""
+    codec = Dark(*_maps(size), blur=3 if size == _SMALL else 11)
+    return replace(_official(depth, size), name=_name(depth, "dark-", size), codec=codec, crop="dark")
 
 
-def _mindpose(depth: int, ap: float) -> Spec:
-    """As mindpose trained it: RGB, and a third deviation of 0.255 where ImageNet's is 0.225."""
-    size = (256, 192)
-    url = f"https://download.mindspore.cn/toolkits/mindpose/simple_baseline/resnet{depth}_256_192.ckpt"
-    weight = Weight(f"mp_resnet{depth}_256x192_coco", (url,), "", ap, "det 56.4", "mindspore-lab/mindpose")
-    name = f"simplebaseline-r{depth}-mindpose-{size[0]}x{size[1]}"
-    builder = partial(SimpleBaseline, depth=depth, same_pool=True)
-    std = (58.395, 57.12, 65.025)
-    return Spec(name, builder, _codec(size), COCO17, size, std=std, paper=_PAPER, weights=(weight,))
+def _udp(depth: int, size: tuple[int, int]) -> Spec:
+    """With UDP's coordinates (Huang et al., arXiv 1911.07524)."""
+    return replace(_official(depth, size), name=_name(depth, "udp-", size), codec=Udp(*_maps(size)), crop="udp")
 
 
-_DRIVE = "https://drive.google.com/drive/folders/13_wJ6nC7my1KKouMkQMqyr9r1ZnLnukP"
-_OPENMMLAB = "https://download.openmmlab.com/mmpose/v1/body_2d_keypoint/topdown_heatmap/coco"
-_SMALL, _MIDDLE, _LARGE = (128, 96), (256, 192), (384, 288)
-
-_OFFICIAL_AP = {
-    (50, _MIDDLE): 0.704, (50, _LARGE): 0.722,
-    (101, _MIDDLE): 0.714, (101, _LARGE): 0.736,
-    (152, _MIDDLE): 0.720, (152, _LARGE): 0.743,
-}  # fmt: skip
-
-_MMPOSE_FILES = (
-    (50, _MIDDLE, 0.718, "td-hm_res50_8xb64-210e_coco-256x192-04af38ce_20220923.pth"),
-    (50, _LARGE, 0.731, "td-hm_res50_8xb64-210e_coco-384x288-7b8db90e_20220923.pth"),
-    (101, _MIDDLE, 0.728, "td-hm_res101_8xb64-210e_coco-256x192-065d3625_20220926.pth"),
-    (152, _MIDDLE, 0.736, "td-hm_res152_8xb32-210e_coco-256x192-0345f330_20220928.pth"),
-    (152, _LARGE, 0.750, "td-hm_res152_8xb32-210e_coco-384x288-7fbb906f_20220927.pth"),
-)
+def _mmpose(depth: int, size: tuple[int, int], ap: float, file: str) -> Spec:
+    """As mmpose trained it: images in RGB, and where the file says so, DarkPose's Gaussians on the standard crop."""
+    dark = "dark" in file
+    weight = Weight(
+        id=f"mm_resnet_{depth}_{'dark_' if dark else ''}{size[0]}x{size[1]}_coco",
+        urls=(f"{_OPENMMLAB}/{file}",),
+        sha256=file.split("-")[-1].split("_")[0],
+        ap=ap,
+        boxes="det 56.4",
+        source="open-mmlab/mmpose",
+    )
+    name = _name(depth, "dark-mmpose-" if dark else "mmpose-", size)
+    codec = Dark(*_maps(size), crop="standard") if dark else QuarterShift(*_maps(size))
+    return replace(_official(depth, size), name=name, codec=codec, colour="rgb", weights=(weight,))
 
 
-def _official_weight(depth: int, size: tuple[int, int]) -> tuple[Weight, ...]:
-    if (depth, size) not in _OFFICIAL_AP:
-        return ()
-    name, source = f"sb_r{depth}_{size[0]}x{size[1]}_coco", "microsoft/human-pose-estimation.pytorch"
-    return (Weight(name, (_DRIVE,), "", _OFFICIAL_AP[depth, size], "det 56.4", source),)
-
-
-def _mmpose_weight(depth: int, size: tuple[int, int], ap: float, file: str) -> Weight:
-    sha256 = file.split("-")[-1].split("_")[0]
-    name = f"mm_resnet_{depth}_{size[0]}x{size[1]}_coco"
-    return Weight(name, (f"{_OPENMMLAB}/{file}",), sha256, ap, "det 56.4", "open-mmlab/mmpose")
+def _mindpose(plain: Spec, depth: int, file: str, ap: float) -> Spec:
+    """As mindpose trained it: RGB, a third deviation of 0.255 where ImageNet's is 0.225, MindSpore's pooling."""
+    udp = "udp" in file
+    name = f"mp_resnet{depth}_{'udp_' if udp else ''}256x192_coco"
+    return replace(
+        plain,
+        name=_name(depth, "udp-mindpose-" if udp else "mindpose-", plain.size),
+        builder=partial(SimpleBaseline, depth=depth, same_pool=True),
+        colour="rgb",
+        std=(58.395, 57.12, 65.025),
+        weights=(Weight(name, (f"{_MINDPOSE}/{file}",), "", ap, "det 56.4", "mindspore-lab/mindpose"),),
+    )
 
 
 SPECS: dict[str, Spec] = {
     spec.name: spec
     for spec in (
-        *(_official(depth, size) for depth in (18, 34) for size in (_SMALL, _MIDDLE)),
-        *(
-            _official(depth, size, "", _official_weight(depth, size))
-            for depth in (50, 101, 152)
-            for size in (_SMALL, _MIDDLE, _LARGE)
-        ),
+        *(_basic(depth, size) for depth in (18, 34) for size in (_SMALL, _MIDDLE)),
+        _official(50, _SMALL),
+        _official(50, _MIDDLE, ap=0.704),
+        _official(50, _LARGE, ap=0.722),
+        _official(101, _SMALL),
+        _official(101, _MIDDLE, ap=0.714),
+        _official(101, _LARGE, ap=0.736),
+        _official(152, _SMALL),
+        _official(152, _MIDDLE, ap=0.720),
+        _official(152, _LARGE, ap=0.743),
         *(_slim(size) for size in (_SMALL, (128, 128), _MIDDLE)),
-        _official(50, _MIDDLE, "caffe-"),
-        *(_mmpose(depth, size, _mmpose_weight(depth, size, ap, file)) for depth, size, ap, file in _MMPOSE_FILES),
-        *(_mindpose(depth, ap) for depth, ap in ((50, 0.715), (101, 0.729), (152, 0.734))),
+        *(_caffe(depth, size) for depth in (50, 101, 152) for size in (_MIDDLE, _LARGE)),
+        *(_dark(depth, size) for depth in (50, 101, 152) for size in (_SMALL, _MIDDLE, _LARGE)),
+        *(_udp(depth, size) for depth in (50, 101, 152) for size in (_MIDDLE, _LARGE)),
+        _mmpose(50, _MIDDLE, 0.718, "td-hm_res50_8xb64-210e_coco-256x192-04af38ce_20220923.pth"),
+        _mmpose(50, _LARGE, 0.731, "td-hm_res50_8xb64-210e_coco-384x288-7b8db90e_20220923.pth"),
+        _mmpose(101, _MIDDLE, 0.728, "td-hm_res101_8xb64-210e_coco-256x192-065d3625_20220926.pth"),
+        _mmpose(152, _MIDDLE, 0.736, "td-hm_res152_8xb32-210e_coco-256x192-0345f330_20220928.pth"),
+        _mmpose(152, _LARGE, 0.750, "td-hm_res152_8xb32-210e_coco-384x288-7fbb906f_20220927.pth"),
+        _mmpose(50, _MIDDLE, 0.724, "td-hm_res50_dark-8xb64-210e_coco-256x192-c129dcb6_20220926.pth"),
+        _mmpose(50, _LARGE, 0.735, "td-hm_res50_dark-8xb64-210e_coco-384x288-8b90b538_20220926.pth"),
+        _mmpose(101, _MIDDLE, 0.733, "td-hm_res101_dark-8xb64-210e_coco-256x192-528ec248_20220926.pth"),
+        _mmpose(101, _LARGE, 0.749, "td-hm_res101_dark-8xb64-210e_coco-384x288-487d40a4_20220926.pth"),
+        _mmpose(152, _MIDDLE, 0.743, "td-hm_res152_dark-8xb32-210e_coco-256x192-f754df5f_20221031.pth"),
+        _mmpose(152, _LARGE, 0.755, "td-hm_res152_dark-8xb32-210e_coco-384x288-329f8454_20221031.pth"),
+        _mindpose(_official(50, _MIDDLE), 50, "simple_baseline/resnet50_256_192.ckpt", 0.715),
+        _mindpose(_official(101, _MIDDLE), 101, "simple_baseline/resnet101_256_192.ckpt", 0.729),
+        _mindpose(_official(152, _MIDDLE), 152, "simple_baseline/resnet152_256_192.ckpt", 0.734),
+        _mindpose(_udp(50, _MIDDLE), 50, "udp/resnet50_udp_256_192.ckpt", 0.726),
+        _mindpose(_udp(101, _MIDDLE), 101, "udp/resnet101_udp_256_192.ckpt", 0.737),
+        _mindpose(_udp(152, _MIDDLE), 152, "udp/resnet152_udp_256_192.ckpt", 0.744),
     )
 }
