@@ -88,6 +88,27 @@ def test_doubles_are_dropped_where_the_spec_says_so(tmp_path):
     assert [r["score"] for r in evaluate.people(Oracle(plain), plain, boxes)] == [0.9, 0.7, 0.5]
 
 
+@pytest.mark.parametrize(("closer", "kept"), [(0.98, [0.9]), (1.02, [0.9, 0.7])])
+def test_doubles_are_measured_by_the_padded_region(tmp_path, closer, kept):
+    people = make(tmp_path, each=1)
+    box = people.gt_boxes()[10].xywh[0]
+    area = 49 * 1.25 * (49 * 1.25 * 64 / 48)  # the box of 49 x 49, padded, then grown to the input's ratio
+    apart = 1.0
+    for _ in range(60):  # how many pixels make an OKS of 0.9
+        like = evaluate.oks(np.full((17, 2), apart), np.zeros(2), area, COCO17.sigmas)
+        apart *= 1 + (like - 0.9)
+
+    class Second(Oracle):
+        def many(self, items, *, upright=True):
+            for poses in super().many(items, upright=upright):
+                xy = poses.xy.copy()
+                xy[1] += apart * closer
+                yield replace(poses, xy=xy)
+
+    boxes = {10: Boxes.of([box, box], [0.9, 0.7])}
+    assert [r["score"] for r in evaluate.people(Second(people), people, boxes)] == kept
+
+
 def test_verdict_by_ap_names_the_boxes(tmp_path):
     people = make(tmp_path)
     verdict = evaluate.judge(Oracle(people), people, evaluate.boxes_for(people))
