@@ -1,5 +1,7 @@
 """Losses against slow loops over samples, keypoints and pixels, and their gradients against finite differences."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -87,12 +89,91 @@ def test_coarse_to_fine_pushes_hidden_keypoints_to_zero_except_in_the_mined_outp
     assert losses.coarse_to_fine((label,) * 4, target, hidden * 2, stages=1, ohkm=1).item() == 0
 
 
+def test_cpn_equals_slow_rule():
+    outputs, target = tuple(maps(50 + i, B, K, H, W) for i in range(5)), maps(6, B, 4, K, H, W)
+    slow = 0
+    for i in range(4):
+        pushed = target[:, i].clone()
+        pushed[WEIGHT < 1.1] = 0
+        slow += 0.5 * sum(map(sum, slow_error(outputs[i], pushed))) / (B * K * H * W)
+    error = slow_error(outputs[4], target[:, 3])
+    slow += slow_hardest([[error[b][k] / (H * W) * (WEIGHT[b, k].item() > 0.1) for k in range(K)] for b in range(B)], 3)
+    assert losses.cpn(outputs, target, WEIGHT, top=3).item() == pytest.approx(slow, rel=1e-12)
+
+
+def offset_target(seed):
+    target = maps(seed, B, 3 * K, H, W)
+    target[:, ::3] = (target[:, ::3] > 0.5).double()
+    return target
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("smooth", [True, False])
+def test_udp_offset_equals_slow_rule(smooth, reduction):
+    output, target = 2 * maps(60, B, 3 * K, H, W), offset_target(61)
+
+    def part(p, t):
+        d = abs(p - t)
+        return d**2 if not smooth else 0.5 * d**2 if d < 1 else d - 0.5
+
+    slow = 0
+    for b, k, y, x in np.ndindex(B, K, H, W):
+        p0, p1, p2 = output[b, 3 * k : 3 * k + 3, y, x].tolist()
+        t0, t1, t2 = target[b, 3 * k : 3 * k + 3, y, x].tolist()
+        w = FACTOR[b, k].item()
+        slow += 0.5 * (part(w * p0, w * t0) + part(t0 * p1, t0 * t1) + part(t0 * p2, t0 * t2))
+    slow /= B * K * H * W if reduction == "mean" else 1
+    loss = losses.udp_offset((output, output), target, FACTOR, smooth=smooth, reduction=reduction)
+    assert loss.item() == pytest.approx(2 * slow, rel=1e-12)
+
+
+def test_udp_offsets_count_inside_the_disc_whatever_the_weight():
+    target = torch.tensor([1.0, 0.5, -0.5, 0.0, 0.25, 0.25]).reshape(1, 6, 1, 1)
+    output = torch.tensor([1.0, 1.5, -0.5, 0.0, 9.0, 9.0]).reshape(1, 6, 1, 1)
+    assert losses.udp_offset((output,), target, torch.zeros(1, 2)).item() == 0.5 / 2
+
+
+def test_grmi_equals_slow_rule():
+    output, target = 3 * maps(70, B, 3 * K, H, W), offset_target(71)
+    slow = 0
+    for b, k, y, x in np.ndindex(B, K, H, W):
+        logit, dx, dy = output[b, 3 * k : 3 * k + 3, y, x].tolist()
+        disc, tx, ty = target[b, 3 * k : 3 * k + 3, y, x].tolist()
+        probability = 1 / (1 + math.exp(-logit))
+        logistic = -math.log(probability if disc else 1 - probability)
+        length = math.hypot(dx - tx, dy - ty)
+        huber = 0.5 * length**2 if length < 2 else 2 * (length - 1)
+        slow += FACTOR[b, k].item() * (4 * logistic + disc * huber)
+    assert losses.grmi((output,), target, FACTOR, delta=2.0).item() == pytest.approx(slow, rel=1e-12)
+
+
+def test_grmi_has_a_gradient_where_the_offset_is_exact():
+    output = torch.zeros(1, 3, 1, 1, requires_grad=True)
+    losses.grmi((output,), torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1), torch.ones(1, 1)).backward()
+    assert output.grad.ravel().tolist() == [-2, 0, 0]
+
+
+def test_factors_of_mmpose():
+    outputs, target = (maps(0, B, K, H, W),), maps(1, B, K, H, W)
+    for loss, more in ((losses.weighted_mse, {}), (losses.ohkm_mse, {"top": 2})):
+        twice = loss(outputs, target, FACTOR, factor=1.0, **more)
+        assert twice.item() == pytest.approx(2 * loss(outputs, target, FACTOR, **more).item())
+
+
+def triple(a, b):
+    return torch.stack([a, b, a * b], 2).reshape(B, 3 * K, H, W)
+
+
 CASES = {
     "weighted_mse": lambda a, b: losses.weighted_mse((a, b), maps(20, B, K, H, W), FACTOR),
     "ohkm_mse": lambda a, b: losses.ohkm_mse((a, b), maps(20, B, K, H, W), FACTOR, top=2),
     "coarse_to_fine": lambda a, b: losses.coarse_to_fine(
         (a, b, a, b), maps(21, B, 5, K, H, W), WEIGHT, stages=1, ohkm=2
     ),
+    "cpn": lambda a, b: losses.cpn((a, b, a, b, a), maps(21, B, 4, K, H, W), WEIGHT, top=2),
+    "udp_offset": lambda a, b: losses.udp_offset((triple(a, b),), offset_target(22), FACTOR),
+    "udp_offset_smooth": lambda a, b: losses.udp_offset((triple(a, b),), offset_target(22), FACTOR, smooth=True),
+    "grmi": lambda a, b: losses.grmi((triple(a, b),), offset_target(22), FACTOR),
 }
 
 
@@ -115,6 +196,10 @@ def test_wrong_shapes_are_refused():
         losses.weighted_mse((torch.zeros(B, K, 8, 6),), good, WEIGHT)
     with pytest.raises(ValueError, match=r"weight \[B, K\].*weight \(3, 5, 1\)"):
         losses.weighted_mse((good,), good, WEIGHT[..., None])
+    with pytest.raises(ValueError, match=r"L \+ 1 outputs, got labels \(3, 4, 5, 4, 3\) and 4 outputs"):
+        losses.cpn((good,) * 4, good[:, None].expand(B, 4, K, H, W), WEIGHT)
+    with pytest.raises(ValueError, match=r"\[B, 3 K, h, w\] and weight \[B, K\]"):
+        losses.udp_offset((good,), good, WEIGHT)
     with pytest.raises(ValueError, match="got 0 outputs"):
         losses.weighted_mse((), good, WEIGHT)
     with pytest.raises(ValueError, match=r"must be 1 to 5 \(all of them\), got 8"):

@@ -7,13 +7,16 @@ half are those of the published code, for a learning rate is only right together
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Literal
 
 import torch
+from torch.nn import functional
 
 Tensor = torch.Tensor
 
 
-def weighted_mse(outputs: Sequence[Tensor], target: Tensor, weight: Tensor) -> Tensor:
+def weighted_mse(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, *, factor: float = 0.5) -> Tensor:
     """Half the mean of (weight * (output - target))^2, summed over the outputs (SimpleBaseline, HRNet, LPN, DARK, UDP).
 
     As published, the weight enters squared, and keypoints of weight 0 still count in the mean.
@@ -22,16 +25,17 @@ def weighted_mse(outputs: Sequence[Tensor], target: Tensor, weight: Tensor) -> T
         outputs: maps [B, K, h, w] each.
         target: [B, K, h, w].
         weight: [B, K].
+        factor: one half, or 1 as in mmpose 0.x (Lite-HRNet).
 
     Raises:
         ValueError: shapes that do not belong together.
     """
     _check(outputs, target, weight, target.shape)
-    factor = weight[..., None, None]
-    return torch.stack([0.5 * (factor * (output - target)).square().mean() for output in outputs]).sum()
+    by_point = weight[..., None, None]
+    return factor * torch.stack([(by_point * (output - target)).square().mean() for output in outputs]).sum()
 
 
-def ohkm_mse(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, *, top: int = 8) -> Tensor:
+def ohkm_mse(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, *, top: int = 8, factor: float = 0.5) -> Tensor:
     """As `weighted_mse`, but of each sample only the `top` keypoints with the largest error count.
 
     Online hard keypoint mining: Chen et al., "Cascaded Pyramid Network", CVPR 2018, section 3.2.
@@ -41,14 +45,15 @@ def ohkm_mse(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, *, top: 
         target: [B, K, h, w].
         weight: [B, K].
         top: how many keypoints count, at most K.
+        factor: one half, or 1 as in mmpose.
 
     Raises:
         ValueError: shapes that do not belong together, or `top` out of range.
     """
     _check(outputs, target, weight, target.shape)
-    factor = weight[..., None, None]
-    errors = [0.5 * (factor * (output - target)).square().mean((2, 3)) for output in outputs]
-    return torch.stack([_hardest(error, top) for error in errors]).sum()
+    by_point = weight[..., None, None]
+    errors = [(by_point * (output - target)).square().mean((2, 3)) for output in outputs]
+    return factor * torch.stack([_hardest(error, top) for error in errors]).sum()
 
 
 def coarse_to_fine(
@@ -98,6 +103,105 @@ def coarse_to_fine(
     return torch.stack(terms).sum()
 
 
+def cpn(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, *, top: int = 8) -> Tensor:
+    """The loss of CPN: half mean squares on the global net's four outputs, hard keypoint mining on the refined one.
+
+    In the global part, hidden and missing keypoints are, as published, pushed to zero instead of being left out. The
+    refined output learns the finest label of all labelled keypoints.
+
+    Chen et al., "Cascaded Pyramid Network for Multi-Person Pose Estimation", CVPR 2018, section 3.2.
+
+    Args:
+        outputs: maps [B, K, h, w]: one a label, coarse to fine, then the refined ones.
+        target: [B, L, K, h, w] labels, coarse to fine (L is 4).
+        weight: [B, K] visibility 0, 1 or 2.
+        top: how many keypoints count in the refined part.
+
+    Raises:
+        ValueError: shapes that do not belong together, or `top` out of range.
+    """
+    if target.ndim != 5 or len(outputs) != target.shape[1] + 1:
+        raise ValueError(
+            f"expected labels [B, L, K, h, w] and L + 1 outputs, got labels {tuple(target.shape)} and "
+            f"{len(outputs)} outputs"
+        )
+    _check(outputs, target, weight, (target.shape[0], *target.shape[2:]))
+    visible, labelled = (weight > 1)[..., None, None], (weight > 0).to(target.dtype)
+    terms = [0.5 * (output - target[:, i] * visible).square().mean() for i, output in enumerate(outputs[:-1])]
+    terms.append(_hardest((outputs[-1] - target[:, -1]).square().mean((2, 3)) * labelled, top))
+    return torch.stack(terms).sum()
+
+
+def udp_offset(
+    outputs: Sequence[Tensor],
+    target: Tensor,
+    weight: Tensor,
+    *,
+    smooth: bool = False,
+    reduction: Literal["mean", "sum"] = "mean",
+) -> Tensor:
+    """The loss of UDP's offset target: half mean squares of class and offset maps, summed over the outputs.
+
+    Offsets count inside the target's disc only, whatever the weight: as published, it enters the class part alone.
+
+    Huang et al., "The Devil is in the Details", CVPR 2020, section 3.3.
+
+    Args:
+        outputs: maps [B, 3 K, h, w] each: class, dx and dy of each keypoint.
+        target: [B, 3 K, h, w].
+        weight: [B, K].
+        smooth: smooth L1 (beta 1) in place of squares.
+        reduction: the mean over samples, keypoints and pixels, or the sum.
+
+    Raises:
+        ValueError: shapes that do not belong together.
+    """
+    _check(outputs, target, weight, target.shape, per_point=3)
+    criterion = partial(functional.smooth_l1_loss if smooth else functional.mse_loss, reduction=reduction)
+    disc, by_point = target[:, ::3], weight[..., None, None]
+    terms = [criterion(by_point * output[:, ::3], by_point * disc) for output in outputs]
+    for output in outputs:
+        terms += [criterion(disc * output[:, axis::3], disc * target[:, axis::3]) for axis in (1, 2)]
+    return 0.5 * torch.stack(terms).sum()
+
+
+def grmi(
+    outputs: Sequence[Tensor],
+    target: Tensor,
+    weight: Tensor,
+    *,
+    class_factor: float = 4.0,
+    offset_factor: float = 1.0,
+    delta: float = 1.0,
+) -> Tensor:
+    """The loss of G-RMI: logistic on the discs, Huber on the length of the offset's error inside them; plain sums.
+
+    Papandreou et al., "Towards Accurate Multi-person Pose Estimation in the Wild", CVPR 2017, equations 3 and 4.
+
+    Args:
+        outputs: maps [B, 3 K, h, w] each: logit and offsets along x and y of each keypoint.
+        target: [B, 3 K, h, w] discs and offsets.
+        weight: [B, K]; keypoints of weight 0 are left out.
+        class_factor: of the logistic part.
+        offset_factor: of the offset part.
+        delta: error, in input pixels, above which the Huber loss grows linearly.
+
+    Raises:
+        ValueError: shapes that do not belong together.
+    """
+    _check(outputs, target, weight, target.shape, per_point=3)
+    by_point, disc = weight[..., None, None], target[:, ::3]
+    terms = []
+    for output in outputs:
+        logistic = functional.binary_cross_entropy_with_logits(output[:, ::3], disc, reduction="none")
+        square = (output[:, 1::3] - target[:, 1::3]).square() + (output[:, 2::3] - target[:, 2::3]).square()
+        # The root's slope at 0 is infinite, and autograd would multiply it by 0; below delta it is not needed.
+        length = square.clamp(min=delta**2).sqrt()
+        huber = torch.where(square > delta**2, delta * (length - delta / 2), square / 2)
+        terms.append((by_point * (class_factor * logistic + offset_factor * disc * huber)).sum())
+    return torch.stack(terms).sum()
+
+
 def _hardest(error: Tensor, top: int) -> Tensor:
     """The mean over samples of the mean of the `top` largest errors [B, K]."""
     if not 1 <= top <= error.shape[1]:
@@ -105,10 +209,12 @@ def _hardest(error: Tensor, top: int) -> Tensor:
     return error.topk(top, 1).values.mean()
 
 
-def _check(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, want: Sequence[int]) -> None:
+def _check(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, want: Sequence[int], per_point: int = 1) -> None:
     shapes = {tuple(output.shape) for output in outputs}
-    if shapes != {tuple(want)} or len(want) != 4 or tuple(weight.shape) != tuple(want[:2]):
+    wanted_weight = (want[0], want[1] // per_point) if len(want) == 4 else None
+    if shapes != {tuple(want)} or want[1] % per_point or tuple(weight.shape) != wanted_weight:
         raise ValueError(
-            f"expected outputs {tuple(want)} [B, K, h, w] and weight [B, K], as the target {tuple(target.shape)} says, "
-            f"got {len(outputs)} outputs of {sorted(shapes)} and weight {tuple(weight.shape)}"
+            f"expected outputs {tuple(want)} [B, {'' if per_point == 1 else per_point} K, h, w] and weight [B, K], as "
+            f"the target {tuple(target.shape)} says, got {len(outputs)} outputs of {sorted(shapes)} and weight "
+            f"{tuple(weight.shape)}"
         )
