@@ -67,7 +67,9 @@ def test_input_of_the_mindspore_variant():
     assert spec.colour == "bgr"
 
 
-def test_scores_and_crops_are_megviis():
-    for spec in SPECS.values():
-        assert (spec.scoring, spec.nms, spec.colour) == ("all", None, "bgr")
+def test_scores_and_crops_are_megviis_or_mmposes():
+    for name, spec in SPECS.items():
+        rest = ("above 0.2", "rgb", (1.25, 1.25)) if "mmpose" in name else ("all", "bgr", spec.padding)
+        assert (spec.scoring, spec.colour, spec.padding) == rest
+        assert spec.nms is None
     assert SPECS["mspn-2stg-256x192"].padding == (1.09, 1.135)

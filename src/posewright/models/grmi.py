@@ -9,8 +9,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from posewright.codecs.grmi import DiscVotes
 from posewright.models._blocks import check_size, init_normal, mindspore_name, resize
 from posewright.models._resnet import Bottleneck, ResNet, layout
+from posewright.skeletons import COCO17
 from posewright.spec import Spec
 
 _PAPER = "Papandreou et al., Towards Accurate Multi-person Pose Estimation in the Wild, CVPR 2017, arXiv 1701.01779"
@@ -72,4 +74,18 @@ def rename(keys: list[str]) -> dict[str, str]:
     return {key: mindspore_name(key) for key in keys}
 
 
-SPECS: dict[str, Spec] = {}
+def _spec(depth: Literal[50, 101]) -> Spec:
+    size = (353, 257)
+    return Spec(
+        name=f"grmi-r{depth}-{size[0]}x{size[1]}",
+        builder=partial(GRMI, depth=depth),
+        codec=DiscVotes(size, size),
+        skeleton=COCO17,
+        size=size,
+        crop="udp",
+        scoring="all",
+        paper=_PAPER,
+    )
+
+
+SPECS: dict[str, Spec] = {spec.name: spec for spec in (_spec(50), _spec(101))}

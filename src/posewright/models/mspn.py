@@ -9,7 +9,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from posewright.codecs.ladder import Ladder
+from posewright.codecs.ladder import Ladder, MmposeLadder
 from posewright.models._multistage import OPTIONAL, MultiStage, Top, Unit, rename
 from posewright.skeletons import COCO17, MPII16
 from posewright.spec import Spec, Weight
@@ -120,6 +120,25 @@ _MPII = replace(
     padding=(1.25, 1.25),
 )
 
+
+def _mmpose(stages: int, ap: float, file: str) -> Spec:
+    """As mmpose trained it: images in RGB, the usual padding and scores, its own labels and their reading."""
+    codec = MmposeLadder((256, 192), (64, 48))
+    url = f"https://download.openmmlab.com/mmpose/top_down/mspn/{file}"
+    name = f"mm_{f'{stages}x' if stages > 1 else ''}mspn_50_256x192_coco"
+    sha256 = file.split("-")[-1].split("_")[0]
+    return Spec(
+        name=f"mspn-{stages}stg-mmpose-256x192",
+        builder=partial(MSPN, stages=stages),
+        codec=codec,
+        skeleton=COCO17,
+        size=codec.size,
+        nms=None,
+        paper=_PAPER,
+        weights=(Weight(name, (url,), sha256, ap, "det 56.4", "open-mmlab/mmpose"),),
+    )
+
+
 SPECS: dict[str, Spec] = {
     spec.name: spec
     for spec in (
@@ -130,5 +149,9 @@ SPECS: dict[str, Spec] = {
         _coco(4, _LARGE),
         _MINDSPORE,
         _MPII,
+        _mmpose(1, 0.723, "mspn50_coco_256x192-8fbfb5d0_20201123.pth"),
+        _mmpose(2, 0.754, "2xmspn50_coco_256x192-c8765a5c_20201123.pth"),
+        _mmpose(3, 0.758, "3xmspn50_coco_256x192-e348f18e_20201123.pth"),
+        _mmpose(4, 0.765, "4xmspn50_coco_256x192-7b837afb_20201123.pth"),
     )
 }

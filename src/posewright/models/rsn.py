@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from posewright.codecs.ladder import Ladder
+from posewright.codecs.ladder import Ladder, MmposeLadder
 from posewright.codecs.udp import UdpLadder
 from posewright.models._multistage import OPTIONAL, MultiStage, Top, Unit, rename
 from posewright.models._resnet import layout
@@ -208,6 +208,24 @@ def _coco(depth: Literal[18, 50], stages: int) -> Spec:
     )
 
 
+def _mmpose(depth: Literal[18, 50], stages: int, ap: float, file: str) -> Spec:
+    """As mmpose trained it: images in RGB, the usual padding and scores, its own labels and their reading."""
+    codec = MmposeLadder((256, 192), (64, 48))
+    url = f"https://download.openmmlab.com/mmpose/v1/body_2d_keypoint/topdown_heatmap/coco/{file}"
+    name = f"mm_{f'{stages}x' if stages > 1 else ''}rsn_{depth}_256x192_coco"
+    sha256 = file.split("-")[-1].split("_")[0]
+    return Spec(
+        name=f"rsn-{depth}-{f'{stages}stg-' if stages > 1 else ''}mmpose-256x192",
+        builder=partial(RSN, depth=depth, stages=stages),
+        codec=codec,
+        skeleton=COCO17,
+        size=codec.size,
+        nms=None,
+        paper=_PAPER,
+        weights=(Weight(name, (url,), sha256, ap, "det 56.4", "open-mmlab/mmpose"),),
+    )
+
+
 _UDP = replace(
     _coco(18, 1),
     name="rsn-18-udp-256x192",
@@ -224,5 +242,9 @@ SPECS: dict[str, Spec] = {
         *(_coco(18, stages) for stages in (2, 3, 4)),
         *(_coco(50, stages) for stages in (1, 2, 3, 4)),
         _UDP,
+        _mmpose(18, 1, 0.704, "td-hm_rsn18_8xb32-210e_coco-256x192-9049ed09_20221013.pth"),
+        _mmpose(50, 1, 0.724, "td-hm_rsn50_8xb32-210e_coco-256x192-c35901d5_20221013.pth"),
+        _mmpose(50, 2, 0.748, "td-hm_2xrsn50_8xb32-210e_coco-256x192-9ede341e_20221013.pth"),
+        _mmpose(50, 3, 0.750, "td-hm_3xrsn50_8xb32-210e_coco-256x192-c3e3c4fe_20221013.pth"),
     )
 }

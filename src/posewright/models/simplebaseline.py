@@ -151,7 +151,8 @@ def _mmpose(depth: int, size: tuple[int, int], ap: float, file: str) -> Spec:
         source="open-mmlab/mmpose",
     )
     name = _name(depth, "dark-mmpose-" if dark else "mmpose-", size)
-    codec = Dark(*_maps(size), crop="standard") if dark else QuarterShift(*_maps(size))
+    plain = QuarterShift(*_maps(size), empty=-1, separately=True)
+    codec = Dark(*_maps(size), crop="standard") if dark else plain
     return replace(_official(depth, size), name=name, codec=codec, colour="rgb", weights=(weight,))
 
 
