@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int | None] = options.command
     try:
         return command(options) or 0
-    except (ValueError, LookupError, OSError) as error:
+    except (ValueError, LookupError, OSError, ImportError) as error:
         print(f"posewright: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -96,22 +96,27 @@ def _add_predict(verbs: Any) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from posewright import detect
     from posewright.folder import predict_images
 
     predictor = _predictor(options)
+    boxes: detect.BoxFile | detect.Detector | None = None
+    if options.boxes:
+        boxes = detect.detections(options.boxes, threshold=options.box_threshold)
+    elif options.annotations:
+        boxes = detect.annotated(options.annotations)
+    elif options.detector:
+        boxes = detect.YoloxDetector(options.detector, score=options.box_threshold or 0.3)
     summary = predict_images(
         predictor,
         options.images,
         Path(options.out),
-        boxes_json=options.boxes,
-        annotations=options.annotations,
-        detector=options.detector,
-        box_threshold=options.box_threshold,
+        boxes,
         score_threshold=options.score_threshold,
         keypoint_threshold=options.keypoint_threshold,
     )
     print(summary)
-    return 0
+    return 1 if summary.failed else 0
 
 
 def _model_options(parser: argparse.ArgumentParser) -> None:
@@ -203,15 +208,24 @@ def _add_eval(verbs: Any) -> None:
 
 
 def _eval(options: argparse.Namespace) -> int:
-    from posewright import judge
+    from posewright import evaluate
 
     if options.results:
-        verdict = judge.results_file(options.data, options.results)
-    else:
-        predictor = _predictor(options)
-        boxes = "" if options.boxes == "gt" else options.boxes
-        verdict = judge.evaluate(predictor, options.data, options.images, boxes, Path(options.out))
-    print("\n".join(verdict.lines()))
+        measured = evaluate.measure(options.data, options.results, boxes=f"of {options.results}")
+        print("\n".join(evaluate.summary(measured, Path(options.results).stem)))
+        return 0
+    from posewright.data import coco
+    from posewright.files import write_json
+    from posewright.progress import bar, tick
+
+    predictor = _predictor(options)
+    people = coco.read(options.data, options.images)
+    boxes = evaluate.boxes_for(people, "" if options.boxes == "gt" else options.boxes)
+    with bar("evaluating", "images") as show:
+        verdict = evaluate.judge(predictor, people, boxes, progress=tick(show))
+    results = Path(options.out) / "results.json"
+    write_json(results, verdict.results)
+    print("\n".join([people.summary(), *verdict.lines(predictor.spec.name), "", f"results: {results}"]))
     return 0
 
 

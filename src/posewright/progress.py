@@ -32,6 +32,11 @@ def bar(title: str, unit: str = "") -> Iterator[Report]:
         yield _Lines(title, unit)
 
 
+def say(text: str) -> None:
+    """A line on stderr, where progress goes."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def tick(report: Report) -> Tick:
     """A `Report` for callers that have nothing to add in words."""
     return lambda done, total: report(done, total, "")
@@ -63,7 +68,7 @@ class _Lines:
         fresh = done - self.first
         left = (now - self.start) / fresh * (total - done) if fresh > 0 else float("nan")
         end = f"{clock(now - self.start)} gone, {clock(left)} left"
-        print(f"{self.title}: {done}/{total} {self.unit} {end}  {note}".rstrip(), file=sys.stderr, flush=True)
+        say(f"{self.title}: {done}/{total} {self.unit} {end}  {note}".rstrip())
 
 
 def clock(seconds: float) -> str:

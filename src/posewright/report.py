@@ -9,11 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
+from posewright import draw, evaluate
+from posewright.data.coco import People
+from posewright.evaluate import Verdict
 from posewright.files import write_text
-from posewright.image import encode
+from posewright.image import draw_disc, encode, read, resize
 from posewright.runlog import read as read_log
+from posewright.train import TrainConfig
+from posewright.types import Boxes, Poses
 
 Points = list[tuple[float, float]]
 
@@ -152,4 +158,69 @@ def _picture(picture: Picture) -> str:
     data = base64.b64encode(encode(picture.image, ".jpg", 88)).decode()
     caption = html.escape(picture.caption)
     size = f'width="{picture.image.shape[1]}" height="{picture.image.shape[0]}"'
-    return f'<figure><img {size} alt="{caption}" src="data:image/jpeg;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+    shown = f'<img {size} alt="{caption}" src="data:image/jpeg;base64,{data}">'
+    return f"<figure>{shown}<figcaption>{caption}</figcaption></figure>"
+
+
+# -- what a run's page shows ------------------------------------------------------------------------------------------
+
+
+def sections(config: TrainConfig, people: People, verdict: Verdict, *, cases: int = 12) -> list[Section]:
+    """Figures, the worst, random and best cases, and the settings of a run judged on COCO-format people."""
+    heads, _, row = (line.strip("| ").split(" | ") for line in markdown(config, verdict).splitlines())
+    oks, results = best_results(people, verdict)
+    order = np.argsort(oks, kind="stable")
+    chance = np.random.default_rng(0).permutation(len(people))
+    shown = {"Worst cases": order[:cases], "Random cases": chance[:cases], "Best cases": order[::-1][:cases]}
+    caption = "Lines: found. Rings: annotated. OKS is 1 for a perfect pose; COCO counts it as found from 0.5 to 0.95."
+    return [
+        Section("Figures", people.summary(), rows=[heads, row]),
+        *(
+            Section(title, caption, pictures=[case(people, int(n), float(oks[n]), results[n]) for n in places])
+            for title, places in shown.items()
+        ),
+        Section("Settings", preformatted=msgspec.json.format(msgspec.json.encode(config), indent=2).decode()),
+    ]
+
+
+def markdown(config: TrainConfig, verdict: Verdict) -> str:
+    """The table of figures, in Markdown."""
+    return evaluate.markdown_row(verdict.figures, config.model, verdict.boxes)
+
+
+def best_results(people: People, verdict: Verdict) -> tuple[np.ndarray, list[np.ndarray | None]]:
+    """For each of N people the highest OKS of any result in the image [N], and that result, [K, 3] x, y, score."""
+    found: dict[int, list[np.ndarray]] = {}
+    for result in verdict.results:
+        found.setdefault(result["image_id"], []).append(np.reshape(result["keypoints"], (-1, 3)))
+    oks, best = np.zeros(len(people)), list[np.ndarray | None]()
+    sigmas = np.array(people.skeleton.sigmas)
+    for n in range(len(people)):
+        person = people[n]
+        here, labelled = found.get(person.image_id, []), person.seen > 0
+        alike = [float(evaluate.oks(r[labelled, :2], person.xy[labelled], person.area, sigmas[labelled])) for r in here]
+        oks[n] = max(alike, default=0.0)
+        best.append(here[int(np.argmax(alike))] if here else None)
+    return oks, best
+
+
+def case(people: People, place: int, oks: float, result: np.ndarray | None, height: int = 240) -> Picture:
+    """One person of a data set: the found pose, with the annotated points as rings, cut out of its image."""
+    person = people[place]
+    x, y, w, h = person.box
+    margin = 0.2 * max(w, h)
+    corner = np.maximum([int(x - margin), int(y - margin)], 0)
+    cut = read(person.path, upright=False)[corner[1] : int(y + h + margin) + 1, corner[0] : int(x + w + margin) + 1]
+    scale = height / cut.shape[0]
+    picture = resize(cut, (height, max(1, round(cut.shape[1] * scale))))
+
+    def here(xy: np.ndarray) -> np.ndarray:
+        return (xy - corner + 0.5) * scale - 0.5  # corners of pixels scale, centres lie half a pixel inside
+
+    if result is not None:
+        box = np.array([[*here(np.array([x, y])), w * scale, h * scale]])
+        poses = Poses(here(result[None, :, :2]), result[None, :, 2], np.ones(1), Boxes.of(box), people.skeleton)
+        picture = draw.draw(picture, poses, boxes=False, scores=False)
+    for point in here(person.xy[person.seen > 0]):
+        draw_disc(picture, point, 4, (255, 255, 255), 1)
+    return Picture(picture, f"OKS {oks:.2f}, {person.path.name}")

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
 import torch
 from torch import nn
 
@@ -27,7 +28,7 @@ from posewright.data.loader import Loader
 from posewright.files import ready_folder, write_json
 from posewright.optim import Ema, optimizer, rate
 from posewright.predict import Predictor
-from posewright.progress import Report, bar, tick
+from posewright.progress import Report, bar, say, tick
 from posewright.runlog import RunLog
 from posewright.skeletons import to_category
 from posewright.spec import Spec, find
@@ -164,6 +165,7 @@ def fit(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None
     else:
         write_json(out / "config.json", msgspec.to_builtins(config), indent=2)
     with _stop_signals() as asked, RunLog(out, run.step) as log, bar("training", "steps") as report:
+        report(run.step, run.total, "")
         while True:
             if _due(run):
                 _judge(run, log, asked)
@@ -188,13 +190,14 @@ def resumed(folder: str | Path) -> TrainConfig:
 
 def _prepare(config: TrainConfig) -> _Run:
     people = coco.read(config.train, config.train_images or None)
+    say(people.summary())
     spec = find(config.model).with_skeleton(people.skeleton)
     torch.manual_seed(config.seed)
     net = spec.build()
     if config.init:
-        weights.load(net, config.init, spec, new_head=config.new_head)
+        say(weights.load(net, config.init, spec, new_head=config.new_head).summary())
     elif config.backbone:
-        weights.load_backbone(net, config.backbone)
+        say(weights.load_backbone(net, config.backbone).summary())
     device = _device(config.device)
     net.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's stub lacks it
     loader = Loader(people, spec, config.augment, config.batch, seed=config.seed, workers=config.workers)
@@ -215,6 +218,7 @@ def _validation(config: TrainConfig, people: coco.People) -> tuple[coco.People, 
     if not config.val:
         return None
     val = coco.read(config.val, config.val_images or None)
+    say(val.summary())
     if val.skeleton.points != people.skeleton.points:
         raise ValueError(
             f"{config.train} and {config.val} name different keypoints: {people.skeleton.points} and "
@@ -287,14 +291,14 @@ def _loss(
     if config.loss == "mse":
         return losses.weighted_mse(outputs, target, weight)
     if config.loss == "ohkm":
-        return losses.ohkm_mse(outputs, target, weight, hardest=config.hardest)
+        return losses.ohkm_mse(outputs, target, weight, top=config.hardest)
     return losses.coarse_to_fine(outputs, target, weight, stages=len(outputs) // 4, ohkm=config.hardest)
 
 
 def _row(run: _Run, epoch: int, loss: torch.Tensor, outputs: tuple[torch.Tensor, ...], batch: Batch) -> dict[str, Any]:
     """A log row; accuracy is the share of keypoints within a twentieth of the crop, as HRNet's log has it."""
     xy, _ = run.spec.codec.decode(outputs[-1].detach())
-    size = (run.spec.size[1], run.spec.size[0])
+    size = np.array([[run.spec.size[1], run.spec.size[0]]])
     accuracy = evaluate.pck(xy, batch.xy, batch.seen, size, 0.05).mean
     lr = run.optimizer.param_groups[0]["lr"]
     return {"step": run.step, "epoch": epoch + 1, "lr": lr, "loss": loss.item(), "accuracy": accuracy}

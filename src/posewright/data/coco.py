@@ -92,6 +92,14 @@ class People:
             float(self.area[index]),
         )
 
+    def summary(self) -> str:
+        """One line: how many people and images, of which points, and what was skipped and filled in."""
+        line = f"{self.annotations}: {len(self)} people in {len(self.image_id)} images, {self.skeleton.name}"
+        for words, counts in (("skipped", self.skipped), ("filled in", self.filled)):
+            if counts:
+                line += f"; {words}: " + ", ".join(f"{count} {reason}" for reason, count in counts.items())
+        return line
+
     @property
     def paths(self) -> dict[int, Path]:
         """Image id -> file, of every image, in the file's order."""

@@ -1,0 +1,71 @@
+"""The demo: draw synthetic people, learn them from scratch, judge and draw poses on unseen ones, write a page."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from posewright import detect, evaluate, recipes, report
+from posewright.data import coco, synthetic
+from posewright.files import ready_folder, write_json
+from posewright.folder import predict_images
+from posewright.predict import load
+from posewright.progress import bar, clock, tick
+from posewright.train import TrainConfig, fit, resumed
+
+SPLITS = {"train": 2400, "val": 60, "test": 200}
+"""Images a split: `val` chooses the best weights, `test` is seen only once, at the end."""
+
+
+def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
+    """Run the demo; a finished run in the folder is used again unless `fresh`, an interrupted one goes on.
+
+    Args:
+        out: folder for the data (`data`), the run (`run`), the drawings (`pictures`) and the page (`index.html`).
+        seed: of the pictures and the training.
+        fresh: train again.
+
+    Yields:
+        Lines that say what was done, how well, and where to look.
+    """
+    start = time.monotonic()
+    ready_folder(out)
+    files = {split: _draw_split(out / "data", split, count, seed) for split, count in SPLITS.items()}
+    config = replace(recipes.demo(), train=str(files["train"]), val=str(files["val"]), out=str(out / "run"), seed=seed)
+    if not _train(config, fresh=fresh):
+        yield f"stopped; `posewright demo --out {out}` goes on from there"
+        return
+    predictor = load(weights=out / "run" / "best.pt")
+    unseen = coco.read(files["test"])
+    with bar("evaluating", "images") as show:
+        verdict = evaluate.judge(predictor, unseen, evaluate.boxes_for(unseen), progress=tick(show))
+    write_json(out / "results.json", verdict.results)
+    drawn = predict_images(predictor, [out / "data" / "test"], out / "pictures", detect.annotated(files["test"]))
+    took = clock(time.monotonic() - start)
+    lead = f"{config.model}, {SPLITS['train']} drawn images, AP {verdict.figures['AP']:.3f} on unseen ones, in {took}"
+    report.write(out / "index.html", "Posewright demo", lead, out / "run", report.sections(config, unseen, verdict))
+    yield from verdict.lines(config.model)
+    yield ""
+    yield f"drew {sum(SPLITS.values())} scenes, trained {config.model} from scratch on {SPLITS['train']}, in {took}"
+    yield f"AP {verdict.figures['AP']:.3f} on {len(unseen)} unseen people in {SPLITS['test']} images (boxes: gt)"
+    yield f"drawings: {drawn.out}   results: {out / 'results.json'}   weights: {out / 'run' / 'best.pt'}"
+    yield f"open {out / 'index.html'} for the curves, the figures, good and bad cases"
+
+
+def _draw_split(folder: Path, split: str, images: int, seed: int) -> Path:
+    with bar(f"drawing people ({split})", "images") as show:
+        return synthetic.make(folder, images, seed=seed, split=split, progress=tick(show))
+
+
+def _train(config: TrainConfig, *, fresh: bool) -> bool:
+    """Train, go on, or find it done already; whether it is done now."""
+    folder = Path(config.out)
+    if fresh and folder.exists():
+        shutil.rmtree(folder)
+    begun = (folder / "last.pt").exists()
+    if begun and resumed(folder) != config:
+        raise ValueError(f"{folder} holds a run with other settings; train again with --fresh, or choose another --out")
+    return fit(config, resume=begun).finished
