@@ -7,7 +7,7 @@ other, partly outside the image. Left and right are told by the face, the feet, 
 from __future__ import annotations
 
 import os
-import shutil
+import tempfile
 import zlib
 from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor
@@ -151,19 +151,19 @@ def make(
     made_of = _info(images, seed, scene, split)
     if _already_there(place, listing, made_of):
         return listing
-    beside = files.ready_folder(folder) / f".{split}.{os.getpid()}"
-    beside.mkdir()
-    try:
+    with tempfile.TemporaryDirectory(prefix=f".{split}.", dir=files.ready_folder(folder)) as beside:
+        unfinished = Path(beside) / split
+        unfinished.mkdir()
         drawn = []
-        with closing(_draw_all(partial(_draw_one, beside, seed, scene, split), images, workers)) as results:
+        with closing(_draw_all(partial(_draw_one, unfinished, seed, scene, split), images, workers)) as results:
             for result in results:
                 drawn.append(result)
                 if progress is not None:
                     progress(len(drawn), images)
         files.write_json(listing, _coco(drawn, made_of))
-        beside.replace(place)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        if place.is_dir():
+            place.rmdir()  # it is empty, and some systems do not rename onto a folder
+        unfinished.replace(place)
     return listing
 
 
@@ -287,7 +287,7 @@ def _draw_all(
     draw: Callable[[int], dict[str, Any]], count: int, workers: int | None
 ) -> Generator[dict[str, Any], None, None]:
     """Results of `draw` for 1..count, in order."""
-    workers = (os.cpu_count() or 1) if workers is None else workers
+    workers = _cores() if workers is None else workers
     if workers < 2 or count < _POOL_FROM:
         yield from map(draw, range(1, count + 1))
         return
@@ -296,6 +296,11 @@ def _draw_all(
         yield from pool.map(draw, range(1, count + 1), chunksize=8)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _info(count: int, seed: int, scene: Scene, split: str) -> dict[str, Any]:
@@ -321,15 +326,18 @@ def _coco(drawn: list[dict[str, Any]], info: dict[str, Any]) -> dict[str, Any]:
 
 
 def _already_there(place: Path, listing: Path, info: dict[str, Any]) -> bool:
-    """Whether this very data set is there; an error where another is."""
+    """Whether this very data set is there; an error where anything else is."""
     filled = place.exists() and (not place.is_dir() or any(place.iterdir()))
-    if not filled:
-        return False  # an annotation file without its images is what an interrupted run leaves
+    if not filled and not listing.exists():
+        return False
     try:
         found = msgspec.json.decode(listing.read_bytes())["info"]
     except (OSError, ValueError, LookupError, TypeError):
         found = None
     if found == msgspec.json.decode(msgspec.json.encode(info)):
-        return True
-    was = f"holds a set made of {found}" if found else "is not empty and holds no synthetic set"
-    raise ValueError(f"{place} {was}; wanted {info}: choose another folder or split, or remove this one")
+        if filled and sum(1 for _ in place.glob("*.jpg")) != info["images"]:
+            raise ValueError(f"{place} should hold {info['images']} images, but some are gone; remove it to draw anew")
+        return filled  # without images it is what an interrupted run left
+    what = listing if listing.exists() else place
+    was = f"was made of {found}" if found else "is there and was not drawn here"
+    raise ValueError(f"{what} {was}; wanted {info}: choose another folder or split, or remove it")
