@@ -1,0 +1,109 @@
+"""What every pose system promises, whatever its network."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+
+from posewright.spec import Spec, families, find, names
+
+KEYPOINTS = 5
+
+SMALLEST = {
+    "cpn": ("cpn-50-256x192", 64),
+    "grmi": ("grmi-r50-353x257", 65),
+    "hourglass": ("hourglass-1-256x256", 64),
+    "hrnet": ("hrnet-w32-256x192", 64),
+    "litehrnet": ("litehrnet-18-256x192", 64),
+    "lpn": ("lpn-50-256x192", 64),
+    "mspn": ("mspn-2stg-256x192", 64),
+    "rsn": ("rsn-18-udp-256x192", 64),
+    "simplebaseline": ("simplebaseline-r18-slim-128x96", 64),
+}
+"""Of each family a small spec that has all the family's parts, and the side of a square input for it."""
+
+
+@cache
+def distinct() -> list[Spec]:
+    """Specs that differ in network or sizes, one of each kind."""
+    kinds = {f"{s.builder} {s.size} {s.codec.map_size} {s.codec.channels(KEYPOINTS)}": s for s in map(find, names())}
+    return sorted(kinds.values(), key=lambda s: s.name)
+
+
+@cache
+def small_net(family: str) -> Any:
+    torch.manual_seed(0)
+    return find(SMALLEST[family][0]).build(KEYPOINTS)
+
+
+def small_images(family: str, count: int = 2) -> torch.Tensor:
+    side = SMALLEST[family][1]
+    return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("spec", distinct(), ids=lambda spec: spec.name)
+def test_maps_are_as_the_codec_reads_them(spec):
+    with torch.device("meta"):
+        net = spec.build(KEYPOINTS).eval()
+        assert net(torch.empty(1, 3, *spec.size)).shape == (1, spec.codec.channels(KEYPOINTS), *spec.codec.map_size)
+        with pytest.raises(ValueError, match=r"multiples of \d+.*; got HxW"):
+            net(torch.empty(1, 3, spec.size[0] + 1, spec.size[1]))
+
+
+@pytest.mark.parametrize("family", families())
+def test_training_reaches_every_parameter(family):
+    net = small_net(family).train()
+    net.zero_grad()
+    maps = net.supervised(small_images(family))
+    sum(m.square().mean() for m in maps).backward()
+    assert [name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+
+
+@pytest.mark.parametrize("family", families())
+def test_last_supervised_map_is_the_prediction(family):
+    net, images = small_net(family).eval(), small_images(family)
+    with torch.inference_mode():
+        torch.testing.assert_close(net(images), net.supervised(images)[-1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", families())
+def test_people_of_a_batch_do_not_meet(family):
+    net, images = small_net(family).eval(), small_images(family, 3)
+    with torch.inference_mode():
+        together = net(images)
+        alone = torch.cat([net(image[None]) for image in images])
+    scale = together.std().item()
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-4 * scale)
+
+
+@pytest.mark.parametrize("family", families())
+def test_official_names_stay_as_they_are(family):
+    keys = list(small_net(family).state_dict())
+    assert importlib.import_module(f"posewright.models.{family}").rename(keys) == {key: key for key in keys}
+
+
+def test_weights_are_complete():
+    weights = [w for spec in map(find, names()) for w in spec.weights]
+    assert len({w.id for w in weights}) == len(weights)
+    for w in weights:
+        assert w.urls, w.id
+        assert all(url.startswith("https://") for url in w.urls), w.id
+        assert re.fullmatch(r"[0-9a-f]{0,64}", w.sha256), w.id
+        assert w.ap is None or 0 < w.ap < 1, w.id
+        assert w.boxes, w.id
+        assert w.source, w.id
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", families())
+def test_can_be_exported(family):
+    net, images = small_net(family).eval(), small_images(family)
+    program = torch.export.export(net, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    images = small_images(family, 3)
+    with torch.inference_mode():
+        torch.testing.assert_close(program.module()(images), net(images), rtol=1e-4, atol=1e-5)
