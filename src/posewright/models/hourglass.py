@@ -1,0 +1,223 @@
+"""Stacked hourglass (Newell, Yang, Deng, "Stacked Hourglass Networks for Human Pose Estimation", ECCV 2016, arXiv
+1603.06937): halve and double the resolution again and again, with a supervised heatmap after each stack.
+
+The layout of the parameters is that of the networks behind CC-SSL (Mu et al., CVPR 2020) and DARK (Zhang et al., CVPR
+2020). mmpose's "hourglass52" is CornerNet's network of another structure, whose files do not load here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from posewright.codecs.dark import Dark
+from posewright.codecs.heatmap import QuarterShift
+from posewright.codecs.hourglass import HourglassHeatmap
+from posewright.models._blocks import check_size, mindspore_name
+from posewright.skeletons import COCO17, MPII16, mirror_pairs
+from posewright.spec import Spec, Weight
+from posewright.types import Skeleton
+
+FEATURES = 256
+DEPTH = 4
+
+
+class Bottleneck(nn.Module):
+    """Pre-activation bottleneck: 1x1 to half of the output channels, 3x3, 1x1; every convolution has a bias.
+
+    Nothing follows the sum, and the shortcut, where it changes channels, is a bare convolution of the raw input.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        width = outputs // 2
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, width, 1)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.bn3 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, outputs, 1)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = None if inputs == outputs else nn.Sequential(nn.Conv2d(inputs, outputs, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, h, w] to [N, outputs, h, w]."""
+        y = self.conv1(self.relu(self.bn1(x)))
+        y = self.conv2(self.relu(self.bn2(y)))
+        y = self.conv3(self.relu(self.bn3(y)))
+        return y + (x if self.downsample is None else self.downsample(x))
+
+
+def chain(blocks: int) -> nn.Sequential:
+    """Bottlenecks of 256 channels."""
+    return nn.Sequential(*(Bottleneck(FEATURES, FEATURES) for _ in range(blocks)))
+
+
+class Hourglass(nn.Module):
+    """Four nested levels, each around half of the resolution of the one outside of it (figure 3).
+
+    `hg.{n}` holds level n + 1, the innermost first: the side branch, the way in, the way out, and, at the innermost
+    level, what stands in the middle.
+    """
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.hg = nn.ModuleList(nn.ModuleList(chain(blocks) for _ in range(3 if n else 4)) for n in range(DEPTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, 256, h, w] to the same shape."""
+        return self._level(DEPTH - 1, x)
+
+    def _level(self, n: int, x: Tensor) -> Tensor:
+        side, inward, outward, *middle = self.hg[n].children()
+        y = inward(F.max_pool2d(x, 2))
+        y = self._level(n - 1, y) if n else middle[0](y)
+        side = side(x)
+        # To the side's size, not by 2: on odd sizes pooling has left out a row or column, as in DARK's at 128x96.
+        return side + F.interpolate(outward(y), size=side.shape[-2:], mode="nearest")
+
+
+class StackedHourglass(nn.Module):
+    """Hourglasses in a row; maps at 1/4.
+
+    Args:
+        channels: output channels.
+        stacks: how many hourglasses: 1, 2, 4 or 8 in the papers.
+        blocks: bottlenecks wherever one may stand.
+    """
+
+    def __init__(self, channels: int, stacks: int = 4, blocks: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.layer1 = nn.Sequential(Bottleneck(64, 128))
+        self.layer2 = nn.Sequential(Bottleneck(128, FEATURES))
+        self.layer3 = nn.Sequential(Bottleneck(FEATURES, FEATURES))
+        self.maxpool = nn.MaxPool2d(2)
+        self.hg = nn.ModuleList(Hourglass(blocks) for _ in range(stacks))
+        self.res = nn.ModuleList(chain(blocks) for _ in range(stacks))
+        self.fc = nn.ModuleList(_features() for _ in range(stacks))
+        self.score = nn.ModuleList(nn.Conv2d(FEATURES, channels, 1) for _ in range(stacks))
+        self.fc_ = nn.ModuleList(nn.Conv2d(FEATURES, FEATURES, 1) for _ in range(stacks - 1))
+        self.score_ = nn.ModuleList(nn.Conv2d(channels, FEATURES, 1) for _ in range(stacks - 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [N, 3, H, W] to the last stack's maps [N, channels, H / 4, W / 4].
+
+        Raises:
+            ValueError: see `supervised`.
+        """
+        return self.supervised(images)[-1]
+
+    def supervised(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Images [N, 3, H, W] to every stack's maps [N, channels, H / 4, W / 4], the prediction last.
+
+        Raises:
+            ValueError: a side is not a multiple of 32, or is below 64.
+        """
+        _check(images)
+        x = self.maxpool(self.layer1(self.relu(self.bn1(self.conv1(images)))))
+        x = self.layer3(self.layer2(x))
+        maps: list[Tensor] = []
+        for i, (hourglass, residual, features, score) in enumerate(zip(self.hg, self.res, self.fc, self.score)):
+            y = features(residual(hourglass(x)))
+            maps.append(score(y))
+            if i < len(self.fc_):
+                x = x + self.fc_[i](y) + self.score_[i](maps[-1])
+        return tuple(maps)
+
+
+def _features() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(FEATURES, FEATURES, 1), nn.BatchNorm2d(FEATURES), nn.ReLU(inplace=True))
+
+
+def _check(images: Tensor) -> None:
+    """Every level but the innermost must halve exactly, and the innermost must leave a pixel."""
+    check_size(images, 32)
+    if min(images.shape[-2:]) < 64:
+        height, width = images.shape[-2:]
+        raise ValueError(f"images: height and width must be multiples of 32 from 64 on; got HxW {height}x{width}")
+
+
+def rename(keys: list[str]) -> dict[str, str]:
+    """MindSpore's parameter names to ours; official names stay."""
+    return {key: mindspore_name(key) for key in keys}
+
+
+_POINTS = (
+    "left_eye", "right_eye", "chin", "left_front_hoof", "right_front_hoof", "left_back_hoof", "right_back_hoof", "tail",
+    "left_front_knee", "right_front_knee", "left_back_knee", "right_back_knee", "left_shoulder", "right_shoulder",
+    "left_front_elbow", "right_front_elbow", "left_back_elbow", "right_back_elbow",
+)  # fmt: skip
+_BONES = (("left_eye", "chin"), ("right_eye", "chin"), ("left_shoulder", "tail"), ("right_shoulder", "tail"))
+TIGDOG18 = Skeleton("tigdog18", _POINTS, _BONES, mirror_pairs(_POINTS))
+"""Horses and tigers of TigDog (Del Pero et al., CVPR 2015), without the neck, as CC-SSL has them; scored by PCK."""
+
+_PAPER = "Newell et al., Stacked Hourglass Networks for Human Pose Estimation, ECCV 2016, arXiv 1603.06937"
+_DARK = "Zhang et al., Distribution-Aware Coordinate Representation for Human Pose Estimation, CVPR 2020"
+_CCSSL = "Mu et al., Learning from Synthetic Animals (CC-SSL), CVPR 2020, arXiv 1912.08265"
+
+
+def _people(stacks: int, variant: str = "", skeleton: Skeleton = COCO17) -> Spec:
+    """The first paper's: Gaussians of one pixel on maps of 64x64 (section 3.2)."""
+    return Spec(
+        name=f"hourglass-{stacks}-{variant}256x256",
+        builder=partial(StackedHourglass, stacks=stacks),
+        codec=QuarterShift((256, 256), (64, 64), sigma=1.0),
+        skeleton=skeleton,
+        size=(256, 256),
+        paper=_PAPER,
+    )
+
+
+def _dark(stacks: int) -> Spec:
+    """DARK's: images in BGR, from which the means of *RGB* are subtracted, and at this size too a blur of 11."""
+    return replace(
+        _people(stacks),
+        name=f"hourglass-{stacks}-dark-128x96",
+        codec=Dark((128, 96), (32, 24), sigma=1.0, blur=11),
+        size=(128, 96),
+        crop="dark",
+        colour="bgr",
+        paper=_DARK,
+    )
+
+
+def _animals(stacks: int, weights: tuple[Weight, ...] = ()) -> Spec:
+    """CC-SSL's: the crop is 1.5 times the extent of the labelled points, and images are not divided by a deviation.
+
+    It subtracts the mean of each data set, which was not published; ImageNet's stands in for it.
+    """
+    return replace(
+        _people(stacks, "animals-", TIGDOG18),
+        codec=HourglassHeatmap((256, 256), (64, 64)),
+        padding=(1.5, 1.5),
+        std=(255.0, 255.0, 255.0),
+        paper=_CCSSL,
+        weights=weights,
+    )
+
+
+def _ccssl(data: str, animal: str) -> Weight:
+    url = f"https://www.cs.jhu.edu/~qiuwch/animal/checkpoint/{data}/{animal}.zip"
+    source = "JitengMu/Learning-from-Synthetic-Animals, a zip of several checkpoints"
+    return Weight(f"ccssl_{data}_{animal}", (url,), "", None, "GT crop", source)
+
+
+_ANIMAL_WEIGHTS = tuple(
+    _ccssl(data, animal) for data in ("real_animal", "synthetic_animal") for animal in ("horse", "tiger")
+)
+
+SPECS: dict[str, Spec] = {
+    spec.name: spec
+    for spec in (
+        *(_people(stacks) for stacks in (1, 2, 4, 8)),
+        *(_people(stacks, "mpii-", MPII16) for stacks in (1, 2, 4, 8)),
+        *(_dark(stacks) for stacks in (4, 8)),
+        _animals(4, _ANIMAL_WEIGHTS),
+    )
+}

@@ -1,0 +1,309 @@
+"""HRNet: high resolution kept from end to end, beside branches of 1/2, 1/4 and 1/8 of it that exchange what they find
+(Sun, Xiao, Liu, Wang, "Deep High-Resolution Representation Learning for Human Pose Estimation", CVPR 2019, arXiv
+1902.09212). DARK uses the network as it is, UDP with a wider last exchange.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from posewright.codecs.dark import Dark
+from posewright.codecs.heatmap import QuarterShift
+from posewright.codecs.udp import Udp, UdpOffset
+from posewright.models._blocks import check_size, conv_bn, init_normal, mindspore_name
+from posewright.models._resnet import BasicBlock, Bottleneck, make_layer
+from posewright.skeletons import AP10K17, COCO17, CROWDPOSE14, MPII16
+from posewright.spec import IMAGENET_STD, Codec, Spec, Weight
+from posewright.types import Skeleton
+
+
+def step(inputs: int, outputs: int, stride: int, *, relu: bool = True) -> nn.Sequential:
+    """3x3 convolution, normalisation and, unless switched off, ReLU."""
+    return nn.Sequential(*conv_bn(inputs, outputs, 3, stride), *([nn.ReLU(inplace=True)] if relu else []))
+
+
+class Receive(nn.ModuleList):
+    """What one branch receives: the sum of one path from every branch, brought to its channels and size, rectified.
+
+    Args:
+        channels: of the branches.
+        target: the branch.
+        outputs: channels of the sum where they are not the branch's own. As in UDP's network, the branch's own path is
+            then a bare 1x1 convolution without normalisation.
+    """
+
+    def __init__(self, channels: tuple[int, ...], target: int, outputs: int | None = None) -> None:
+        super().__init__(self._path(channels, source, target, outputs) for source in range(len(channels)))
+
+    @staticmethod
+    def _path(channels: tuple[int, ...], source: int, target: int, outputs: int | None) -> nn.Module:
+        start, end = channels[source], outputs or channels[target]
+        if source == target:
+            return nn.Identity() if outputs is None else nn.Sequential(nn.Conv2d(start, end, 1, bias=False))
+        if source > target:
+            return nn.Sequential(*conv_bn(start, end), nn.Upsample(scale_factor=2 ** (source - target)))
+        steps = [step(start, start, 2) for _ in range(target - source - 1)]
+        return nn.Sequential(*steps, step(start, end, 2, relu=False))
+
+    def forward(self, x: list[Tensor]) -> Tensor:
+        """Branches [N, C_i, h / 2^i, w / 2^i] to [N, outputs, h / 2^target, w / 2^target]."""
+        total = self[0](x[0]) + self[1](x[1])
+        for path, branch in zip(list(self)[2:], x[2:]):
+            total += path(branch)
+        return F.relu(total, inplace=True)
+
+
+class Module(nn.Module):
+    """Four basic blocks on every branch, then the branches exchange what they found (figure 3).
+
+    Args:
+        channels: of the branches.
+        finest: yield branch 0 only.
+        outputs: its channels where they are not its own.
+    """
+
+    def __init__(self, channels: tuple[int, ...], *, finest: bool = False, outputs: int | None = None) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(make_layer(BasicBlock, c, c, 4) for c in channels)
+        targets = range(1 if finest else len(channels))
+        self.fuse_layers = nn.ModuleList(Receive(channels, target, outputs) for target in targets)
+
+    def forward(self, x: list[Tensor]) -> list[Tensor]:
+        """Branches [N, C_i, h / 2^i, w / 2^i], each of the same shape as before; with `finest`, only the first."""
+        x = [blocks(branch) for blocks, branch in zip(self.branches, x)]
+        return [receive(x) for receive in self.fuse_layers]
+
+
+class HRNet(nn.Module):
+    """HRNet with its head; maps at 1/4.
+
+    Args:
+        channels: output channels.
+        width: channels of the finest branch, 32 or 48; the others have 2, 4 and 8 times as many.
+        widened: the last exchange yields four times the width, as in UDP's network.
+    """
+
+    def __init__(self, channels: int, width: int = 32, *, widened: bool = False) -> None:
+        super().__init__()
+        widths = (width, 2 * width, 4 * width, 8 * width)
+        outputs = 4 * width if widened else None
+        self.conv1 = nn.Conv2d(3, 64, 3, 2, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.conv2 = nn.Conv2d(64, 64, 3, 2, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.layer1 = make_layer(Bottleneck, 64, 256, 4)
+        self.transition1 = nn.ModuleList([step(256, widths[0], 1), nn.Sequential(step(256, widths[1], 2))])
+        self.transition2 = _grow(widths[:3])
+        self.transition3 = _grow(widths)
+        self.stage2 = nn.Sequential(Module(widths[:2]))
+        self.stage3 = nn.Sequential(*(Module(widths[:3]) for _ in range(4)))
+        self.stage4 = nn.Sequential(Module(widths), Module(widths), Module(widths, finest=True, outputs=outputs))
+        self.final_layer = nn.Conv2d(outputs or width, channels, 1)
+        init_normal(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [N, 3, H, W] to maps [N, channels, H / 4, W / 4].
+
+        Raises:
+            ValueError: height or width is not a multiple of 32.
+        """
+        check_size(images, 32)
+        y = self.relu(self.bn1(self.conv1(images)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        x = [self.layer1(y)]
+        for transition, stage in (
+            (self.transition1, self.stage2),
+            (self.transition2, self.stage3),
+            (self.transition3, self.stage4),
+        ):
+            # Branches that do not exist yet grow out of the coarsest that does.
+            x = stage([path(x[min(i, len(x) - 1)]) for i, path in enumerate(transition)])
+        return self.final_layer(x[0])
+
+    def supervised(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The maps, alone in a tuple."""
+        return (self(images),)
+
+
+def _grow(channels: tuple[int, ...]) -> nn.ModuleList:
+    """The newest branch grows out of the one above it; the others pass."""
+    passing = [nn.Identity() for _ in channels[:-1]]
+    return nn.ModuleList([*passing, nn.Sequential(step(channels[-2], channels[-1], 2))])
+
+
+def rename(keys: list[str]) -> dict[str, str]:
+    """Parameter names of mmpose 0.x and 1.x and of MindSpore's mindpose to ours; official names stay."""
+    return {key: _rename(key) for key in keys}
+
+
+def _rename(key: str) -> str:
+    head, _, rest = key.partition(".")
+    if head not in ("backbone", "head", "keypoint_head"):
+        return key
+    rest = rest.replace("head.", "final_layer.").replace(".down_sample.", ".downsample.")
+    return mindspore_name(rest)
+
+
+_OPENMMLAB = "https://download.openmmlab.com/mmpose"
+_MINDPOSE = "https://download.mindspore.cn/toolkits/mindpose"
+
+
+def _official(name: str, ap: float) -> Weight:
+    url = "https://drive.google.com/drive/folders/1hOTihvbyIxsm5ygDpbUuJ7O_tzv4oXjC"
+    source = "leoxiaobin/deep-high-resolution-net.pytorch"
+    return Weight(f"hrnet_{name}_coco", (url,), "", ap, "det 56.4", source)
+
+
+def _darkpose(name: str, ap: float) -> Weight:
+    url = "https://drive.google.com/drive/folders/14kAA1zXuKODYgrRiQmKnVcipbY7RedVV"
+    return Weight(f"hrnet_{name}_coco", (url,), "", ap, "det 56.4", "ilovepose/DarkPose")
+
+
+def _mmpose(name: str, path: str, ap: float | None, boxes: str = "det 56.4") -> Weight:
+    sha256 = path.split("-")[-1].split("_")[0]
+    return Weight(f"mm_hrnet_{name}", (f"{_OPENMMLAB}/{path}.pth",), sha256, ap, boxes, "open-mmlab/mmpose")
+
+
+def _td_hm(width: int, kind: str, size: str, file: str, ap: float) -> Weight:
+    """Of mmpose 1.x, for COCO."""
+    name = "_".join(filter(None, (f"w{width}", kind.replace("-", "_"), size, "coco")))
+    settings = f"{kind}{'-' if kind else ''}{'8xb64' if width == 32 else '8xb32'}-210e"
+    folder = "v1/body_2d_keypoint/topdown_heatmap/coco"
+    return _mmpose(name, f"{folder}/td-hm_hrnet-w{width}_{settings}_coco-{size}-{file}", ap)
+
+
+def _mmpose_0(name: str, file: str, ap: float | None = None) -> Weight:
+    """Of mmpose 0.x, for other data."""
+    folder, boxes = "animal" if "ap10k" in name else "top_down", "det YOLOv3" if "crowdpose" in name else "GT"
+    return _mmpose(name, f"{folder}/hrnet/hrnet_{file}", ap, boxes)
+
+
+def _mindpose(name: str, path: str, ap: float) -> Weight:
+    return Weight(f"mp_hrnet_{name}_coco", (f"{_MINDPOSE}/{path}.ckpt",), "", ap, "det 56.4", "mindspore-lab/mindpose")
+
+
+_WEIGHTS = (
+    ("w32-256x192", _official("w32_256x192", 0.744)),
+    ("w32-384x288", _official("w32_384x288", 0.758)),
+    ("w48-256x192", _official("w48_256x192", 0.751)),
+    ("w48-384x288", _official("w48_384x288", 0.763)),
+    ("w32-dark-128x96", _darkpose("w32_dark_128x96", 0.707)),
+    ("w32-dark-256x192", _darkpose("w32_dark_256x192", 0.756)),
+    ("w32-dark-384x288", _darkpose("w32_dark_384x288", 0.766)),
+    ("w48-dark-128x96", _darkpose("w48_dark_128x96", 0.719)),
+    ("w48-dark-384x288", _darkpose("w48_dark_384x288", 0.768)),
+    ("w32-mindpose-256x192", _mindpose("w32_256x192", "hrnet/hrnet_w32_256_192", 0.749)),
+    ("w48-mindpose-256x192", _mindpose("w48_256x192", "hrnet/hrnet_w48_256_192", 0.756)),
+    ("w32-udp-mindpose-256x192", _mindpose("w32_udp_256x192", "udp/hrnet_w32_udp_256_192", 0.758)),
+    ("w48-udp-mindpose-256x192", _mindpose("w48_udp_256x192", "udp/hrnet_w48_udp_256_192", 0.767)),
+    ("w32-mmpose-256x192", _td_hm(32, "", "256x192", "81c58e40_20220909", 0.749)),
+    ("w32-mmpose-384x288", _td_hm(32, "", "384x288", "ca5956af_20220909", 0.761)),
+    ("w48-mmpose-256x192", _td_hm(48, "", "256x192", "0e67c616_20220913", 0.756)),
+    ("w48-mmpose-384x288", _td_hm(48, "", "384x288", "c161b7de_20220915", 0.767)),
+    ("w32-dark-mmpose-256x192", _td_hm(32, "dark", "256x192", "0e00bf12_20220914", 0.757)),
+    ("w32-dark-mmpose-384x288", _td_hm(32, "dark", "384x288", "9bab4c9b_20220917", 0.766)),
+    ("w48-dark-mmpose-256x192", _td_hm(48, "dark", "256x192", "e1ebdd6f_20220913", 0.764)),
+    ("w48-dark-mmpose-384x288", _td_hm(48, "dark", "384x288", "39c3c381_20220916", 0.772)),
+    ("w32-udp-mmpose-256x192", _td_hm(32, "udp", "256x192", "73ede547_20220914", 0.762)),
+    ("w32-udp-mmpose-384x288", _td_hm(32, "udp", "384x288", "9a3f7c85_20220914", 0.768)),
+    ("w48-udp-mmpose-256x192", _td_hm(48, "udp", "256x192", "3feaef8f_20220913", 0.768)),
+    ("w48-udp-mmpose-384x288", _td_hm(48, "udp", "384x288", "70d7ab01_20220913", 0.773)),
+    ("w32-udp-regress-256x192", _td_hm(32, "udp-regress", "256x192", "9c0b77b4_20220926", 0.759)),
+    ("w32-mpii-256x256", _mmpose_0("w32_256x256_mpii", "w32_mpii_256x256-6c4f923f_20200812")),
+    ("w48-mpii-256x256", _mmpose_0("w48_256x256_mpii", "w48_mpii_256x256-92cab7bd_20200812")),
+    ("w32-dark-mpii-256x256", _mmpose_0("w32_dark_256x256_mpii", "w32_mpii_256x256_dark-f1601c5b_20200927")),
+    ("w48-dark-mpii-256x256", _mmpose_0("w48_dark_256x256_mpii", "w48_mpii_256x256_dark-0decd39f_20200927")),
+    ("w32-ap10k-256x256", _mmpose_0("w32_256x256_ap10k", "w32_ap10k_256x256-18aac840_20211029", 0.722)),
+    ("w48-ap10k-256x256", _mmpose_0("w48_256x256_ap10k", "w48_ap10k_256x256-d95ab412_20211029", 0.728)),
+    ("w32-crowdpose-256x192", _mmpose_0("w32_256x192_crowdpose", "w32_crowdpose_256x192-960be101_20201227", 0.675)),
+)
+"""Specs by what follows "hrnet-", and their published files."""
+
+_PAPER = "Sun et al., Deep High-Resolution Representation Learning for Human Pose Estimation, CVPR 2019"
+_DARK = "Zhang et al., Distribution-Aware Coordinate Representation for Human Pose Estimation, CVPR 2020"
+_UDP = "Huang et al., The Devil Is in the Details: Delving into Unbiased Data Processing, CVPR 2020"
+_SMALL, _MIDDLE, _SQUARE, _LARGE = (128, 96), (256, 192), (256, 256), (384, 288)
+
+
+def _maps(size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int], float]:
+    """Sizes of input and maps, and the Gaussian's sigma: 1 on maps of 32 rows, 2 on 64, 3 on 96."""
+    return size, (size[0] // 4, size[1] // 4), size[0] / 128
+
+
+def _spec(
+    width: int,
+    variant: str,
+    codec: Codec,
+    skeleton: Skeleton = COCO17,
+    *,
+    widened: bool = False,
+    paper: str = _PAPER,
+) -> Spec:
+    name = f"w{width}-{variant}{codec.size[0]}x{codec.size[1]}"
+    return Spec(
+        name=f"hrnet-{name}",
+        builder=partial(HRNet, width=width, widened=widened),
+        codec=codec,
+        skeleton=skeleton,
+        size=codec.size,
+        crop=codec.crop_rules[0],
+        # mindpose has a third deviation of 0.255 where ImageNet's is 0.225.
+        std=(58.395, 57.12, 65.025) if "mindpose" in variant else IMAGENET_STD,
+        paper=paper,
+        weights=tuple(weight for spec, weight in _WEIGHTS if spec == name),
+    )
+
+
+def _published(width: int, size: tuple[int, int]) -> tuple[Spec, ...]:
+    """As the authors of HRNet and DARK read the maps."""
+    dark = Dark(*_maps(size), blur=3 if size == _SMALL else 11)
+    return _spec(width, "", QuarterShift(*_maps(size))), _spec(width, "dark-", dark, paper=_DARK)
+
+
+def _udp(width: int, size: tuple[int, int]) -> tuple[Spec, ...]:
+    """UDP's own network, with Gaussians or with discs and offsets."""
+    return (
+        _spec(width, "udp-", Udp(*_maps(size)), widened=True, paper=_UDP),
+        _spec(width, "udp-offset-", UdpOffset(*_maps(size)[:2]), widened=True, paper=_UDP),
+    )
+
+
+def _mmpose_1(width: int, size: tuple[int, int]) -> tuple[Spec, ...]:
+    """As mmpose 1.x reads the maps; for UDP it has the standard network."""
+    return (
+        _spec(width, "mmpose-", QuarterShift(*_maps(size), empty=-1, separately=True)),
+        _spec(width, "dark-mmpose-", Dark(*_maps(size), crop="standard"), paper=_DARK),
+        _spec(width, "udp-mmpose-", Udp(*_maps(size), blur=11, toolkit="mmpose1"), paper=_UDP),
+    )
+
+
+def _others(width: int) -> tuple[Spec, ...]:
+    """As mindpose, and as mmpose 0.x on other data than COCO, read the maps."""
+    square = _maps(_SQUARE)
+    return (
+        _spec(width, "mindpose-", QuarterShift(*_maps(_MIDDLE))),
+        _spec(width, "udp-mindpose-", Udp(*_maps(_MIDDLE)), paper=_UDP),
+        _spec(width, "mpii-", QuarterShift(*square, empty=-1), MPII16),
+        _spec(width, "dark-mpii-", Dark(*square, crop="standard"), MPII16, paper=_DARK),
+        _spec(width, "ap10k-", QuarterShift(*square, empty=-1), AP10K17),
+    )
+
+
+SPECS: dict[str, Spec] = {
+    spec.name: spec
+    for specs in (
+        *(_published(width, size) for width in (32, 48) for size in (_SMALL, _MIDDLE, _LARGE)),
+        *(make(width, size) for make in (_udp, _mmpose_1) for width in (32, 48) for size in (_MIDDLE, _LARGE)),
+        *(_others(width) for width in (32, 48)),
+        (
+            _spec(32, "crowdpose-", QuarterShift(*_maps(_MIDDLE), empty=-1), CROWDPOSE14),
+            # mmpose 1.x blurs the class maps only, and leaves the targets' offsets as they are outside of the discs.
+            _spec(32, "udp-regress-", UdpOffset(*_maps(_MIDDLE)[:2], 3.5, (23, 1), masked=False), paper=_UDP),
+        ),
+    )
+    for spec in specs
+}

@@ -1,0 +1,336 @@
+"""Lite-HRNet (Yu et al., CVPR 2021, arXiv 2104.06403): HRNet's branches built of shuffle blocks.
+
+Four variants: 18 and 30 replace the shuffle block's 1x1 convolutions by conditional channel weighting (section 3.2);
+naive 18 and wider naive 18 keep them. Parameter names are those of the official checkpoints.
+
+The networks are bound by memory traffic, not by arithmetic: run them in `torch.channels_last`, where depthwise
+convolutions are many times faster on a CPU.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from posewright.codecs.heatmap import QuarterShift
+from posewright.models._blocks import ConvBN, check_size, conv_bn, init_normal, mindspore_name, resize
+from posewright.models._shuffle import ChannelWeighting, ShuffleBlock, shuffle
+from posewright.skeletons import COCO17, MPII16
+from posewright.spec import Spec, Weight
+from posewright.types import Skeleton
+
+STEM = 32
+WIDTHS = (40, 80, 160, 320)
+NAIVE_WIDTHS = (30, 60, 120, 240)
+TWICE = 1 - (1 - 0.1) ** 2
+"""Momentum of one update of running statistics that equals two of 0.1 by the same batch."""
+
+
+def separable(inputs: int, outputs: int, stride: int, *, relu: bool = True) -> nn.Sequential:
+    """Depthwise 3x3 and 1x1 convolutions, each normalised; ReLU, if any, at the end only."""
+    depthwise = conv_bn(inputs, inputs, 3, stride, groups=inputs)
+    return nn.Sequential(*depthwise, *conv_bn(inputs, outputs), *([nn.ReLU(inplace=True)] if relu else []))
+
+
+class Stem(nn.Module):
+    """Images to 32 channels at 1/4: a strided convolution, then one strided shuffle block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        half = STEM // 2
+        self.conv1 = ConvBN(3, STEM, 3, 2)
+        self.branch1 = nn.Sequential(ConvBN(half, half, 3, 2, groups=half, relu=False), ConvBN(half, half))
+        self.expand_conv = ConvBN(half, STEM)
+        self.depthwise_conv = ConvBN(STEM, STEM, 3, 2, groups=STEM, relu=False)
+        self.linear_conv = ConvBN(STEM, half)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[N, 3, H, W] to [N, 32, H / 4, W / 4]."""
+        p, q = self.conv1(images).chunk(2, 1)
+        return shuffle(self.branch1(p), self.linear_conv(self.depthwise_conv(self.expand_conv(q))))
+
+
+class Branches(nn.ModuleList):
+    """One chain of shuffle blocks a branch; the branches do not meet."""
+
+    def __init__(self, channels: tuple[int, ...], blocks: int) -> None:
+        super().__init__(nn.Sequential(*(ShuffleBlock(c) for _ in range(blocks))) for c in channels)
+
+    def forward(self, x: list[Tensor]) -> list[Tensor]:
+        """Branches [N, C_i, h / 2^i, w / 2^i], each of the same shape as before."""
+        return [chain(branch) for chain, branch in zip(self, x)]
+
+
+class Receive(nn.ModuleList):
+    """The sum that branch `target` receives: one path from every branch, brought to its channels and size."""
+
+    def __init__(self, channels: tuple[int, ...], target: int) -> None:
+        super().__init__(self._path(channels, source, target) for source in range(len(channels)))
+        self.target = target
+        if target:
+            for m in self[0].modules():  # the official code runs it twice a step; see `Module`
+                if isinstance(m, nn.BatchNorm2d):
+                    m.momentum = TWICE
+
+    @staticmethod
+    def _path(channels: tuple[int, ...], source: int, target: int) -> nn.Module:
+        start, end = channels[source], channels[target]
+        if source == target:
+            return nn.Identity()
+        if source > target:
+            return nn.Sequential(*conv_bn(start, end), nn.Upsample(scale_factor=2 ** (source - target)))
+        steps = [separable(start, start, 2) for _ in range(target - source - 1)]
+        return nn.Sequential(*steps, separable(start, end, 2, relu=False))
+
+    def forward(self, x: list[Tensor]) -> Tensor:
+        """Branches [N, C_i, h / 2^i, w / 2^i] to one of the shape of branch `target`; branch 0 counts twice."""
+        total = torch.add(x[self.target], self[0](x[0]), alpha=2) if self.target else x[0] * 2
+        for source in range(1, len(x)):
+            if source != self.target:
+                total += self[source](x[source])
+        return total
+
+
+class Module(nn.Module):
+    """Two blocks on every branch, then the branches exchange what they found.
+
+    Published weights need the official code's exchange, which is not HRNet's. It adds in place, into what is branch 0
+    itself, so branch 0 counts twice, and the others receive the *sum* for it, also twice. With F_ij the path from
+    branch j to branch i:
+
+        s_0 = 2 x_0 + sum over j > 0 of F_0j(x_j)
+        s_i = 2 F_i0(s_0) + x_i + sum over other j of F_ij(x_j)
+
+    and the results are ReLU(s_i). The official code gets 2 F_i0(s_0) by evaluating F_i0 twice. Once and doubled is the
+    same, and so are the running statistics of its normalisations when one update has momentum 1 - 0.9².
+    """
+
+    def __init__(self, channels: tuple[int, ...], *, naive: bool) -> None:
+        super().__init__()
+        self.layers = Branches(channels, 2) if naive else nn.Sequential(*(ChannelWeighting(channels) for _ in range(2)))
+        self.fuse_layers = nn.ModuleList(Receive(channels, i) for i in range(len(channels)))
+
+    def forward(self, x: list[Tensor]) -> list[Tensor]:
+        """Branches [N, C_i, h / 2^i, w / 2^i], each of the same shape as before."""
+        x = self.layers(x)
+        first, *others = self.fuse_layers
+        total = first(x)
+        return [F.relu(total), *(F.relu(receive([total, *x[1:]])) for receive in others)]
+
+
+class Separable(nn.Module):
+    """`separable`, under the names of the head."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.depthwise_conv = ConvBN(inputs, inputs, 3, groups=inputs, relu=False)
+        self.pointwise_conv = ConvBN(inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, h, w] to [N, outputs, h, w]."""
+        return self.pointwise_conv(self.depthwise_conv(x))
+
+
+class IterativeHead(nn.Module):
+    """From the lowest resolution up: project to the next branch's channels, resize, add."""
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        rising = channels[::-1]
+        self.projects = nn.ModuleList(Separable(a, b) for a, b in zip(rising, (*rising[1:], rising[-1])))
+
+    def forward(self, x: list[Tensor]) -> Tensor:
+        """Branches [N, C_i, h / 2^i, w / 2^i] to [N, C_0, h, w]."""
+        y = self.projects[0](x[-1])
+        for project, branch in zip(list(self.projects)[1:], x[-2::-1]):
+            y = project(branch + resize(y, (branch.shape[2], branch.shape[3])))
+        return y
+
+
+class Backbone(nn.Module):
+    """Stem, three stages of two, three and four branches, iterative head.
+
+    Args:
+        widths: channels of the four branches.
+        modules: how many modules in each stage.
+        naive: shuffle blocks instead of conditional channel weighting.
+    """
+
+    def __init__(self, widths: tuple[int, ...], modules: tuple[int, int, int], *, naive: bool) -> None:
+        super().__init__()
+        self.stem = Stem()
+        first = [separable(STEM, widths[0], 1), nn.Sequential(separable(STEM, widths[1], 2))]
+        self.transition0 = nn.ModuleList(first)
+        self.transition1 = self._transition(widths[:3])
+        self.transition2 = self._transition(widths)
+        stage = partial(Module, naive=naive)
+        self.stage0, self.stage1, self.stage2 = (
+            nn.Sequential(*(stage(widths[: n + 2]) for _ in range(count))) for n, count in enumerate(modules)
+        )
+        self.head_layer = IterativeHead(widths)
+
+    @staticmethod
+    def _transition(channels: tuple[int, ...]) -> nn.ModuleList:
+        """The newest branch from the one above it; the others pass."""
+        passing = [nn.Identity() for _ in channels[:-1]]
+        return nn.ModuleList([*passing, nn.Sequential(separable(channels[-2], channels[-1], 2))])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[N, 3, H, W] to features [N, C_0, H / 4, W / 4]."""
+        x = [self.stem(images)]
+        for grow, stage in (
+            (self.transition0, self.stage0),
+            (self.transition1, self.stage1),
+            (self.transition2, self.stage2),
+        ):
+            x = stage([path(x[min(i, len(x) - 1)]) for i, path in enumerate(grow)])
+        return self.head_layer(x)
+
+
+class LiteHRNet(nn.Module):
+    """Lite-HRNet with its head: images [N, 3, H, W], sides multiples of 32, to heatmaps [N, channels, H / 4, W / 4].
+
+    Args:
+        channels: output channels.
+        modules: how many modules in each stage: (2, 4, 2) for 18, (3, 8, 3) for 30.
+        widths: channels of the four branches.
+        naive: shuffle blocks instead of conditional channel weighting.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        modules: tuple[int, int, int] = (2, 4, 2),
+        widths: tuple[int, ...] = WIDTHS,
+        *,
+        naive: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone = Backbone(widths, modules, naive=naive)
+        self.keypoint_head = nn.Sequential(OrderedDict(final_layer=nn.Conv2d(widths[0], channels, 1)))
+        init_normal(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [N, 3, H, W] to heatmaps [N, channels, H / 4, W / 4].
+
+        Raises:
+            ValueError: a side is not a multiple of 32.
+        """
+        check_size(images, 32)
+        return self.keypoint_head(self.backbone(images))
+
+    def supervised(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The maps, alone in a tuple."""
+        return (self(images),)
+
+
+def rename(keys: list[str]) -> dict[str, str]:
+    """Parameter names of mmpose 1.x, of backbones alone and of MindSpore to ours; official names stay."""
+    return {key: _rename(mindspore_name(key)) for key in keys}
+
+
+def _rename(key: str) -> str:
+    for owner, members in _SEQUENCES:
+        found = re.fullmatch(rf"(.*{owner})\.(\d)\.(\w+)", key)
+        if found and int(found[2]) < len(members):  # other families' names must pass through
+            key = f"{found[1]}.{members[int(found[2])]}.{found[3]}"
+    if key.startswith("backbone."):
+        return key
+    for pattern, replacement in _PREFIXES:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+_SEQUENCES = (
+    (r"stem\.branch1", ("0.conv", "0.bn", "1.conv", "1.bn")),
+    (r"\.branch2", ("0.conv", "0.bn", "0.act", "1.conv", "1.bn", "2.conv", "2.bn")),
+    (r"\.projects\.\d", ("depthwise_conv.conv", "depthwise_conv.bn", "pointwise_conv.conv", "pointwise_conv.bn")),
+    (r"(?:conv[12]|_conv|depthwise_convs\.\d)", ("conv", "bn")),
+)
+"""Where MindSpore has one flat sequence, and what its members are called here."""
+
+_PREFIXES = (
+    (r"^(?:heat_map|head)\.", "keypoint_head."),
+    (r"^(?:.*\.)?(\d\.\d+\.(?:fuse_)?layers\.)", r"stage\1"),
+    (r"^(?:transitions\.)?(?:0\.0\.)?(\d\.\d\.(?:0\.)?\d\.\w+)$", r"transition\1"),
+    (r"^(?!keypoint_head\.)", "backbone."),
+)
+"""MindSpore leaves the lists of stages and transitions out of its parameters' names, which so begin with a number, and
+puts a piece of their first member's name before that of every later member."""
+
+_PAPER = "Yu et al., Lite-HRNet: A Lightweight High-Resolution Network, CVPR 2021, arXiv 2104.06403"
+
+_BUILDERS: dict[str, Callable[[int], nn.Module]] = {
+    "18": LiteHRNet,
+    "30": partial(LiteHRNet, modules=(3, 8, 3)),
+    "naive-18": partial(LiteHRNet, widths=NAIVE_WIDTHS, naive=True),
+    "wider-naive-18": partial(LiteHRNet, naive=True),
+}
+
+_OPENMMLAB = "https://download.openmmlab.com/mmpose/top_down/litehrnet"
+_MINDSPORE = "https://download.mindspore.cn/vision/litehrnet/ckpts"
+
+
+def _official(name: str, file: str, ap: float) -> Weight:
+    url = f"https://drive.google.com/file/d/{file}/view"
+    return Weight(f"litehrnet_{name}_coco", (url,), "", ap, "det 56.4", "HRNet/Lite-HRNet")
+
+
+def _mmpose(name: str, size: str, data: str, file: str, ap: float | None) -> Weight:
+    url = f"{_OPENMMLAB}/{name}_{data}_{size}-{file}.pth"
+    boxes = "GT" if data == "mpii" else "det 56.4"
+    return Weight(f"mm_{name}_{size}_{data}", (url,), file[:8], ap, boxes, "open-mmlab/mmpose")
+
+
+def _mindspore(name: str, size: str, data: str, ap: float | None) -> Weight:
+    url = f"{_MINDSPORE}/{name}_{data}_{size}.ckpt"
+    boxes = "GT" if data == "mpii" else "unstated"
+    return Weight(f"ms_{name}_{size}_{data}", (url,), "", ap, boxes, "mindspore-courses/applications")
+
+
+_WEIGHTS = (
+    ("18-256x192", _official("18_256x192", "1ZewlvpncTvahbqcCFb-95C3NHet30mk5", 0.648)),
+    ("18-384x288", _official("18_384x288", "1E3S18YbUfBm7YtxYOV7I9FmrntnlFKCp", 0.676)),
+    ("30-256x192", _official("30_256x192", "1KLjNInzFfmZWSbEQwx-zbyaBiLB7SnEj", 0.672)),
+    ("30-384x288", _official("30_384x288", "1BcHnLka4FWiXRmPnJgJKmsSuXXqN4dgn", 0.704)),
+    ("naive-18-256x192", _official("naive18_256x192", "1rW1gqKtCUxpsos-eLItEHZThEF48eRjQ", 0.628)),
+    ("wider-naive-18-256x192", _official("widernaive18_256x192", "1Amb0yE677zV18KaH6gruUQnHUiwBx_-H", 0.660)),
+    ("18-256x192", _mmpose("litehrnet18", "256x192", "coco", "6bace359_20211230", 0.642)),
+    ("18-384x288", _mmpose("litehrnet18", "384x288", "coco", "8d4dac48_20211230", 0.676)),
+    ("30-256x192", _mmpose("litehrnet30", "256x192", "coco", "4176555b_20210626", 0.676)),
+    ("30-384x288", _mmpose("litehrnet30", "384x288", "coco", "a3aef5c4_20210626", 0.700)),
+    ("18-mpii-256x256", _mmpose("litehrnet18", "256x256", "mpii", "cabd7984_20210623", None)),
+    ("30-mpii-256x256", _mmpose("litehrnet30", "256x256", "mpii", "faae8bd8_20210622", None)),
+    ("18-256x192", _mindspore("litehrnet_18", "256x192", "coco", 0.624)),
+    ("18-384x288", _mindspore("litehrnet_18", "384x288", "coco", 0.668)),
+    ("30-256x192", _mindspore("litehrnet_30", "256x192", "coco", 0.655)),
+    ("30-384x288", _mindspore("litehrnet_30", "384x288", "coco", 0.698)),
+    ("naive-18-256x192", _mindspore("naive_litehrnet_18", "256x192", "coco", 0.608)),
+    ("wider-naive-18-256x192", _mindspore("wider_naive_litehrnet_18", "256x192", "coco", 0.643)),
+    ("18-mpii-256x256", _mindspore("litehrnet_18", "256x256", "mpii", None)),
+    ("30-mpii-256x256", _mindspore("litehrnet_30", "256x256", "mpii", None)),
+    ("naive-18-mpii-256x256", _mindspore("naive_litehrnet_18", "256x256", "mpii", None)),
+    ("wider-naive-18-mpii-256x256", _mindspore("wider_naive_litehrnet_18", "256x256", "mpii", None)),
+)
+"""Specs by what follows "litehrnet-". All three toolkits prepare images and read maps alike, so they share specs."""
+
+
+def _spec(variant: str, size: tuple[int, int], skeleton: Skeleton = COCO17) -> Spec:
+    name = f"{variant}-{'' if skeleton is COCO17 else 'mpii-'}{size[0]}x{size[1]}"
+    # Sigma 2 on maps of 64 rows and 3 on 96. Built on mmpose, which puts what it did not find at (-1, -1).
+    codec = QuarterShift(size, (size[0] // 4, size[1] // 4), sigma=size[0] / 128, empty=-1)
+    weights = tuple(weight for spec, weight in _WEIGHTS if spec == name)
+    return Spec(f"litehrnet-{name}", _BUILDERS[variant], codec, skeleton, size, paper=_PAPER, weights=weights)
+
+
+SPECS: dict[str, Spec] = {
+    spec.name: spec
+    for variant in _BUILDERS
+    for spec in (_spec(variant, (256, 192)), _spec(variant, (384, 288)), _spec(variant, (256, 256), MPII16))
+}
