@@ -162,5 +162,8 @@ def draw_box(image: np.ndarray, xywh: Iterable[float], colour: RGB, width: int =
 
 def draw_text(image: np.ndarray, text: str, origin: tuple[int, int], colour: RGB, size: float = 0.45) -> None:
     """Text into the image, in place, its lower left corner at `origin`, on a dark edge so that it reads anywhere."""
-    for ink, width in (((0, 0, 0), 3), (colour, 1)):
-        cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, size, ink, width, cv2.LINE_AA)
+    x, y = origin
+    # The edge is the text moved about, not a thicker text: since OpenCV 5 thick letters are wider too.
+    for dx, dy in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
+        cv2.putText(image, text, (x + dx, y + dy), cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 1, cv2.LINE_AA)
+    cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
