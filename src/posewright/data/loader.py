@@ -7,6 +7,7 @@ batch and go on as if it had not, and one worker more changes nothing but the ti
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -70,7 +71,7 @@ class Loader:
             batch_size=None,  # a task is a batch already
             num_workers=workers,
             collate_fn=_as_it_is,
-            worker_init_fn=_leave_signals,
+            worker_init_fn=_settle,
             persistent_workers=workers > 0,
             generator=torch.Generator(),  # without one, each epoch would take a number from the global generator
         )
@@ -167,8 +168,14 @@ def _as_it_is(cut: Any) -> Any:
     return cut
 
 
-def _leave_signals(worker: int) -> None:
-    """Ctrl-C and `timeout` signal the whole process group; leave that to the parent, which saves and then ends us."""
+def _settle(worker: int) -> None:
+    """What a worker does first.
+
+    It leaves signals to its parent: Ctrl-C and `timeout` send theirs to the whole process group, and the parent wants
+    to save before it ends its workers. And it tells the garbage collector to leave alone what is there already, for
+    looking at an object writes to it, and what is written to is no longer shared with the parent.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(AttributeError, PermissionError):  # Windows has no process groups
         os.setpgid(0, 0)
+    gc.freeze()
