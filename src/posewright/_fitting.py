@@ -49,6 +49,14 @@ def head(spec: Spec) -> Head:
     return {k: (one[k].shape, two[k].shape) for k in one if one[k].shape != two[k].shape}
 
 
+def blank(spec: Spec, given: State) -> dict[str, torch.Tensor]:
+    """The state dict, without values, of the network that a file's parameters are of: with its number of keypoints."""
+    renamed = family(spec.name).rename(list(given))
+    number = num_keypoints({renamed.get(k, k): v for k, v in given.items()}, head(spec))
+    with torch.device("meta"):
+        return spec.build(number).state_dict()
+
+
 def num_keypoints(state: State, parts: Head) -> int | None:
     """How many keypoints the shapes of a head are for, None where they are not for any one number."""
     numbers = {_grown(tuple(state[k].shape), *map(tuple, parts[k])) if k in state else None for k in parts}

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import safetensors
@@ -21,12 +21,13 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
-from posewright import __version__, _fitting, _mindspore, _torchfile
+from posewright import __version__, _fitting, _foreign, _mindspore, _torchfile
 from posewright._fitting import few
+from posewright._foreign import Format
 from posewright._torchfile import TensorAt
 from posewright.files import write_bytes, write_with
-from posewright.skeletons import from_category
-from posewright.spec import Spec
+from posewright.skeletons import from_category, to_category
+from posewright.spec import Spec, find
 from posewright.types import Skeleton
 
 State = dict[str, torch.Tensor]
@@ -120,21 +121,9 @@ def load(net: nn.Module, path: Source, spec: Spec, *, new_head: bool = False) ->
             with the pose system that the file seems to be of.
     """
     path = Path(path)
-    state, want, family = read(path), net.state_dict(), _fitting.family(spec.name)
-    training = [k for k in state if k not in want and _TRAINING.fullmatch(k)]
-    with _naming(path):
-        names = _fitting.ours((k for k in state if k not in training), want, family.rename)
-    found = {name: state[k] for k, name in names.items()}
-    head = _fitting.head(spec) if new_head else {}
-    zeros = {k: torch.zeros_like(want[k]) for k in _fitting.optional(want, found, family) if k not in head}
-    if problems := _fitting.problems(want, found, skip={*zeros, *head}):
-        advice = _fitting.advice(spec, want, found, {k: state[k] for k in names})
-        raise ValueError(f"{path} does not fit {spec.name}: {'. '.join(filter(None, [advice, problems]))}")
-    taken = {k: v for k, v in found.items() if k not in head}
-    net.load_state_dict(want | zeros | taken)
-    renamed = {k: name for k, name in names.items() if k != name and name not in head}
-    dropped = (*training, *(k for k, name in names.items() if name in head))
-    return Loaded(path, len(taken), renamed, dropped, tuple(zeros), tuple(head))
+    state, loaded = _fitted(path, read(path), net.state_dict(), spec, _fitting.head(spec) if new_head else ())
+    net.load_state_dict(state)
+    return loaded
 
 
 def load_backbone(net: nn.Module, path: Source) -> Loaded:
@@ -217,6 +206,49 @@ def describe(path: Source) -> About | None:
         return About(note["posewright"], note["spec"], skeleton, note.get("metrics") or {}, note.get("config") or {})
 
 
+def convert(source: Source, target: Source, to: Format, spec: Spec | None = None) -> Loaded:
+    """Write a file of weights anew, with the names and in the format that other code loads.
+
+    * "official": as the original PyTorch code of the family saves it;
+    * "mmpose": as mmpose 1.x. Its MSPN and RSN have no biases before normalisations; ours go into the means;
+    * "mindspore": a .ckpt as the published MindSpore networks have it, where there are any, and else with our names and
+      MindSpore's words. The counters of batches, which torch alone has, ride along: MindSpore passes over them;
+    * "safetensors": our names, and what the file says of itself.
+
+    Reading the result gives the same bits as before, but for biases that went into means.
+
+    Args:
+        source: any file that `load` reads.
+        target: written atomically.
+        to: see above.
+        spec: what the source is; may be left out for Posewright's own files, which say so.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it does not fit the spec, is of no known spec, or the other toolkit has no such network.
+        OSError: the target cannot be written.
+    """
+    source, target = Path(source), Path(target)
+    about = describe(source)
+    if spec is None and about is None:
+        raise ValueError(f"{source} does not say what it is of: pass the pose system too, such as hrnet-w32-256x192")
+    spec = spec or find(cast(About, about).spec)
+    family, given = spec.name.split("-")[0], read(source)
+    state, loaded = _fitted(source, given, _fitting.blank(spec, given), spec, ())
+    names = _foreign.names(family, state, to)
+    if to == "mmpose":
+        state = _foreign.without_biases(state)
+    renamed = {names[k]: v for k, v in state.items()}
+    if to == "safetensors":
+        save(target, state, _metadata(spec, about, state))
+    elif to == "mindspore":
+        write_mindspore(target, renamed)
+    else:
+        content = _foreign.wrapped(family, renamed) if to == "official" else {"meta": {}, "state_dict": renamed}
+        write_with(target, lambda file: torch.save(content, file))
+    return loaded
+
+
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Turn whatever a file's reader raises into one error that names the file."""
@@ -232,6 +264,35 @@ def _naming(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: {error}") from None
     except Exception as error:  # a damaged file can raise anything in zipfile, pickletools, safetensors
         raise ValueError(f"{path}: damaged, or not a file of weights ({type(error).__name__}: {error})") from error
+
+
+def _fitted(path: Path, given: State, want: State, spec: Spec, head: Collection[str]) -> tuple[State, Loaded]:
+    """A file's tensors under the names of `want`, whole: the head stays as it is there. See `load`."""
+    family = _fitting.family(spec.name)
+    training = [k for k in given if k not in want and _TRAINING.fullmatch(k)]
+    with _naming(path):
+        names = _fitting.ours((k for k in given if k not in training), want, family.rename)
+    found = {name: given[k] for k, name in names.items()}
+    absent = [k for k in _fitting.optional(want, found, family) if k not in head]
+    if problems := _fitting.problems(want, found, skip={*absent, *head}):
+        advice = _fitting.advice(spec, want, found, {k: given[k] for k in names})
+        raise ValueError(f"{path} does not fit {spec.name}: {'. '.join(filter(None, [advice, problems]))}")
+    taken = {k: v for k, v in found.items() if k not in head}
+    zeros = {k: torch.zeros(want[k].shape, dtype=want[k].dtype) for k in absent}
+    renamed = {k: name for k, name in names.items() if k != name and name not in head}
+    dropped = (*training, *(k for k, name in names.items() if name in head))
+    return want | zeros | taken, Loaded(path, len(taken), renamed, dropped, tuple(absent), tuple(head))
+
+
+def _metadata(spec: Spec, about: About | None, state: State) -> dict[str, Any]:
+    """What a converted file says of itself: what the source said, else the spec's, as far as it is known to fit."""
+    if about:
+        note = {"metrics": about.metrics, "config": about.config, "skeleton": to_category(about.skeleton)}
+    elif _fitting.num_keypoints(state, _fitting.head(spec)) == spec.skeleton.num_keypoints:
+        note = {"skeleton": to_category(spec.skeleton)}
+    else:
+        note = {}
+    return {"spec": spec.name} | note
 
 
 def _tensors(path: Path) -> State:

@@ -1,0 +1,172 @@
+"""Converting to other toolkits' names and formats, there and back."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from posewright import _fitting, _foreign, weights
+from posewright.skeletons import COCO17, CROWDPOSE14, to_category
+from posewright.spec import families, find
+
+NETWORKS = [
+    "simplebaseline-r18-256x192",
+    "hrnet-w32-256x192",
+    "hrnet-w32-udp-256x192",
+    "litehrnet-18-256x192",
+    "litehrnet-naive-18-256x192",
+    "mspn-2stg-256x192",
+    "rsn-18-2stg-256x192",
+    "lpn-50-256x192",
+    "cpn-50-256x192",
+    "hourglass-1-256x256",
+    "grmi-r50-353x257",
+]
+
+
+@cache
+def keys_of(name: str) -> list[str]:
+    with torch.device("meta"):
+        return list(find(name).build().state_dict())
+
+
+def state_of(name: str, num_keypoints: int = 17) -> dict[str, torch.Tensor]:
+    """A state dict of random numbers, without the time that a network takes for its own."""
+    with torch.device("meta"):
+        blank = find(name).build(num_keypoints).state_dict()
+    dice = torch.Generator().manual_seed(1)
+    return {
+        k: torch.rand(v.shape, generator=dice) if v.is_floating_point() else torch.tensor(9) for k, v in blank.items()
+    }
+
+
+def same(got: dict[str, torch.Tensor], want: dict[str, torch.Tensor]) -> bool:
+    return set(got) == set(want) and all(torch.equal(got[k], want[k]) for k in want)
+
+
+def test_every_family_is_tried() -> None:
+    assert {name.split("-")[0] for name in NETWORKS} == set(families())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("to", _foreign.FORMATS)
+def test_renaming_undoes_every_foreign_name(name: str, to: _foreign.Format) -> None:
+    family = name.split("-")[0]
+    if to == "mmpose" and (family not in _foreign._MMPOSE or "udp" in name):
+        with pytest.raises(ValueError, match=f"mmpose has no such {family}; it has simplebaseline, hrnet, litehrnet"):
+            _foreign.names(family, keys_of(name), to)
+        return
+    names = _foreign.names(family, keys_of(name), to)
+    assert len(set(names.values())) == len(names)
+    back = _fitting.family(name).rename(list(names.values()))
+    assert {k: back[v] for k, v in names.items()} == {k: k for k in names}
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "theirs"),
+    [
+        ("hrnet-w32-256x192", "final_layer.weight", "head.head.weight"),
+        ("hrnet-w32-256x192", "layer1.0.downsample.1.running_var", "backbone.layer1.0.down_sample.1.moving_variance"),
+        ("simplebaseline-r18-256x192", "deconv_layers.1.bias", "head.deconv_layer.1.beta"),
+        ("litehrnet-18-256x192", "backbone.stem.branch1.1.bn.weight", "stem.branch1.3.gamma"),
+        ("litehrnet-18-256x192", "backbone.transition1.2.0.3.bias", "0.0.1.2.0.3.beta"),
+        (
+            "litehrnet-18-256x192",
+            "backbone.stage2.1.layers.0.spatial_weighting.3.conv2.conv.bias",
+            "0.0.layers.0.cross_resolution_weighting.conv1.2.1.layers.0.spatial_weighting.3.conv2.0.bias",
+        ),
+        (
+            "litehrnet-naive-18-256x192",
+            "backbone.stage1.3.layers.2.1.branch2.2.bn.running_mean",
+            "0.0.layers.0.0.branch2.1.3.layers.2.1.branch2.6.moving_mean",
+        ),
+        ("mspn-2stg-256x192", "top.conv.bn.weight", "top.conv.bn.gamma"),
+    ],
+)
+def test_names_as_mindspore_has_them(name: str, ours: str, theirs: str) -> None:
+    """As MindSpore 2.10 listed the parameters of the published networks."""
+    assert _foreign.names(name.split("-")[0], keys_of(name), "mindspore")[ours] == theirs
+
+
+@pytest.mark.parametrize(
+    ("reference", "name"),
+    [
+        ("mmpose1_res50_256x192", "simplebaseline-r50-256x192"),
+        ("mmpose1_hrnet_w32_256x192", "hrnet-w32-256x192"),
+        ("mmpose1_litehrnet_18_256x192", "litehrnet-18-256x192"),
+        ("mmpose1_mspn50_2x_256x192", "mspn-2stg-256x192"),
+        ("mmpose1_rsn18_256x192", "rsn-18-256x192"),
+        ("mspn_mindspore_2stg", "mspn-2stg-mindspore-256x192"),
+    ],
+)
+def test_names_are_those_of_the_published_networks(shared: Path, reference: str, name: str) -> None:
+    facts = json.loads((shared / "reference" / "models" / f"{reference}.json").read_text())
+    to: _foreign.Format = "mindspore" if "mindspore" in reference else "mmpose"
+    state = {k: torch.zeros(1) for k in keys_of(name)}
+    names = _foreign.names(name.split("-")[0], state, to)
+    kept = _foreign.without_biases(state) if to == "mmpose" else [k for k in state if "num_batches" not in k]
+    assert {names[k] for k in kept} == {key for key, _, _ in facts["state"]}
+
+
+@pytest.mark.parametrize("to", _foreign.FORMATS)
+@pytest.mark.parametrize("name", ["litehrnet-naive-18-256x192", "lpn-50-256x192"])
+def test_there_and_back_to_the_bit(tmp_path: Path, name: str, to: _foreign.Format) -> None:
+    if to == "mmpose" and name.startswith("lpn"):
+        pytest.skip("mmpose has no LPN")
+    spec, state = find(name), state_of(name, 14)
+    about = {"spec": name, "skeleton": to_category(CROWDPOSE14), "config": {"lr": 1e-3}, "metrics": {"AP": 0.5}}
+    weights.write_checkpoint(tmp_path / "best.pt", {"posewright": "0", "model": state, **about})
+    weights.convert(tmp_path / "best.pt", tmp_path / "theirs", to)
+    loaded = weights.convert(tmp_path / "theirs", tmp_path / "ours", "safetensors", spec)
+    assert loaded.read == len(state)
+    assert same(weights.read(tmp_path / "ours"), state)
+    described = weights.describe(tmp_path / "ours")
+    assert (described is None) == (to != "safetensors")
+    assert described is None or (described.skeleton, described.config) == (CROWDPOSE14, {"lr": 1e-3})
+
+
+def test_biases_go_into_means_for_mmpose(tmp_path: Path) -> None:
+    spec, state = find("rsn-18-256x192"), state_of("rsn-18-256x192")
+    torch.save(state, tmp_path / "ours.pth")
+    weights.convert(tmp_path / "ours.pth", tmp_path / "mmpose.pth", "mmpose", spec)
+    weights.convert(tmp_path / "mmpose.pth", tmp_path / "once.pth", "official", spec)
+    once = weights.read(tmp_path / "once.pth")
+    unit = "stage0.upsample.up1.u_skip"
+    assert torch.equal(once[f"{unit}.bn.running_mean"], state[f"{unit}.bn.running_mean"] - state[f"{unit}.conv.bias"])
+    assert torch.equal(once[f"{unit}.conv.bias"], torch.zeros(256))
+    weights.convert(tmp_path / "once.pth", tmp_path / "mmpose2.pth", "mmpose", spec)
+    assert same(weights.read(tmp_path / "mmpose2.pth"), weights.read(tmp_path / "mmpose.pth"))
+
+
+def test_the_original_codes_nesting() -> None:
+    state = {"a": torch.ones(1)}
+    assert _foreign.wrapped("mspn", state) == {"model": state}
+    assert list(_foreign.wrapped("cpn", state)["state_dict"]) == ["module.a"]  # pyright: ignore[reportArgumentType]
+    assert _foreign.wrapped("litehrnet", state) == {"meta": {}, "state_dict": state}
+    assert _foreign.wrapped("hrnet", state) == state
+
+
+def test_a_file_of_others_needs_the_pose_system_and_must_fit_it(tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    torch.save(state_of("lpn-50-256x192"), path)
+    with pytest.raises(ValueError, match=r"net\.pth does not say what it is of: pass the pose system too"):
+        weights.convert(path, tmp_path / "out", "official")
+    with pytest.raises(ValueError, match=r"net\.pth does not fit lpn-101-256x192: it looks like weights of lpn-50-"):
+        weights.convert(path, tmp_path / "out", "official", find("lpn-101-256x192"))
+    with pytest.raises(ValueError, match="mmpose has no such lpn"):
+        weights.convert(path, tmp_path / "out", "mmpose", find("lpn-50-256x192"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("num_keypoints", "skeleton"), [(17, COCO17), (14, None)])
+def test_a_file_of_others_gets_the_specs_skeleton_only_where_it_fits(
+    tmp_path: Path, num_keypoints: int, skeleton: object
+) -> None:
+    torch.save(state_of("lpn-50-256x192", num_keypoints), tmp_path / "net.pth")
+    weights.convert(tmp_path / "net.pth", tmp_path / "out", "safetensors", find("lpn-50-256x192"))
+    about = weights.describe(tmp_path / "out")
+    assert (about.skeleton if about else None) == skeleton
