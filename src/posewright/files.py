@@ -42,7 +42,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any, *, indent: int = 0) -> None:
-    """Write JSON atomically; see `write_with`. NaN and infinity are refused, for JSON has none."""
+    """Write JSON atomically; see `write_with`. NaN and infinity become null, for JSON has neither."""
     data = msgspec.json.encode(value)
     write_bytes(path, msgspec.json.format(data, indent=indent) if indent else data)
 

@@ -61,10 +61,12 @@ def decode(data: bytes, name: str, *, upright: bool = True) -> np.ndarray:
 
 def encode(image: np.ndarray, suffix: str, quality: int = 92) -> bytes:
     """An image as the bytes of a file of that suffix (".jpg", ".png", ...)."""
+    if suffix.lower() not in SUFFIXES:
+        raise ValueError(f"cannot write images as {suffix!r}; expected one of {', '.join(SUFFIXES)}")
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix.lower() in (".jpg", ".jpeg") else []
     done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     if not done:
-        raise ValueError(f"cannot write images as {suffix!r}; expected one of {', '.join(SUFFIXES)}")
+        raise ValueError(f"an image of {image.shape[1]} x {image.shape[0]} pixels cannot be written as {suffix}")
     return data.tobytes()
 
 

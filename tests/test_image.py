@@ -1,0 +1,174 @@
+"""Images: every format round, EXIF on demand, and one clear error for what is not an image."""
+
+import re
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from posewright import image
+from posewright.codecs.heatmap import QuarterShift
+from posewright.skeletons import COCO17
+from posewright.spec import Spec
+
+SPEC = Spec("test", lambda k: torch.nn.Conv2d(3, k, 1), QuarterShift((8, 6), (4, 3)), COCO17, (8, 6))
+
+
+@pytest.fixture
+def picture():
+    """Red on the left, blue on the right, brighter toward the bottom."""
+    out = np.zeros((40, 60, 3), np.uint8)
+    out[:, :30, 0] = out[:, 30:, 2] = np.linspace(100, 250, 40)[:, None]
+    return out
+
+
+@pytest.mark.parametrize("suffix", image.SUFFIXES)
+def test_write_and_read(picture, tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    image.write(path, picture)
+    back = image.read(path)
+    assert back.dtype == np.uint8
+    assert np.abs(back.astype(int) - picture).mean() < (6 if suffix in (".jpg", ".jpeg", ".webp") else 0.001)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def exif(jpeg, orientation):
+    """The JPEG with an EXIF block that says how it is turned."""
+    entry = struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0)
+    body = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry + b"\0\0\0\0"
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
+
+
+def test_exif_orientation_is_for_viewers_only(picture, tmp_path):
+    path = tmp_path / "turned.jpg"
+    path.write_bytes(exif(image.encode(picture, ".jpg"), 6))  # 6: turn a quarter clockwise to see it upright
+    turned, plain = image.read(path), image.read(path, upright=False)
+    assert (turned.shape, plain.shape) == ((60, 40, 3), (40, 60, 3))
+    np.testing.assert_array_equal(turned, np.rot90(plain, -1))
+
+
+def test_grey_and_transparent_images_become_rgb(tmp_path):
+    import cv2  # only to write what Posewright itself never writes
+
+    for array in (
+        np.full((5, 7), 90, np.uint8),
+        np.full((5, 7, 4), 90, np.uint8),
+        np.full((5, 7), 90 * 257, np.uint16),
+    ):
+        path = tmp_path / "x.png"
+        cv2.imwrite(str(path), array)
+        back = image.read(path)
+        assert back.shape == (5, 7, 3)
+        assert (back == 90).all()
+
+
+@pytest.mark.parametrize("suffix", image.SUFFIXES)
+@pytest.mark.parametrize("kept", [0.02, 0.5, 0.98])
+def test_cut_files_are_refused_quietly(picture, tmp_path, capfd, suffix, kept):
+    noise = np.random.default_rng(0).integers(0, 255, picture.shape, dtype=np.uint8)
+    data = image.encode(noise, suffix)
+    path = tmp_path / f"cut{suffix}"
+    path.write_bytes(data[: int(len(data) * kept)])
+    with pytest.raises(ValueError, match=re.escape(str(path))):
+        image.read(path)
+    assert "WARN" not in capfd.readouterr().err
+
+
+def test_what_is_not_an_image(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.png: no such image file"):
+        image.read(tmp_path / "none.png")
+    with pytest.raises(ValueError, match="expected an image file, got a folder"):
+        image.read(tmp_path)
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(ValueError, match=r"empty\.png: not an image that can be read \(0 bytes\)"):
+        image.read(tmp_path / "empty.png")
+    (tmp_path / "text.jpg").write_text("hello")
+    with pytest.raises(ValueError, match=r"not an image that can be read \(5 bytes\); expected \.jpg"):
+        image.read(tmp_path / "text.jpg")
+    with pytest.raises(FileNotFoundError, match="no such image file"):
+        image.read(tmp_path / "text.jpg" / "x.png")
+
+
+def test_a_jpeg_with_a_tail_is_whole(picture, tmp_path):
+    (tmp_path / "tail.jpg").write_bytes(image.encode(picture, ".jpg") + b"tail of another program")
+    assert image.read(tmp_path / "tail.jpg").shape == (40, 60, 3)
+
+
+def test_listed(picture, tmp_path):
+    for name in ("b.JPG", "a.png", "note.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    assert [p.name for p in image.listed(tmp_path)] == ["a.png", "b.JPG"]
+
+
+def test_warp_samples_at_pixel_centres(picture):
+    same = np.array([[1.0, 0, 0], [0, 1, 0]])
+    np.testing.assert_array_equal(image.warp(picture, same, (40, 60)), picture)
+    moved = image.warp(picture, np.array([[1.0, 0, 5], [0, 1, 3]]), (40, 60))
+    np.testing.assert_array_equal(moved[3:, 5:], picture[:-3, :-5])
+    assert not moved[:3].any()
+    half = image.warp(picture, np.array([[1.0, 0, 0.5], [0, 1, 0]]), (40, 60))
+    assert half[10, 30].tolist() == ((picture[10, 29].astype(float) + picture[10, 30]) / 2).round().tolist()
+
+
+def test_warp_all_equals_warp(picture):
+    matrices = np.array([[[1.5, 0.2, 3], [-0.1, 1.2, 1]], [[0.5, 0, 0], [0, 0.5, 2.0]]])
+    for crop, matrix in zip(image.warp_all(picture, matrices, (20, 30)), matrices):
+        np.testing.assert_array_equal(crop, image.warp(picture, matrix, (20, 30)))
+    assert image.warp_all(picture, matrices[:0], (20, 30)).shape == (0, 20, 30, 3)
+
+
+@pytest.mark.parametrize("colour", ["rgb", "bgr"])
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_to_tensor(colour, number):
+    spec = replace(SPEC, colour=colour, mean=(10.0, 20.0, 30.0), std=(2.0, 3.0, 4.0))
+    crops = np.random.default_rng(0).integers(0, 255, (number, 8, 6, 3), dtype=np.uint8)
+    before = crops.copy()
+    out = image.to_tensor(crops, spec)
+    channels = crops if colour == "rgb" else crops[..., ::-1]
+    expected = (channels.astype(np.float32) - np.float32(spec.mean)) / np.float32(spec.std)
+    assert out.dtype == torch.float32
+    np.testing.assert_array_equal(out.numpy(), expected.transpose(0, 3, 1, 2))
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    np.testing.assert_array_equal(crops, before)
+
+
+def test_resize_averages_when_shrinking(picture):
+    small = image.resize(picture, (20, 30))
+    assert small.shape == (20, 30, 3)
+    np.testing.assert_allclose(small[:, 0, 0], picture[:, 0, 0].reshape(20, 2).mean(1), atol=0.5)
+    assert image.resize(picture, (80, 90)).shape == (80, 90, 3)
+
+
+def test_recolour_cuts_off():
+    swap = np.array([[0, 0, 1, 0], [0, 1, 0, 300], [1, 0, 0, -300.0]])
+    out = image.recolour(np.full((2, 2, 3), (10, 20, 30), np.uint8), swap)
+    assert out[0, 0].tolist() == [30, 255, 0]
+
+
+def test_strokes_take_fractions_and_write_in_place():
+    canvas = np.zeros((30, 30, 3), np.uint8)
+    image.draw_disc(canvas, (10.5, 12.0), 4, (255, 0, 0))
+    weight = canvas[..., 0].astype(float)
+    rows, columns = np.mgrid[:30, :30]
+    assert [(weight * columns).sum() / weight.sum(), (weight * rows).sum() / weight.sum()] == pytest.approx(
+        [10.5, 12.0], abs=0.15
+    )
+    for draw in (
+        lambda c: image.draw_line(c, (2, 2), (20, 25), (0, 255, 0)),
+        lambda c: image.draw_box(c, (3, 4, 10, 12), (0, 0, 255)),
+        lambda c: image.draw_polygon(c, np.array([[1, 1], [9, 2], [5, 9.0]]), (9, 9, 9)),
+        lambda c: image.draw_text(c, "7", (5, 20), (200, 200, 200)),
+        lambda c: image.draw_line(c, (-1e4, 5), (1e4, 5), (1, 1, 1)),
+    ):
+        fresh = np.zeros((30, 30, 3), np.uint8)
+        draw(fresh)
+        assert fresh.any()
+
+
+def test_unknown_suffix(picture, tmp_path):
+    with pytest.raises(ValueError, match=r"cannot write images as '\.xyz'; expected one of \.jpg"):
+        image.write(tmp_path / "a.xyz", picture)
+    assert not list(tmp_path.iterdir())

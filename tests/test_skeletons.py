@@ -1,0 +1,100 @@
+"""Published skeletons, mapping by name, and skeletons read from COCO categories."""
+
+import numpy as np
+import pytest
+
+from posewright import skeletons
+from posewright.skeletons import AP10K17, COCO17, CROWDPOSE14, LSP14, MPII16, SKELETONS
+from posewright.types import Skeleton
+
+
+def test_mirror_pairs_are_the_published_ones():
+    expected = {
+        "coco17": [(1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16)],
+        "mpii16": [(0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13)],
+        "lsp14": [(0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9)],
+        "crowdpose14": [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (10, 11)],
+        "ap10k17": [(0, 1), (5, 8), (6, 9), (7, 10), (11, 14), (12, 15), (13, 16)],
+    }
+    assert expected.keys() == SKELETONS.keys()
+    for name, pairs in expected.items():
+        index = np.arange(SKELETONS[name].num_keypoints)
+        for a, b in pairs:
+            index[[a, b]] = b, a
+        np.testing.assert_array_equal(SKELETONS[name].flip_index, index)
+
+
+@pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
+def test_flipping_twice_changes_nothing(skeleton):
+    np.testing.assert_array_equal(skeleton.flip_index[skeleton.flip_index], np.arange(skeleton.num_keypoints))
+
+
+def test_sigmas_and_upper_half_of_coco():
+    assert [round(s * 1000) for s in COCO17.sigmas or ()] == [
+        26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89,
+    ]  # fmt: skip
+    assert np.flatnonzero(COCO17.upper_mask).tolist() == list(range(11))
+    assert MPII16.sigmas is None
+    assert LSP14.sigmas is None
+
+
+@pytest.mark.parametrize(
+    ("points", "pairs"),
+    [
+        (("Left Hip", "Right Hip", "Neck"), (("Left Hip", "Right Hip"),)),
+        (("L_Eye", "R_Eye", "L_F_Paw", "R_F_Paw"), (("L_Eye", "R_Eye"), ("L_F_Paw", "R_F_Paw"))),
+        (("paw_left", "paw_right"), (("paw_left", "paw_right"),)),
+        (("l ear", "r ear", "lip"), (("l ear", "r ear"),)),
+        (("left_ear", "nose"), ()),
+        (("rightear", "leftear"), (("leftear", "rightear"),)),
+    ],
+)
+def test_mirror_pairs_from_names(points, pairs):
+    assert skeletons.mirror_pairs(points) == pairs
+
+
+def test_shared_points():
+    a, b = skeletons.shared_points(COCO17, CROWDPOSE14)
+    assert [COCO17.points[i] for i in a] == [CROWDPOSE14.points[i] for i in b]
+    assert len(a) == 12
+    assert skeletons.shared_points(Skeleton("x", ("x",)), COCO17)[0].shape == (0,)
+
+
+@pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
+def test_published_skeletons_survive_a_file(skeleton):
+    assert skeletons.from_category(skeletons.to_category(skeleton), "here") == skeleton
+
+
+def test_own_skeleton_survives_a_file():
+    own = Skeleton(
+        "bug3", ("head", "left_wing", "right_wing"), (("head", "left_wing"),), (("left_wing", "right_wing"),)
+    )
+    assert skeletons.from_category(skeletons.to_category(own, 4, "bug"), "here") == own
+    sure = skeletons.to_category(own, 4, "bug") | {"sigmas": [0.1, 0.2, 0.2]}
+    assert skeletons.from_category(sure, "here").sigmas == (0.1, 0.2, 0.2)
+
+
+def test_the_points_of_a_published_skeleton_mean_that_skeleton():
+    # CrowdPose's own files list COCO's bones, up to point 17 of 14.
+    entry = {"name": "person", "keypoints": list(CROWDPOSE14.points), "skeleton": [[16, 14], [17, 15]]}
+    assert skeletons.from_category(entry, "here") == CROWDPOSE14
+    own_sigmas = skeletons.from_category({"keypoints": list(AP10K17.points), "sigmas": [0.05] * 17}, "here")
+    assert own_sigmas.sigmas == (0.05,) * 17
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({}, "here: expected a list of point names under 'keypoints', got None"),
+        ({"keypoints": []}, r"got \[\]"),
+        ({"keypoints": [1, 2]}, r"got \[1, 2\]"),
+        ({"keypoints": ["a", "b"], "skeleton": [[0, 1]]}, r"here: 'skeleton' must be pairs of point numbers 1\.\.2"),
+        ({"keypoints": ["a", "b"], "skeleton": [[1, 3]]}, r"got \[\[1, 3\]\]"),
+        ({"keypoints": ["a", "b"], "skeleton": [1]}, r"got \[1\]"),
+        ({"keypoints": ["a", "a"]}, "here: skeleton 'custom2': points must be distinct"),
+        ({"keypoints": ["a", "b"], "sigmas": [1]}, "here: skeleton 'custom2': 2 points but 1 sigmas"),
+    ],
+)
+def test_impossible_categories(entry, message):
+    with pytest.raises(ValueError, match=message):
+        skeletons.from_category(entry, "here")

@@ -1,0 +1,109 @@
+"""The values are checked at birth and their derived views are right."""
+
+import numpy as np
+import pytest
+
+from posewright.skeletons import COCO17
+from posewright.types import Boxes, Crop, Poses, Skeleton
+
+BUG = Skeleton("bug", ("head", "left", "right"), (("head", "left"),), (("left", "right"),), (0.1, 0.2, 0.2), ("head",))
+
+
+def test_skeleton_views():
+    assert BUG.num_keypoints == 3
+    assert BUG.flip_index.tolist() == [0, 2, 1]
+    assert BUG.bone_index.tolist() == [[0, 1]]
+    assert BUG.upper_mask.tolist() == [True, False, False]
+    assert Skeleton("dot", ("a",)).bone_index.shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"points": ()}, "points must be distinct and at least one"),
+        ({"points": ("a", "a")}, "points must be distinct"),
+        ({"sigmas": (0.1,)}, "'s': 2 points but 1 sigmas"),
+        ({"sigmas": (0.1, 0.0)}, "sigmas must be above 0"),
+        ({"sigmas": (0.1, float("nan"))}, "sigmas must be above 0"),
+        ({"bones": (("a", "c"),)}, r"names \['c'\], not among the points"),
+        ({"mirror": (("a", "x"),)}, r"names \['x'\]"),
+        ({"upper": ("y",)}, r"names \['y'\]"),
+        ({"mirror": (("a", "b"), ("b", "a"))}, "a point stands in two mirror pairs"),
+    ],
+)
+def test_impossible_skeletons(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Skeleton(**{"name": "s", "points": ("a", "b")} | fields)
+
+
+def test_boxes():
+    boxes = Boxes.of([[1, 2, 3, 4], [5, 6, 7, 8]])
+    assert len(boxes) == 2
+    assert boxes.score.tolist() == [1, 1]
+    assert boxes.xywh.dtype == boxes.score.dtype == np.float64
+    assert boxes.source == "caller"
+    assert len(Boxes.of([])) == 0
+    assert Boxes.of([]).xywh.shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("xywh", "score", "message"),
+    [
+        ([1, 2, 3, 4], None, r"file: expected xywh \[N, 4\] and score \[N\], got \(4,\)"),
+        ([[1, 2, 3]], None, r"got \(1, 3\)"),
+        ([[1, 2, 3, 4]], [1, 2], r"got \(1, 4\) and \(2,\)"),
+        ([[1, 2, 3, 4], [1, 2, 0, 4]], None, r"box 1 is \[1.0, 2.0, 0.0, 4.0\].*width and height above 0"),
+        ([[1, 2, 3, -4]], None, "box 0 is"),
+        ([[np.nan, 2, 3, 4]], None, "expected finite x, y, width, height in pixels"),
+        ([[1, 2, 3, 4]], [np.inf], "box 0 is .* with score inf"),
+    ],
+)
+def test_impossible_boxes(xywh, score, message):
+    with pytest.raises(ValueError, match=message):
+        Boxes.of(xywh, score, "file")
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (np.eye(3), r"expected a finite \[2, 3\] matrix"),
+        (np.array([[1, 0, np.nan], [0, 1, 0]]), r"expected a finite \[2, 3\] matrix"),
+        (np.array([[1.0, 2, 0], [2, 4, 0]]), "the matrix cannot be inverted"),
+    ],
+)
+def test_impossible_crops(matrix, message):
+    with pytest.raises(ValueError, match=message):
+        Crop(matrix, (4, 4))
+
+
+@pytest.fixture
+def poses():
+    boxes = Boxes(np.array([[0, 0, 10, 20], [5, 5, 8, 9.123456]]), np.array([0.9, 0.8]), "test")
+    xy = np.arange(12, dtype=float).reshape(2, 3, 2) + 0.123456
+    return Poses(xy, np.full((2, 3), 0.5), np.array([0.4, 0.3]), boxes, BUG)
+
+
+def test_poses_must_fit_their_boxes_and_skeleton(poses):
+    with pytest.raises(ValueError, match=r"2 boxes and skeleton 'coco17' want xy \(2, 17, 2\).*got \(2, 3, 2\)"):
+        Poses(poses.xy, poses.score, poses.instance_score, poses.boxes, COCO17)
+
+
+@pytest.mark.parametrize("keep", [np.array([1]), np.array([False, True])])
+def test_picking_poses(poses, keep):
+    picked = poses[keep]
+    assert len(picked) == 1
+    assert picked.boxes.source == "test"
+    np.testing.assert_array_equal(picked.xy[0], poses.xy[1])
+    np.testing.assert_array_equal(picked.boxes.score, [0.8])
+    assert len(poses[np.zeros(2, bool)]) == 0
+
+
+def test_coco_results(poses):
+    results = poses.to_coco(7, category_id=3)
+    assert results[1] == {
+        "image_id": 7,
+        "category_id": 3,
+        "keypoints": [6.1235, 7.1235, 0.5, 8.1235, 9.1235, 0.5, 10.1235, 11.1235, 0.5],
+        "score": 0.3,
+        "box": [5.0, 5.0, 8.0, 9.123],
+    }
