@@ -110,8 +110,8 @@ def explain(measured: Measured) -> list[str]:
     elif m.figures["AP"] <= 0:
         lines.append(
             f"AP is 0: {m.found} of {m.images} images with people have results, but the best result for each person "
-            f"has a mean OKS of {m.best_oks:.3f}; is the network trained, are boxes x, y, width, height, and keypoints in "
-            "pixels of the image and in the annotation's order?"
+            f"has a mean OKS of {m.best_oks:.3f}; is the network trained, are boxes x, y, width, height, and keypoints "
+            "in pixels of the image and in the annotation's order?"
         )
     elif m.found < m.images / 2:
         lines.append(f"only {m.found} of {m.images} images with people have results; the others count as missed")
