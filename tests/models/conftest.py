@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -96,3 +98,20 @@ def _deterministic(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def onnx_outputs(tmp_path: Path) -> Callable[[nn.Module, Tensor], np.ndarray]:
+    """`onnx_outputs(net, images)`: what ONNX Runtime makes of the network exported to ONNX."""
+
+    def run(net: nn.Module, images: Tensor) -> np.ndarray:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch's exporter warns of what it does itself
+            program = torch.onnx.export(net, (images,), dynamo=True, verbose=False)
+        assert program is not None
+        program.save(tmp_path / "net.onnx")
+        session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+        (maps,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+        return np.asarray(maps)
+
+    return run

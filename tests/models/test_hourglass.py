@@ -1,0 +1,101 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from posewright.models import hourglass
+from posewright.models.hourglass import TIGDOG18, Bottleneck, StackedHourglass
+
+
+@pytest.mark.parametrize(("name", "channels"), [("hourglass_s4b1_18_256x256", 18), ("dark_hourglass_s4b1_128x96", 17)])
+def test_is_the_official_network(check_official, name, channels):
+    check_official(partial(StackedHourglass, channels, 4), name, hourglass.rename)
+
+
+@pytest.mark.parametrize(
+    ("channels", "stacks", "blocks", "parameters"),
+    [
+        (17, 1, 1, 3_587_217),
+        (17, 2, 1, 6_731_682),
+        (17, 4, 1, 13_020_612),
+        (18, 4, 1, 13_022_408),
+        (17, 8, 1, 25_598_472),
+        (17, 2, 2, 12_738_466),
+    ],
+)
+def test_number_of_parameters(channels, stacks, blocks, parameters):
+    with torch.device("meta"):
+        net = StackedHourglass(channels, stacks, blocks)
+    assert sum(p.numel() for p in net.parameters()) == parameters
+
+
+def test_every_stack_is_supervised():
+    torch.manual_seed(0)
+    net, images = StackedHourglass(3, 2).eval(), torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        first, second = net.supervised(images)
+        net.score_[0].bias += 1  # what the first stack found must reach the second
+        again, changed = net.supervised(images)
+    assert torch.equal(first, again)
+    assert not torch.allclose(second, changed)
+
+
+def test_shortcut_is_bare_and_nothing_follows_the_sum():
+    torch.manual_seed(0)
+    block, x = Bottleneck(8, 16).eval(), torch.randn(1, 8, 4, 4)
+    torch.nn.init.zeros_(block.conv3.weight)
+    torch.nn.init.zeros_(block.conv3.bias)
+    torch.testing.assert_close(block(x), block.downsample[0](x))
+    assert block(x).min() < 0
+
+
+def test_odd_sizes_come_back_to_the_side_branch():
+    """At 128x96 the innermost level halves 4x3 to 2x1 and must return to 4x3, as DARK's fixed size has it."""
+    torch.manual_seed(0)
+    innermost = hourglass.Hourglass(1).eval()
+    sizes = []
+    innermost.hg[0][2].register_forward_hook(lambda path, args, output: sizes.append(tuple(output.shape[-2:])))
+    with torch.inference_mode():
+        assert innermost(torch.randn(1, 256, 32, 24)).shape == (1, 256, 32, 24)
+    assert sizes == [(2, 1)]
+
+
+@pytest.mark.parametrize("size", [(32, 64), (64, 32), (96, 80)])
+def test_refuses_sizes_that_cannot_be_halved(size):
+    with torch.device("meta"), pytest.raises(ValueError, match=r"multiples of 32.*; got HxW"):
+        StackedHourglass(3, 1)(torch.empty(1, 3, *size))
+
+
+def test_animals_mirror():
+    assert TIGDOG18.num_keypoints == 18
+    assert [p for p, q in zip(TIGDOG18.points, TIGDOG18.flip_index) if TIGDOG18.points[q] == p] == ["chin", "tail"]
+
+
+def test_specs_read_maps_as_their_papers():
+    specs = hourglass.SPECS
+    assert specs["hourglass-4-dark-128x96"].crop == "dark"
+    assert specs["hourglass-4-dark-128x96"].colour == "bgr"
+    assert type(specs["hourglass-4-animals-256x256"].codec).__name__ == "HourglassHeatmap"
+    assert specs["hourglass-4-animals-256x256"].skeleton is TIGDOG18
+
+
+@pytest.mark.parametrize(
+    ("foreign", "ours"),
+    [
+        ("hg.0.hg.3.2.0.bn1.weight", "hg.0.hg.3.2.0.bn1.weight"),
+        ("fc.1.1.gamma", "fc.1.1.weight"),
+        ("layer2.0.bn2.moving_variance", "layer2.0.bn2.running_var"),
+    ],
+)
+def test_rename(foreign, ours):
+    assert hourglass.rename([foreign]) == {foreign: ours}
+
+
+@pytest.mark.slow
+def test_runs_as_onnx(onnx_outputs):
+    torch.manual_seed(0)
+    net, images = StackedHourglass(3, 1).eval(), torch.randn(2, 3, 64, 96)
+    with torch.inference_mode():
+        want = net(images).numpy()
+    np.testing.assert_allclose(onnx_outputs(net, images), want, rtol=0, atol=1e-4 * want.std())
