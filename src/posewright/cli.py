@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int | None] = options.command
     try:
         return command(options) or 0
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, LookupError, OSError, ImportError) as error:
         print(f"posewright: {error}", file=sys.stderr)
         return 2
@@ -33,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="posewright", description=DESCRIPTION)
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and leave")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_demo, _add_predict, _add_train, _add_eval, _add_models, _add_recipes, _add_data):
+    for add in (_add_demo, _add_predict, _add_train, _add_eval, _add_models, _add_recipes, _add_weights, _add_data):
         add(verbs)
     return parser
 
@@ -233,21 +237,19 @@ def _eval(options: argparse.Namespace) -> int:
 
 
 def _add_models(verbs: Any) -> None:
-    parser = _verb(verbs, "models", _models, "list the pose systems")
-    parser.add_argument("pattern", nargs="?", default="*", help='such as "mspn*" (default: all)')
+    parser = _verb(verbs, "models", _models, "list the pose systems, or show everything about one")
+    parser.add_argument("pattern", nargs="*", default=["*"], help='such as "mspn*", or: show NAME (default: all)')
 
 
 def _models(options: argparse.Namespace) -> int:
-    from posewright.spec import find, names
+    from posewright import catalogue
 
-    found = names(options.pattern)
-    if not found:
-        raise LookupError(f"no pose system matches {options.pattern!r}; `posewright models` lists all")
-    width = max(map(len, found))
-    for name in found:
-        spec = find(name)
-        size = f"{spec.size[0]}x{spec.size[1]}"
-        print(f"{name:<{width}}  {size:>8}  {spec.skeleton.name}  {spec.paper}")
+    if options.pattern[0] == "show":
+        if len(options.pattern) != 2:
+            raise ValueError("`posewright models show` wants one name")
+        print("\n".join(catalogue.page(options.pattern[1])))
+    else:
+        print("\n".join(catalogue.table(options.pattern[0])))
     return 0
 
 
@@ -267,6 +269,79 @@ def _recipes(options: argparse.Namespace) -> int:
     width = max(map(len, recipes.RECIPES))
     for name, recipe in recipes.RECIPES.items():
         print(f"{name:<{width}}  {(recipe.__doc__ or '').splitlines()[0]}")
+    return 0
+
+
+# -- weights ------------------------------------------------------------------------------------------------------
+
+
+def _add_weights(verbs: Any) -> None:
+    parser = verbs.add_parser("weights", help="published weights: list, pull, verify, import, convert")
+    tasks = parser.add_subparsers(title="tasks", metavar="TASK", required=True)
+    listing = _verb(tasks, "list", _weights_list, "list the published weights")
+    listing.add_argument("pattern", nargs="?", default="*", help="of ids or pose systems (default: all)")
+    pull = _verb(tasks, "pull", _weights_pull, "fetch published weights into the cache")
+    pull.add_argument("id")
+    pull.add_argument("--offline", action="store_true", help="only look into the cache")
+    verify = _verb(tasks, "verify", _weights_verify, "compute the checksums of cached weights anew")
+    verify.add_argument("id", nargs="?", help="(default: all)")
+    take = _verb(tasks, "import", _weights_import, "put a file that was got by other means into the cache")
+    take.add_argument("id")
+    take.add_argument("file")
+    convert = _verb(
+        tasks, "convert", _weights_convert, "write weights with the names and in the format of another tool"
+    )
+    convert.add_argument("file")
+    convert.add_argument("--to", required=True, choices=("official", "mmpose", "mindspore", "safetensors"))
+    convert.add_argument("--model", help="pose system; a run's own checkpoint knows it")
+    convert.add_argument("--out", required=True, help="the file to write")
+
+
+def _weights_list(options: argparse.Namespace) -> int:
+    from posewright import fetch
+
+    found = fetch.entries(options.pattern)
+    if not found:
+        raise LookupError(f"no published weights match {options.pattern!r}; `posewright weights list` lists all")
+    for e in found:
+        figure = f"AP {e.ap:.3f}" if e.ap is not None else f"PCKh {e.pckh:.3f}" if e.pckh is not None else ""
+        here = "cached" if fetch.cached(e.id) else ""
+        print(f"{e.id:<40} {e.spec or '-':<36} {e.data:<12} {figure:<11} {e.boxes:<12} {here}".rstrip())
+    return 0
+
+
+def _weights_pull(options: argparse.Namespace) -> int:
+    from posewright import fetch
+    from posewright.progress import bar, tick
+
+    with bar(f"fetching {options.id}", "bytes") as show:
+        print(fetch.pull(options.id, offline=options.offline or None, progress=tick(show)))
+    return 0
+
+
+def _weights_verify(options: argparse.Namespace) -> int:
+    from posewright import fetch
+
+    checked = fetch.verify(options.id)
+    for one in checked:
+        print(f"{one.id}: {one.problem or 'good'} ({one.path})")
+    if not checked:
+        print("nothing in the cache")
+    return 1 if any(one.problem for one in checked) else 0
+
+
+def _weights_import(options: argparse.Namespace) -> int:
+    from posewright import fetch
+
+    print(fetch.import_file(options.id, options.file))
+    return 0
+
+
+def _weights_convert(options: argparse.Namespace) -> int:
+    from posewright import weights
+
+    weights.convert_file(options.file, options.out, options.to, model=options.model)
+    print(options.out)
     return 0
 
 

@@ -1,0 +1,79 @@
+"""What there is: the table of pose systems, and everything about one, from the specs themselves."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+from importlib.resources import files
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from posewright import fetch
+from posewright.spec import Spec, find, names
+
+
+@functools.cache
+def counted() -> dict[str, tuple[int, float]]:
+    """Parameters and GMACs by name, as `count` found them when `counts.csv` was made (`benchmarks/count.py`)."""
+    text = (files("posewright") / "counts.csv").read_text(encoding="utf-8")
+    return {r["name"]: (int(r["parameters"]), float(r["gmacs"])) for r in csv.DictReader(text.splitlines())}
+
+
+def count(spec: Spec) -> tuple[int, float]:
+    """Trainable parameters, and giga multiply-adds of one prediction without the flip test.
+
+    Convolutions and matrix products count, normalisations and activations do not; a transposed convolution counts by
+    its input pixels. Nothing is computed: the network is built on torch's meta device.
+    """
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as flops:
+        net = spec.build().eval()
+        net(torch.empty(1, 3, *spec.size))
+    return sum(p.numel() for p in net.parameters() if p.requires_grad), flops.get_total_flops() / 2e9
+
+
+def table(pattern: str = "*") -> list[str]:
+    """One line a pose system that matches the pattern: size, parameters, GMACs, published AP, weights at hand.
+
+    Raises:
+        LookupError: none matches.
+    """
+    found = names(pattern)
+    if not found:
+        raise LookupError(f"no pose system matches {pattern!r}; `posewright models` lists all")
+    width = max(map(len, found))
+    lines = [f"{'name':<{width}}  {'points':<11} {'million':>8} {'GMACs':>7}  {'AP':>5} {'boxes':<10} weights"]
+    for name in found:
+        spec, (parameters, gmacs) = find(name), counted()[name]
+        best = max((e for e in fetch.entries(name) if e.ap is not None), key=lambda e: e.ap or 0, default=None)
+        ap, boxes = (f"{best.ap:.3f}", best.boxes) if best else ("", "")
+        here = sum(fetch.cached(e.id) is not None for e in fetch.entries(name))
+        weights = f"{here} of {len(fetch.entries(name))} cached" if fetch.entries(name) else "none published"
+        counts = f"{parameters / 1e6:>8.2f} {gmacs:>7.2f}"
+        lines.append(f"{name:<{width}}  {spec.skeleton.name:<11} {counts}  {ap:>5} {boxes:<10} {weights}")
+    return lines
+
+
+def page(name: str) -> list[str]:
+    """Everything about one pose system: its rules, its size and its published weights.
+
+    Raises:
+        LookupError: there is none of that name.
+    """
+    spec = find(name)
+    parameters, gmacs = counted()[name]
+    lines = [name, f"  paper       {spec.paper}", f"  parameters  {parameters:,}", f"  GMACs       {gmacs:.3f}"]
+    for field in dataclasses.fields(Spec):
+        if field.name in ("name", "builder", "paper", "weights", "skeleton"):
+            continue
+        lines.append(f"  {field.name:<11} {getattr(spec, field.name)}")
+    lines.append(f"  skeleton    {spec.skeleton.name}: {', '.join(spec.skeleton.points)}")
+    for e in fetch.entries(name):
+        lines.append(
+            f"  weights     {e.id}: {e.data}, AP {e.ap}, boxes {e.boxes}, sha256 {e.sha256 or 'not published'}"
+        )
+        lines.extend(f"              {url}" for url in e.urls)
+        if at := fetch.cached(e.id):
+            lines.append(f"              cached at {at}")
+    return lines
