@@ -112,11 +112,15 @@ def test_names_are_those_of_the_published_networks(shared: Path, reference: str,
     assert {names[k] for k in kept} == {key for key, _, _ in facts["state"]}
 
 
-@pytest.mark.parametrize("to", _foreign.FORMATS)
-@pytest.mark.parametrize("name", ["litehrnet-naive-18-256x192", "lpn-50-256x192"])
+@pytest.mark.parametrize(
+    ("name", "to"),
+    [
+        *(("litehrnet-naive-18-256x192", to) for to in _foreign.FORMATS),
+        ("lpn-50-256x192", "mindspore"),
+        ("hourglass-1-256x256", "official"),
+    ],
+)
 def test_there_and_back_to_the_bit(tmp_path: Path, name: str, to: _foreign.Format) -> None:
-    if to == "mmpose" and name.startswith("lpn"):
-        pytest.skip("mmpose has no LPN")
     spec, state = find(name), state_of(name, 14)
     about = {"spec": name, "skeleton": to_category(CROWDPOSE14), "config": {"lr": 1e-3}, "metrics": {"AP": 0.5}}
     weights.write_checkpoint(tmp_path / "best.pt", {"posewright": "0", "model": state, **about})

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from posewright.spec import Spec, families
 
@@ -44,8 +45,7 @@ def ours(keys: Iterable[str], want: Collection[str], rename: Callable[[list[str]
 
 def head(spec: Spec) -> Head:
     """The parameters that depend on the number of keypoints: those whose shapes differ between one and two."""
-    with torch.device("meta"):
-        one, two = (spec.builder(spec.codec.channels(k)).state_dict() for k in (1, 2))
+    one, two = (_unfilled(spec, k) for k in (1, 2))
     return {k: (one[k].shape, two[k].shape) for k in one if one[k].shape != two[k].shape}
 
 
@@ -53,8 +53,26 @@ def blank(spec: Spec, given: State) -> dict[str, torch.Tensor]:
     """The state dict, without values, of the network that a file's parameters are of: with its number of keypoints."""
     renamed = family(spec.name).rename(list(given))
     number = num_keypoints({renamed.get(k, k): v for k, v in given.items()}, head(spec))
-    with torch.device("meta"):
-        return spec.build(number).state_dict()
+    return _unfilled(spec, number)
+
+
+def _unfilled(spec: Spec, num_keypoints: int | None = None) -> dict[str, torch.Tensor]:
+    """The state dict of a spec's network without values."""
+    with torch.device("meta"), _NoFilling():
+        return spec.build(num_keypoints).state_dict()
+
+
+class _NoFilling(TorchFunctionMode):
+    """Leaves out the random numbers of a new network: without values to fill they still take nearly all of its time."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """See torch.overrides."""
+        kwargs = kwargs or {}
+        if func in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0]
+        if getattr(func, "__module__", "") == "torch.nn.init" and "tensor" in kwargs:
+            return kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def num_keypoints(state: State, parts: Head) -> int | None:
@@ -119,8 +137,7 @@ def likely(given: State) -> str | None:
         renamed = module.rename(list(given))
         shapes = {(renamed.get(k, k), v.shape) for k, v in given.items() if not k.endswith(COUNTER)}
         for spec in _networks(module.SPECS.values()):
-            with torch.device("meta"):
-                other = {(k, v.shape) for k, v in spec.build().state_dict().items() if not k.endswith(COUNTER)}
+            other = {(k, v.shape) for k, v in _unfilled(spec).items() if not k.endswith(COUNTER)}
             shared = {k for k, _ in shapes} & {k for k, _ in other}
             if len(shared) < _ALIKE * min(len(shapes), len(other)):
                 break  # nor will the family's other networks, whose names are much the same
@@ -130,9 +147,9 @@ def likely(given: State) -> str | None:
 
 
 def _networks(specs: Iterable[Spec]) -> list[Spec]:
-    """One spec for each network that a family's specs build."""
+    """One spec for each network that a family's specs build: the plainest of those with published weights."""
     first: dict[str, Spec] = {}
-    for spec in specs:
+    for spec in sorted(specs, key=lambda s: (not s.weights, len(s.name))):
         first.setdefault(repr(spec.builder), spec)
     return list(first.values())
 
