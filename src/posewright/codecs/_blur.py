@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -59,22 +59,42 @@ def matrix(length: int, kernel: int, border: int = 0) -> np.ndarray:
     return blur
 
 
-def blurred(maps: np.ndarray, kernel: int, *, mirrored: bool, dtype: type = np.float64) -> np.ndarray:
-    """Whole maps [M, h, w] blurred, as `dtype`.
+def blurred(maps: np.ndarray, kernel: int, *, mirrored: bool, border: int = 0, dtype: type = np.float64) -> np.ndarray:
+    """Whole maps [M, h, w] blurred, [M, h + 2 border, w + 2 border], as `dtype`.
 
     Args:
         maps: the maps.
         kernel: the blur's size.
-        mirrored: whether the maps continue beyond their border as a mirror image, or else with zeros.
+        mirrored: whether the maps, or their border, continue as a mirror image, or else with zeros.
+        border: zeros added around the maps before the blur.
         dtype: the number type to compute in.
     """
-    border = 0 if mirrored else kernel // 2
     count, height, width = maps.shape
-    rows = matrix(height, kernel, border)[border : border + height].astype(dtype)
-    columns = matrix(width, kernel, border)[border : border + width].T.astype(dtype)
-    return rows @ (maps.astype(dtype, copy=False).reshape(-1, width) @ columns).reshape(count, height, width)
+    source = maps.astype(dtype, copy=False).reshape(-1, width)
+    across = np.empty((count * height, width + 2 * border), dtype)
+    for to, of, weights in _strips(width, kernel, border, mirrored, dtype):
+        np.matmul(source[:, of], weights.T, out=across[:, to])
+    across = across.reshape(count, height, width + 2 * border)
+    result = np.empty((count, height + 2 * border, width + 2 * border), dtype)
+    for to, of, weights in _strips(height, kernel, border, mirrored, dtype):
+        np.matmul(weights, across[:, of], out=result[:, to])
+    return result
 
 
-def in_chunks(maps: np.ndarray, size: int = 1024) -> Iterator[slice]:
-    """Slices of at most `size` maps, for work whose intermediate results should fit a cache."""
-    return (slice(i, i + size) for i in range(0, len(maps), size))
+@cache
+def _strips(
+    length: int, kernel: int, border: int, mirrored: bool, dtype: type
+) -> list[tuple[slice, slice, np.ndarray]]:
+    """One axis of the blur, cut into strips of some 16 pixels: their place, the pixels they come from, the weights.
+
+    A blur's matrix is zero but for a band around its diagonal; this leaves most of the zeros out.
+    """
+    more = 0 if mirrored else kernel // 2
+    weights = matrix(length, kernel, border + more)[more : more + length + 2 * border].astype(dtype)
+    edges = np.linspace(0, len(weights), max(len(weights) // 16, 1) + 1).astype(int)
+    strips = []
+    for start, stop in pairwise(edges):
+        used = np.flatnonzero(weights[start:stop].any(0))
+        of = slice(int(used[0]), int(used[-1]) + 1)
+        strips.append((slice(int(start), int(stop)), of, np.ascontiguousarray(weights[start:stop, of])))
+    return strips

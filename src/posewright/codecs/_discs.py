@@ -33,16 +33,17 @@ def discs(
     """
     starts, ways = [], []
     for axis, length in enumerate(map_size[::-1]):
+        at = xy[..., axis].ravel()
         reach = int(np.ceil(radius / stride[axis])) if masked else length
-        start, pixels = _maps.window(np.floor(xy[..., axis] / stride[axis] + 0.5), reach, length)
-        starts.append(start)
-        ways.append((xy[..., axis, None] - pixels * stride[axis]) / radius)
-    x, y = np.broadcast_arrays(ways[0][..., None, :], ways[1][..., :, None])
-    drawn = (weight > 0)[..., None, None]
+        start, pixels = _maps.window(np.floor(at / stride[axis] + 0.5), reach, length)
+        starts.append(np.repeat(start, 3))
+        ways.append((at[:, None] - pixels * stride[axis]) / radius)
+    x, y = np.broadcast_arrays(ways[0][:, None, :], ways[1][:, :, None])
+    drawn = weight.reshape(-1, 1, 1) > 0
     inside = (x**2 + y**2 <= 1) & drawn
     kept = inside if masked else drawn
-    blocks = np.stack([inside, x * unit * kept, y * unit * kept], -3).astype(np.float32)
-    maps = np.zeros((*weight.shape, 3, *map_size), np.float32)
-    start_x, start_y = (np.broadcast_to(start[..., None], (*weight.shape, 3)) for start in starts)
-    _maps.paste(maps, start_y, start_x, blocks)
-    return maps.reshape(*weight.shape[:-1], -1, *map_size)
+    blocks = np.stack([inside, x * unit * kept, y * unit * kept], 1)
+    maps = np.zeros((*weight.shape[:-1], 3 * weight.shape[-1], *map_size), np.float32)
+    flat = maps.reshape(-1, *map_size)
+    _maps.paste(flat, np.arange(len(flat)), starts[1], starts[0], blocks.reshape(-1, *blocks.shape[2:]))
+    return maps

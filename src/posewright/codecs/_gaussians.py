@@ -1,10 +1,19 @@
-"""Gaussians of which only a square is drawn: what SimpleBaseline, HRNet, LPN and UDP are trained on."""
+"""Gaussians as targets: cut off to a square (SimpleBaseline, HRNet, LPN, UDP), or whole (DARK, RSN with UDP)."""
 
 from __future__ import annotations
+
+from functools import cache
 
 import numpy as np
 
 from posewright.codecs import _maps
+
+_FAINT = 9.3
+"""Sigmas beyond which a Gaussian's factor along one axis, below 2e-19, is written as 0.
+
+Maps are float32 with a peak of 1, so nothing can tell; it keeps products out of the range of denormal numbers, which
+processors multiply a hundred times slower.
+"""
 
 
 def pixel_gaussians(
@@ -25,55 +34,66 @@ def pixel_gaussians(
     xy, seen = _maps.read_points(xy, seen)
     # Truncation, not floor: as published, a joint up to 1.5 map pixels left of the map lands on column 0.
     pixel = np.trunc(xy / _maps.stride(size, map_size) + 0.5)
-    return cut_gaussians(pixel, pixel, np.minimum(seen, 1), map_size, sigma)
+    weight = _weight(pixel, seen, map_size, sigma)
+    reach = int(3 * sigma)
+    starts, states = [], []
+    for axis, length in enumerate(map_size[::-1]):
+        start, _ = _maps.window(pixel[..., axis].ravel(), reach, length)
+        starts.append(start)
+        states.append(np.clip(start - pixel[..., axis].ravel() + reach, -2 * reach - 1, 2 * reach + 1).astype(np.int64))
+    states[0][weight.ravel() == 0] = 2 * reach + 1
+    stamps = _stamps(sigma, min(2 * reach + 1, map_size[0]), min(2 * reach + 1, map_size[1]))
+    maps = np.zeros((*weight.shape, *map_size), np.float32)
+    blocks = stamps[states[1], states[0]]
+    _maps.paste(maps.reshape(-1, *map_size), np.arange(weight.size), starts[1], starts[0], blocks)
+    return maps, weight
+
+
+@cache
+def _stamps(sigma: float, rows: int, columns: int) -> np.ndarray:
+    """[n, n, rows, columns] float32: a Gaussian in all its positions relative to a block that has to lie in the map.
+
+    Position 0 along an axis is the Gaussian in the block's middle, and position i (from the end, if negative) that of
+    a block i pixels further on; in the outermost positions they do not meet.
+    """
+    reach = int(3 * sigma)
+    position = np.roll(np.arange(-2 * reach - 1, 2 * reach + 2), -2 * reach - 1)
+    column, row = (
+        np.exp(-(off**2) / (2 * sigma**2)) * (np.abs(off) <= reach)
+        for off in (position[:, None] - reach + np.arange(count) for count in (rows, columns))
+    )
+    return (column[:, None, :, None] * row[None, :, None, :]).astype(np.float32)
+
+
+def _weight(pixel: np.ndarray, seen: np.ndarray, map_size: tuple[int, int], sigma: float) -> np.ndarray:
+    """1 where a keypoint is labelled and its square of 3 sigma meets the map, else 0.
+
+    As published, the test is exclusive on the left and top: a square that ends just before pixel 0 counts.
+    """
+    reach = 3 * sigma
+    outside = (pixel - reach >= map_size[::-1]).any(-1) | (pixel + reach + 1 < 0).any(-1)
+    return ((seen > 0) & ~outside).astype(np.float32)
 
 
 def cut_gaussians(
-    centre: np.ndarray, pixel: np.ndarray, weight: np.ndarray, map_size: tuple[int, int], sigma: float
+    centre: np.ndarray, pixel: np.ndarray, seen: np.ndarray, map_size: tuple[int, int], sigma: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gaussians of peak 1 at `centre`, cut off to the squares of 3 sigma around `pixel`.
 
     Args:
         centre: [..., K, 2] map pixels.
         pixel: [..., K, 2] whole numbers: `centre` rounded, as the codec rounds.
-        weight: [..., K] 0 or 1; where it is 0 the map stays empty.
+        seen: [..., K]; where it is 0 the map stays empty.
         map_size: (height, width) of the maps.
         sigma: in map pixels.
 
     Returns:
         maps: [..., K, h, w] float32.
-        weight: [..., K] float32, 0 where the square misses the map. As published, that test is exclusive on the
-            left and top: a square that ends just before pixel 0 leaves an empty map of weight 1.
+        weight: [..., K] float32, 1, but 0 where nothing is labelled or the square misses the map; one that ends just
+            before pixel 0 leaves an empty map of weight 1, as published.
     """
-    height, width = map_size
-    reach = 3 * sigma
-    outside = (pixel - reach >= (width, height)).any(-1) | (pixel + reach + 1 < 0).any(-1)
-    weight = np.where(outside, 0, weight).astype(np.float32)
-    start_x, row = _profile(centre[..., 0], pixel[..., 0], width, sigma)
-    start_y, column = _profile(centre[..., 1], pixel[..., 1], height, sigma)
-    maps = np.zeros((*weight.shape, height, width), np.float32)
-    _maps.paste(maps, start_y, start_x, _product(column * (weight > 0)[..., None], row))
-    return maps, weight
-
-
-def _profile(centre: np.ndarray, pixel: np.ndarray, length: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-    """First pixels [...] and values [..., n] float32 of a Gaussian along one axis, 0 beyond 3 sigma of `pixel`."""
-    start, pixels = _maps.window(pixel, int(3 * sigma), length)
-    values = np.exp(-((pixels - centre[..., None]) ** 2) / (2 * sigma**2))
-    values[np.abs(pixels - pixel[..., None]) > 3 * sigma] = 0
-    return start, values.astype(np.float32)
-
-
-def _product(column: np.ndarray, row: np.ndarray) -> np.ndarray:
-    return column[..., :, None] * row[..., None, :]
-
-
-_FAINT = 9.3
-"""Sigmas beyond which a Gaussian's factor along one axis, below 2e-19, is written as 0.
-
-Maps are float32 with a peak of 1, so nothing can tell; it keeps products out of the range of denormal numbers, which
-processors multiply a hundred times slower.
-"""
+    weight = _weight(pixel, seen, map_size, sigma)
+    return _drawn(centre, pixel, weight, map_size, sigma, 3 * sigma), weight
 
 
 def whole_gaussians(centre: np.ndarray, weight: np.ndarray, map_size: tuple[int, int], sigma: float) -> np.ndarray:
@@ -88,18 +108,22 @@ def whole_gaussians(centre: np.ndarray, weight: np.ndarray, map_size: tuple[int,
     Returns:
         [..., K, h, w] float32.
     """
-    height, width = map_size
-    centre = np.where((weight > 0)[..., None], centre, 0.0)
-    start_x, row = _faint_profile(centre[..., 0], width, sigma)
-    start_y, column = _faint_profile(centre[..., 1], height, sigma)
-    maps = np.zeros((*weight.shape, height, width), np.float32)
-    _maps.paste(maps, start_y, start_x, _product(column * (weight > 0)[..., None], row))
+    return _drawn(centre, centre, weight, map_size, sigma, _FAINT * sigma)
+
+
+def _drawn(
+    centre: np.ndarray, middle: np.ndarray, weight: np.ndarray, map_size: tuple[int, int], sigma: float, far: float
+) -> np.ndarray:
+    """Gaussians around `centre`, 0 where they are further than `far` from `middle` along either axis."""
+    starts, factors = [], []
+    for axis, length in enumerate(map_size[::-1]):
+        at, about = centre[..., axis].reshape(-1, 1), middle[..., axis].reshape(-1, 1)
+        start, pixels = _maps.window(np.rint(about[:, 0]), int(np.ceil(far)), length)
+        values = np.exp(-((pixels - at) ** 2) / (2 * sigma**2))
+        values[np.abs(pixels - about) > far] = 0
+        starts.append(start)
+        factors.append(values.astype(np.float32))
+    blocks = (factors[1] * (weight.reshape(-1, 1) > 0))[:, :, None] * factors[0][:, None, :]
+    maps = np.zeros((*weight.shape, *map_size), np.float32)
+    _maps.paste(maps.reshape(-1, *map_size), np.arange(weight.size), starts[1], starts[0], blocks)
     return maps
-
-
-def _faint_profile(centre: np.ndarray, length: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-    start, pixels = _maps.window(np.rint(centre), int(np.ceil(_FAINT * sigma)), length)
-    off = pixels - centre[..., None]
-    values = np.exp(-(off**2) / (2 * sigma**2))
-    values[np.abs(off) > _FAINT * sigma] = 0
-    return start, values.astype(np.float32)

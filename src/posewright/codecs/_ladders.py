@@ -6,20 +6,12 @@ from functools import cache
 
 import numpy as np
 
-from posewright.codecs import _blur, _maps
+from posewright.codecs import _blur, _maps, _taylor
 
 _BORDER = 10
 """Zeros around a map before it is blurred and its maxima are looked for."""
-
-
-@cache
-def _profiles(length: int, kernel: int, at_keypoint: bool) -> np.ndarray:
-    """[length, n]: row p is a one at pixel p, blurred, divided by its reference, seen through p's block of pixels."""
-    blur = _blur.matrix(length, kernel)
-    _, pixels = _maps.window(np.arange(length), kernel // 2, length)
-    rows = np.take_along_axis(blur.T, pixels, 1)
-    reference = np.diag(blur)[:, None] if at_keypoint else rows.max(1, keepdims=True)
-    return (rows / reference).astype(np.float32)
+_SMALL = 9
+"""The largest blur for which looking near the peak first pays; its square stays within the border of zeros."""
 
 
 def labels(
@@ -44,17 +36,42 @@ def labels(
     Returns:
         [..., L, K, h, w] float32, one level a kernel.
     """
-    height, width = map_size
+    maps = np.zeros((*weight.shape[:-1], len(kernels), weight.shape[-1], *map_size), np.float32)
+    flat = maps.reshape(-1, *map_size)
     drawn = weight > 0
-    x, y = (np.where(drawn, pixel[..., i], 0).astype(np.int64) for i in (0, 1))
-    maps = np.zeros((*weight.shape[:-1], len(kernels), weight.shape[-1], height, width), np.float32)
+    which = np.arange(len(flat)).reshape(-1, len(kernels), weight.shape[-1])
+    x, y = pixel[drawn].astype(np.int64).T
     for level, kernel in enumerate(kernels):
-        column = _profiles(height, kernel, at_keypoint)[y] * np.float32(255) * drawn[..., None]
-        row = _profiles(width, kernel, at_keypoint)[x]
-        start_y, _ = _maps.window(y, kernel // 2, height)
-        start_x, _ = _maps.window(x, kernel // 2, width)
-        _maps.paste(maps[..., level, :, :, :], start_y, start_x, column[..., :, None] * row[..., None, :])
+        start_y, state_y = _place(y, kernel, map_size[0])
+        start_x, state_x = _place(x, kernel, map_size[1])
+        blocks = _blocks(kernel, map_size, at_keypoint)[state_y, state_x]
+        _maps.paste(flat, which[:, level].reshape(weight.shape)[drawn], start_y, start_x, blocks)
     return maps
+
+
+def _place(at: np.ndarray, kernel: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of pixels [M] along an axis, the starts of their blocks, and which of `_blocks` they need.
+
+    That is always the same one, except where the mirrored tail reaches into the map, at either end.
+    """
+    reach = kernel // 2
+    start, _ = _maps.window(at, reach, length)
+    return start, at - np.clip(at, reach + 1, max(length - 2 - reach, reach + 1)) + reach + 1
+
+
+@cache
+def _blocks(kernel: int, map_size: tuple[int, int], at_keypoint: bool) -> np.ndarray:
+    """[n, m, a, b] float32: labels as seen through the block of pixels that they fill, for every state of `_place`."""
+    factors = []
+    for length in map_size:
+        blur = _blur.matrix(length, kernel)
+        _, states = _place(np.arange(length), kernel, length)
+        _, first = np.unique(states, return_index=True)
+        _, pixels = _maps.window(first, kernel // 2, length)
+        rows = np.take_along_axis(blur.T[first], pixels, 1)
+        reference = np.diag(blur)[first, None] if at_keypoint else rows.max(1, keepdims=True)
+        factors.append(rows / reference)
+    return (255 * factors[0][:, None, :, None] * factors[1][None, :, None, :]).astype(np.float32)
 
 
 def toward_second_maximum(maps: np.ndarray, kernel: int, shifts: tuple[float, ...]) -> np.ndarray:
@@ -64,29 +81,61 @@ def toward_second_maximum(maps: np.ndarray, kernel: int, shifts: tuple[float, ..
     is, and the point moves a fixed length toward it. A map without positive values ends in a corner of the border.
 
     Args:
-        maps: [..., h, w].
+        maps: [M, h, w].
         kernel: size of the blur.
         shifts: length of each move in map pixels.
 
     Returns:
-        [..., 2] float64 map pixels, clamped to the map.
+        [M, 2] float64 map pixels, clamped to the map.
     """
-    height, width = maps.shape[-2:]
-    flat = maps.reshape(-1, height, width)
-    parts = [_blurred_maxima(flat[part], kernel, shifts) for part in _blur.in_chunks(flat)]
-    xy = np.concatenate(parts) if parts else np.zeros((0, 2))
-    return np.clip(xy, 0, (width - 1, height - 1)).reshape(*maps.shape[:-2], 2)
+    pixel, _ = _maps.peaks(maps)
+    if kernel <= _SMALL:
+        xy, certain = _walks_near_peaks(maps, pixel, kernel, shifts)
+        rest = np.flatnonzero(~certain)
+        xy[rest] = _walks_on_whole_maps(maps[rest], kernel, shifts)
+    else:
+        xy = _walks_on_whole_maps(maps, kernel, shifts)
+    height, width = maps.shape[1:]
+    return np.clip(xy, 0, (width - 1, height - 1))
 
 
-def _blurred_maxima(maps: np.ndarray, kernel: int, shifts: tuple[float, ...]) -> np.ndarray:
-    height, width = maps.shape[-2:]
-    blur_y, blur_x = _blur.matrix(height, kernel, _BORDER), _blur.matrix(width, kernel, _BORDER)
-    blurred = blur_y @ maps.astype(np.float64) @ blur_x.T
-    return _walk(blurred.reshape(len(maps), -1), blurred.shape[-1], shifts) - _BORDER
+def _walks_on_whole_maps(maps: np.ndarray, kernel: int, shifts: tuple[float, ...]) -> np.ndarray:
+    blurred = _blur.blurred(maps, kernel, mirrored=True, border=_BORDER)
+    height, width = blurred.shape[1:]
+    return _walk(blurred.reshape(-1, height * width), width, shifts)[0] - _BORDER
 
 
-def _walk(cells: np.ndarray, width: int, shifts: tuple[float, ...]) -> np.ndarray:
-    """From the largest of each row of cells toward the next ones; used cells are set to 0, in place."""
+def _walks_near_peaks(
+    maps: np.ndarray, pixel: np.ndarray, kernel: int, shifts: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Walks [M, 2] that see only a square around each map's maximum, and whether they are certain [M].
+
+    A blurred value is a weighted mean, so it cannot reach the last maximum that the walk used unless a pixel under the
+    blur does. If all such pixels are so close to the middle of the square that every blur over them is centred within
+    it, then no value outside of it counts.
+    """
+    inner = 2
+    reach = kernel // 2 + inner
+    side = 2 * reach + 1
+    every = np.arange(len(maps))
+    cells = _taylor.blurred_around(maps, every, pixel, kernel, reach, mirrored=False).reshape(-1, side**2)
+    xy, last = _walk(cells, side, shifts)
+    below = np.nextafter(last.astype(np.float32), np.float32(-np.inf))
+    which, row, column = np.unravel_index(np.flatnonzero(maps >= below[:, None, None]), maps.shape)
+    x, y = np.ascontiguousarray(pixel.T)
+    far = (np.abs(column - x[which]) > inner) | (np.abs(row - y[which]) > inner)
+    certain = last > 0
+    certain[which[far]] = False
+    return xy + pixel - reach, certain
+
+
+def _walk(cells: np.ndarray, width: int, shifts: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """From the largest of each row of cells [M, n] toward the next ones; used cells are set to 0, in place.
+
+    Returns:
+        xy: [M, 2] where the walks end.
+        last: [M] the smallest value that was used.
+    """
     every = np.arange(len(cells))
     best = cells.argmax(1)
     xy = np.stack([best % width, best // width], -1).astype(np.float64)
@@ -96,7 +145,7 @@ def _walk(cells: np.ndarray, width: int, shifts: tuple[float, ...]) -> np.ndarra
         way = np.stack([best % width, best // width], -1) - xy
         length = np.linalg.norm(way, axis=-1, keepdims=True)
         xy += np.where(length > 1e-3, shift * way / np.maximum(length, 1e-3), 0)
-    return xy
+    return xy, cells[every, best]
 
 
 def score_at(maps: np.ndarray, xy: np.ndarray) -> np.ndarray:

@@ -5,10 +5,11 @@ Functions here work on any leading dimensions and never write into what they are
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 
 from posewright.types import Skeleton
 
@@ -57,7 +58,7 @@ def read_points(xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarra
     xy, seen = np.asarray(xy, np.float64), np.asarray(seen, np.float32)
     if xy.ndim < 2 or xy.shape[-1] != 2 or seen.shape != xy.shape[:-1]:
         raise ValueError(f"encode: expected xy [..., K, 2] and seen [..., K], got {xy.shape} and {seen.shape}")
-    if not np.isin(seen, (0, 1, 2)).all():
+    if ((seen != 0) & (seen != 1) & (seen != 2)).any():
         raise ValueError(f"encode: seen must be 0, 1 or 2, got {sorted(set(seen.ravel().tolist()))}")
     xy = np.where((seen > 0)[..., None], xy, 0.0)
     if not np.isfinite(xy).all():
@@ -90,6 +91,43 @@ def read_maps(maps: np.ndarray | torch.Tensor, map_size: tuple[int, int], per_po
         maps = maps.detach().cpu()
         maps = (maps if maps.dtype.itemsize >= 4 else maps.float()).numpy()
     return np.ascontiguousarray(maps, None if maps.dtype in (np.float32, np.float64) else np.float32)
+
+
+def decode(
+    maps: np.ndarray | torch.Tensor,
+    map_size: tuple[int, int],
+    read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    *,
+    per_point: int = 1,
+    at_a_time: int = 1024,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read keypoints from maps of any leading dimensions, in parts whose intermediate results fit a cache.
+
+    Args:
+        maps: [..., C, h, w], numpy or torch.
+        map_size: the (height, width) they must have.
+        read: from M keypoints' maps, [M, h, w] or [M, per_point, h, w], to points [M, 2] and scores [M].
+        per_point: how many channels each keypoint has.
+        at_a_time: how many keypoints a part has.
+
+    Returns:
+        points [..., K, 2] and scores [..., K], float64.
+
+    Raises:
+        ValueError: maps of another shape.
+    """
+    values = read_maps(maps, map_size, per_point)
+    lead = (*values.shape[:-3], values.shape[-3] // per_point)
+    flat = values.reshape(-1, *((per_point, *map_size) if per_point > 1 else map_size))
+    xy, score = np.empty((len(flat), 2)), np.empty(len(flat))
+    for part in parts(len(flat), at_a_time):
+        xy[part], score[part] = read(flat[part])
+    return xy.reshape(*lead, 2), score.reshape(lead)
+
+
+def parts(count: int, at_a_time: int = 1024) -> Iterator[slice]:
+    """Slices that cut `count` things into parts of at most so many."""
+    return (slice(i, i + at_a_time) for i in range(0, count, at_a_time))
 
 
 def stride(size: tuple[int, int], map_size: tuple[int, int]) -> np.ndarray:
@@ -179,12 +217,13 @@ def mirror(maps: Maps, skeleton: Skeleton, *, shift: bool, per_point: int = 1) -
             f"unflip: skeleton {skeleton.name!r} has {skeleton.num_keypoints} points, so expected maps "
             f"[..., {channels}, h, w], got {tuple(maps.shape)}"
         )
-    columns = np.arange(maps.shape[-1])[::-1]
-    if shift:
-        columns = np.append(columns[:1], columns[:-1])
-    swapped = np.arange(channels).reshape(-1, per_point)[skeleton.flip_index].ravel()
-    source: Any = maps
-    return source[..., swapped.tolist(), :, :][..., columns.tolist()]
+    swapped = np.arange(channels).reshape(-1, per_point)[skeleton.flip_index].ravel().tolist()
+    picked: Any = maps[..., swapped, :, :]
+    flipped: Any = np.flip(picked, -1).copy() if isinstance(maps, np.ndarray) else picked.flip(-1)
+    if not shift:
+        return flipped
+    picked[..., 0], picked[..., 1:] = flipped[..., 0], flipped[..., :-1]
+    return picked
 
 
 def mirror_triples(maps: Maps, skeleton: Skeleton) -> Maps:
@@ -211,11 +250,12 @@ def window(centre: np.ndarray, radius: int, length: int) -> tuple[np.ndarray, np
     return start, start[..., None] + np.arange(count)
 
 
-def paste(maps: np.ndarray, start_y: np.ndarray, start_x: np.ndarray, blocks: np.ndarray) -> None:
-    """Write a block [..., a, b] into each of the maps [..., h, w] at (start_y, start_x) [...], in place.
+def paste(maps: np.ndarray, which: np.ndarray, start_y: np.ndarray, start_x: np.ndarray, blocks: np.ndarray) -> None:
+    """Write blocks [M, a, b] into maps [all, h, w], in place: block m into map `which[m]` at its start.
 
     Nothing else is written: an empty page of memory costs nothing until it is touched, which makes this several
     times faster than evaluating whole maps.
     """
-    views = sliding_window_view(maps, blocks.shape[-2:], (-2, -1), writeable=True)
-    views[(*np.indices(start_y.shape, sparse=True), start_y, start_x)] = blocks
+    (height, width), (rows, columns) = maps.shape[1:], blocks.shape[1:]
+    shape = (len(maps), height - rows + 1, width - columns + 1, rows, columns)
+    as_strided(maps, shape, maps.strides + maps.strides[1:])[which, start_y, start_x] = blocks

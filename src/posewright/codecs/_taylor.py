@@ -74,11 +74,9 @@ def scale_to_peak(near: np.ndarray, maps: np.ndarray, which: np.ndarray, chosen:
 
     The map continues with zeros. This blurs the chosen maps as a whole, so choose only where the scale matters.
     """
-    rows = np.flatnonzero(chosen)
-    for part in _blur.in_chunks(rows):
-        before = maps[which[rows[part]]]
-        after = _blur.blurred(before, kernel, mirrored=False)
-        near[rows[part]] *= (before.max((1, 2)) / after.max((1, 2)))[:, None, None]
+    before = maps[which[chosen]]
+    after = _blur.blurred(before, kernel, mirrored=False)
+    near[chosen] *= (before.max((1, 2)) / after.max((1, 2)))[:, None, None]
 
 
 def newton(gradient: np.ndarray, hessian: np.ndarray, damping: float = 0.0) -> np.ndarray:

@@ -79,13 +79,15 @@ class CpnLadder:
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        values = _maps.read_maps(maps, self.map_size)
-        peak = values.max((-1, -2), keepdims=True)
+        return _maps.decode(maps, self.map_size, self._read)
+
+    def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        peak = maps.max((1, 2), keepdims=True)
         _maps.refuse_not_finite(peak)
         # A map whose maximum is 0 would turn to NaN; it ends in the same corner as it does undivided if it is empty.
-        scaled = values / np.where(peak == 0, 1, peak)
+        scaled = maps / np.where(peak == 0, 1, peak)
         xy = _ladders.toward_second_maximum(scaled, self.blur, self.shifts)
-        return (xy + 0.5) * _maps.stride(self.size, self.map_size), _ladders.score_at(values, xy)
+        return (xy + 0.5) * _maps.stride(self.size, self.map_size), _ladders.score_at(maps, xy)
 
     def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
         """Maps of mirrored inputs, mirrored back; no shift."""

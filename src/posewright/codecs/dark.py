@@ -95,11 +95,12 @@ class Dark:
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        values = _maps.read_maps(maps, self.map_size)
-        pixel, score = _maps.peaks(values)
-        xy = pixel + _steps(values.reshape(-1, *self.map_size), pixel.reshape(-1, 2), self.blur).reshape(pixel.shape)
+        return _maps.decode(maps, self.map_size, self._read)
+
+    def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        pixel, score = _maps.peaks(maps)
         scale, shift = self._bridge()
-        return (xy - shift) / scale, score.astype(np.float64)
+        return (pixel + _steps(maps, pixel, self.blur) - shift) / scale, score
 
     def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
         """Maps of mirrored inputs, mirrored back; with the shift by one pixel for the standard crop only."""

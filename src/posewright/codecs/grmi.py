@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from posewright.codecs import _blur, _discs, _maps
+from posewright.codecs import _discs, _maps
 from posewright.types import CropRule, Skeleton
 
 if TYPE_CHECKING:
@@ -77,15 +77,12 @@ class DiscVotes:
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        values = _maps.read_maps(maps, self.map_size, 3)
-        triples = values.reshape(-1, 3, *self.map_size)
-        pixel, score = np.empty((len(triples), 2), np.int64), np.empty(len(triples))
+        return _maps.decode(maps, self.map_size, self._read, per_point=3, at_a_time=16)
+
+    def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         stride = self._stride()
-        for part in _blur.in_chunks(triples, 16):
-            pixel[part], score[part] = _maps.peaks(_votes(triples[part].astype(np.float64), stride))
-        lead = (*values.shape[:-3], values.shape[-3] // 3)
-        area = np.pi * self.radius**2 / (stride[0] * stride[1])
-        return (pixel * stride).reshape(*lead, 2), (score / area).reshape(lead)
+        pixel, votes = _maps.peaks(_votes(maps.astype(np.float64), stride))
+        return pixel * stride, votes * (stride[0] * stride[1] / (np.pi * self.radius**2))
 
     def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
         """Maps of mirrored inputs, mirrored back, x offsets negated; no shift."""

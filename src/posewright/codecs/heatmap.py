@@ -79,10 +79,12 @@ class QuarterShift:
         Raises:
             ValueError: maps of another size.
         """
-        values = _maps.read_maps(maps, self.map_size)
-        xy, score = _maps.peaks(values, self.empty)
-        xy = xy + _maps.quarter_shift(values, xy, separately=self.separately)
-        return xy * _maps.stride(self.size, self.map_size), score.astype(np.float64)
+        return _maps.decode(maps, self.map_size, self._read)
+
+    def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        pixel, score = _maps.peaks(maps, self.empty)
+        xy = pixel + _maps.quarter_shift(maps, pixel, separately=self.separately)
+        return xy * _maps.stride(self.size, self.map_size), score
 
     def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
         """Maps of mirrored inputs, mirrored back and moved one pixel to the right; column 0 keeps its own value."""

@@ -66,13 +66,17 @@ class HourglassHeatmap:
         low, high = np.trunc(pixel - 3 * self.sigma), np.trunc(pixel + 3 * self.sigma + 1)
         outside = (low >= self.map_size[::-1]).any(-1) | (high < 0).any(-1)
         weight = np.where(outside, 0, np.minimum(seen, 1)).astype(np.float32)
-        reach = int(3 * self.sigma)
-        starts_y, rows = _maps.window(pixel[..., 1], reach, self.map_size[0])
-        starts_x, columns = _maps.window(pixel[..., 0], reach, self.map_size[1])
-        y, x = (rows - pixel[..., 1, None])[..., :, None], (columns - pixel[..., 0, None])[..., None, :]
-        drawn = (np.abs(x) <= reach) & (np.abs(y) <= reach) & (weight > 0)[..., None, None]
         maps = np.zeros((*weight.shape, *self.map_size), np.float32)
-        _maps.paste(maps, starts_y, starts_x, np.where(drawn, self._value(x**2 + y**2), 0))
+        reach, ways, starts = int(3 * self.sigma), [], []
+        for axis, length in enumerate(self.map_size[::-1]):
+            at = pixel[..., axis].ravel()
+            start, pixels = _maps.window(at, reach, length)
+            starts.append(start)
+            ways.append(pixels - at[:, None])
+        x, y = ways[0][:, None, :], ways[1][:, :, None]
+        drawn = (np.abs(x) <= reach) & (np.abs(y) <= reach) & (weight.reshape(-1, 1, 1) > 0)
+        blocks = np.where(drawn, self._value(x**2 + y**2), 0)
+        _maps.paste(maps.reshape(-1, *self.map_size), np.arange(weight.size), starts[1], starts[0], blocks)
         return maps, weight
 
     def _value(self, square: np.ndarray) -> np.ndarray:
@@ -88,10 +92,12 @@ class HourglassHeatmap:
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        values = _maps.read_maps(maps, self.map_size)
-        pixel, score = _maps.peaks(values, -1)
-        xy = pixel + _maps.quarter_shift(values, pixel, excluded=0) + 0.5
-        return xy * _maps.stride(self.size, self.map_size), score.astype(np.float64)
+        return _maps.decode(maps, self.map_size, self._read)
+
+    def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        pixel, score = _maps.peaks(maps, -1)
+        xy = pixel + _maps.quarter_shift(maps, pixel, excluded=0) + 0.5
+        return xy * _maps.stride(self.size, self.map_size), score
 
     def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
         """Maps of mirrored inputs, mirrored back; no shift."""

@@ -81,9 +81,11 @@ class Ladder:
         Raises:
             ValueError: maps of another size.
         """
-        values = _maps.read_maps(maps, self.map_size)
-        xy = _ladders.toward_second_maximum(values, self.blur, self.shifts)
-        return (xy + 0.5) * _maps.stride(self.size, self.map_size), _ladders.score_at(values, xy)
+        return _maps.decode(maps, self.map_size, self._read)
+
+    def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        xy = _ladders.toward_second_maximum(maps, self.blur, self.shifts)
+        return (xy + 0.5) * _maps.stride(self.size, self.map_size), _ladders.score_at(maps, xy)
 
     def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
         """Maps of mirrored inputs, mirrored back; no shift."""
@@ -147,13 +149,7 @@ class MmposeLadder:
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        values = _maps.read_maps(maps, self.map_size)
-        flat = values.reshape(-1, *self.map_size)
-        xy, score = np.empty((len(flat), 2)), np.empty(len(flat))
-        for part in _blur.in_chunks(flat):
-            xy[part], score[part] = self._read(flat[part])
-        lead = values.shape[:-2]
-        return xy.reshape(*lead, 2) * _maps.stride(self.size, self.map_size), score.reshape(lead)
+        return _maps.decode(maps, self.map_size, self._read)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         blurred = _blur.blurred(maps, self.blur, mirrored=False)
@@ -162,7 +158,8 @@ class MmposeLadder:
         pixel, value = _maps.peaks(blurred, -1)
         last = np.array(self.map_size[::-1]) - 1
         half = 0.5 * ((pixel > 1) & (pixel < last)).all(-1, keepdims=True)
-        return pixel + _maps.quarter_shift(blurred, pixel) + half, value / 255 + 0.5
+        xy = pixel + _maps.quarter_shift(blurred, pixel) + half
+        return xy * _maps.stride(self.size, self.map_size), value / 255 + 0.5
 
     def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
         """Maps of mirrored inputs, mirrored back; no shift."""

@@ -65,11 +65,13 @@ class SoftArgmax:
         Raises:
             ValueError: maps of another size.
         """
-        values = _maps.read_maps(maps, self.map_size)
-        xy = _soft_argmax(values, self.beta)
+        return _maps.decode(maps, self.map_size, self._read)
+
+    def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        xy = _soft_argmax(maps, self.beta)
         nearest = np.rint(xy).astype(np.int64)
-        score = _maps.lookup(values, nearest[..., 0], nearest[..., 1]).astype(np.float64)
-        xy = xy + _maps.quarter_shift(values, np.floor(xy + 0.5).astype(np.int64))
+        score = _maps.lookup(maps, nearest[:, 0], nearest[:, 1])
+        xy = xy + _maps.quarter_shift(maps, np.floor(xy + 0.5).astype(np.int64))
         return xy * _maps.stride(self.size, self.map_size), score
 
     def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
@@ -78,16 +80,14 @@ class SoftArgmax:
 
 
 def _soft_argmax(maps: np.ndarray, beta: float) -> np.ndarray:
-    """Mean position [..., 2], float64, of maps [..., h, w] under softmax(beta * map).
+    """Mean position [M, 2], float64, of maps [M, h, w] under softmax(beta * map).
 
     A softmax this sharp lives on a few pixels, so only those are summed: the others cannot change a digit.
     """
-    height, width = maps.shape[-2:]
-    flat = maps.reshape(-1, height * width)
-    peak = flat.max(-1)
+    peak = maps.max((1, 2))
     _maps.refuse_not_finite(peak)
-    which, cell = np.nonzero(flat >= (peak - _NEGLIGIBLE / beta)[:, None])
-    share = np.exp(beta * (flat[which, cell].astype(np.float64) - peak[which]))
-    y, x = np.divmod(cell, width)
-    total, sum_x, sum_y = (np.bincount(which, share * term, len(flat)) for term in (1.0, x, y))
-    return np.stack([sum_x / total, sum_y / total], -1).reshape(*maps.shape[:-2], 2)
+    cell = np.flatnonzero(maps >= (peak - _NEGLIGIBLE / beta)[:, None, None])
+    which, y, x = np.unravel_index(cell, maps.shape)
+    share = np.exp(beta * (maps.reshape(-1)[cell].astype(np.float64) - peak[which]))
+    total, sum_x, sum_y = (np.bincount(which, share * term, len(maps)) for term in (1.0, x, y))
+    return np.stack([sum_x / total, sum_y / total], -1)

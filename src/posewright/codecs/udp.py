@@ -74,7 +74,7 @@ class Udp:
         """
         xy, seen = _maps.read_points(xy, seen)
         centre = xy / _stride(self)
-        return _gaussians.cut_gaussians(centre, np.trunc(centre + 0.5), np.minimum(seen, 1), self.map_size, self.sigma)
+        return _gaussians.cut_gaussians(centre, np.trunc(centre + 0.5), seen, self.map_size, self.sigma)
 
     def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Maps [..., K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K], the maps' maxima.
@@ -85,7 +85,10 @@ class Udp:
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        xy, score = _peaks(_maps.read_maps(maps, self.map_size), self.blur, self.toolkit)
+        return _maps.decode(maps, self.map_size, self._read)
+
+    def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        xy, score = _peaks(maps, self.blur, self.toolkit)
         return xy * _stride(self), score
 
     def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
@@ -149,7 +152,10 @@ class UdpLadder:
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        xy, score = _peaks(_maps.read_maps(maps, self.map_size) / 255, self.blur, self.toolkit)
+        return _maps.decode(maps, self.map_size, self._read)
+
+    def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        xy, score = _peaks(maps / 255, self.blur, self.toolkit)
         return xy * _stride(self), score
 
     def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
@@ -211,18 +217,16 @@ class UdpOffset:
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        values = _maps.read_maps(maps, self.map_size, 3)
-        lead, triples = values.shape[:-3], values.reshape(-1, 3, *self.map_size)
-        pixel, score = np.empty((len(triples), 2), np.int64), np.empty(len(triples))
-        for part in _blur.in_chunks(triples):
-            pixel[part], score[part] = _maps.peaks(_blur.blurred(triples[part, 0], self.blurs[0], mirrored=True))
-        every = np.arange(len(triples))
+        return _maps.decode(maps, self.map_size, self._read, per_point=3)
+
+    def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        pixel, score = _maps.peaks(_blur.blurred(maps[:, 0], self.blurs[0], mirrored=True, dtype=np.float32))
+        every = np.arange(len(maps))
         offsets = [
-            _taylor.blurred_around(triples[:, axis], every, pixel, self.blurs[1], 0, mirrored=True)[:, 0, 0]
+            _taylor.blurred_around(maps[:, axis], every, pixel, self.blurs[1], 0, mirrored=True)[:, 0, 0]
             for axis in (1, 2)
         ]
-        xy = (pixel + self.radius * np.stack(offsets, -1)) * _stride(self)
-        return xy.reshape(*lead, -1, 2), score.reshape(*lead, -1)
+        return (pixel + self.radius * np.stack(offsets, -1)) * _stride(self), score
 
     def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
         """Maps of mirrored inputs, mirrored back, dx negated; no shift."""
@@ -249,21 +253,20 @@ def _stride(codec: Udp | UdpLadder | UdpOffset) -> np.ndarray:
 
 
 def _peaks(maps: np.ndarray, kernel: int, toolkit: Toolkit) -> tuple[np.ndarray, np.ndarray]:
-    """Refined maxima [..., 2] in map pixels and scores [...] of maps [..., h, w], float64."""
+    """Refined maxima [M, 2] in map pixels and scores [M] of maps [M, h, w]."""
     pixel, score = _maps.peaks(maps, 0 if toolkit == "udp" else -1)
     which = np.flatnonzero(score > 0)
-    flat, at = maps.reshape(-1, *maps.shape[-2:]), pixel.reshape(-1, 2)
-    xy = at.astype(np.float64)
-    near = _taylor.blurred_around(flat, which, at[which], kernel, 1, mirrored=toolkit != "mmpose1")
-    _repeat_border(near, at[which], maps.shape[-2:])
-    peak = score.reshape(-1)[which].astype(np.float64)
+    at, peak = pixel[which], score[which].astype(np.float64)
+    near = _taylor.blurred_around(maps, which, at, kernel, 1, mirrored=toolkit != "mmpose1")
+    _repeat_border(near, at, maps.shape[1:])
     if toolkit == "udp":
-        near = _stretched(near, flat, which, peak, kernel)
+        near = _stretched(near, maps[which], peak, kernel)
     elif toolkit == "mmpose1":
         # A common factor cancels out of the logarithm's derivatives, unless it decides what is clipped.
-        _taylor.scale_to_peak(near, flat, which, (near.min((1, 2)) < _LEAST) | (peak > _MOST), kernel)
+        _taylor.scale_to_peak(near, maps, which, (near.min((1, 2)) < _LEAST) | (peak > _MOST), kernel)
+    xy = pixel.astype(np.float64)
     xy[which] += _steps(np.log(np.clip(near, _LEAST, _MOST)), 0.0 if toolkit == "udp" else _DAMPING)
-    return xy.reshape(pixel.shape), score.astype(np.float64)
+    return xy, score
 
 
 def _repeat_border(near: np.ndarray, pixel: np.ndarray, map_size: tuple[int, ...]) -> None:
@@ -276,12 +279,10 @@ def _repeat_border(near: np.ndarray, pixel: np.ndarray, map_size: tuple[int, ...
         along[at == last, 2] = along[at == last, 1]
 
 
-def _stretched(near: np.ndarray, maps: np.ndarray, which: np.ndarray, peak: np.ndarray, kernel: int) -> np.ndarray:
-    """Blurred squares [M, 3, 3], as if the whole blurred map had been stretched to the range from 0 to `peak`."""
-    low, high = np.empty(len(which)), np.empty(len(which))
-    for part in _blur.in_chunks(which):
-        after = _blur.blurred(maps[which[part]], kernel, mirrored=True, dtype=np.float32)
-        low[part], high[part] = after.min((1, 2)), after.max((1, 2))
+def _stretched(near: np.ndarray, maps: np.ndarray, peak: np.ndarray, kernel: int) -> np.ndarray:
+    """Blurred squares [M, 3, 3], as if their whole blurred maps had been stretched to the range from 0 to `peak`."""
+    after = _blur.blurred(maps, kernel, mirrored=True, dtype=np.float32).reshape(len(maps), maps[0].size)
+    low, high = after.min(1).astype(np.float64), after.max(1).astype(np.float64)
     level = high - low <= _LEVEL * peak
     scale = np.where(level, 0.0, peak / np.where(level, 1.0, high - low))
     return (near - low[:, None, None]) * scale[:, None, None]
