@@ -239,7 +239,9 @@ class Poses:
         The box goes under `box`, not `bbox`: COCO's evaluator takes a `bbox` in a keypoint result for the pose's
         area, which changes the figures: detections matched to nothing are judged by that area.
         """
-        triples = np.concatenate([self.xy, self.score[..., None]], 2).reshape(len(self), -1)
+        triples = np.concatenate([self.xy, self.score[..., None]], 2).reshape(
+            len(self), 3 * self.skeleton.num_keypoints
+        )
         return [
             {
                 "image_id": int(image_id),
