@@ -15,6 +15,7 @@ import pytest
 from posewright import _download, fetch
 from posewright._download import download
 from posewright.fetch import Entry
+from posewright.spec import find, names
 
 CONTENT = bytes(range(1, 256)) * 40
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -323,3 +324,15 @@ def test_the_table() -> None:
         assert f"posewright weights import {e.id}" in e.by_hand()
     assert len(fetch.entry("mm_hrnet_w32_256x192_coco").fetchable) == 2
     assert fetch.entries("hrnet-w32-256x192") == [fetch.entry("hrnet_w32_256x192_coco")]
+
+
+def test_the_table_and_the_pose_systems_agree() -> None:
+    """On every published file: where it is, its checksum, its figure, and what it is of."""
+    for name in names():
+        for weight in find(name).weights:
+            e = fetch.entry(weight.id)
+            assert find(e.spec).builder, e.id
+            assert e.urls[0] == weight.urls[0], e.id
+            assert e.sha256 == weight.sha256, e.id
+            assert e.ap == pytest.approx(weight.ap) if weight.ap else e.ap is None, e.id
+            assert e.boxes == weight.boxes, e.id

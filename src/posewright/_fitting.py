@@ -139,8 +139,8 @@ def likely(given: State) -> str | None:
         for spec in _networks(module.SPECS.values()):
             other = {(k, v.shape) for k, v in _unfilled(spec).items() if not k.endswith(COUNTER)}
             shared = {k for k, _ in shapes} & {k for k, _ in other}
-            if len(shared) < _ALIKE * min(len(shapes), len(other)):
-                break  # nor will the family's other networks, whose names are much the same
+            if len(shared) < _ALIKE / 2 * min(len(shapes), len(other)):
+                break  # nor will the family's other networks, whose names are not so different
             scores[spec.name] = len(shapes & other) / len(shapes | other)
     best = max(scores, key=lambda name: scores[name], default=None)
     return best if best and scores[best] > _ALIKE else None
