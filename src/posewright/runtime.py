@@ -157,6 +157,8 @@ class OnnxModel:
             raise FileNotFoundError(f"{path}: no such ONNX file")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised; its own lines on stderr are not ours
+        # Its idle threads would otherwise spin, on the very cores that torch computes on.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors share no class of their own
