@@ -201,9 +201,8 @@ def main() -> None:
             turns = np.array([[timed(epoch, clock) for epoch in epochs] for _ in range(TURNS)])
             was, now = np.median(turns, 0)
             factor = np.median(turns[:, 0] / turns[:, 1])
-            print(
-                f"| {f'{workers} workers, wall time' if workers else 'one process, CPU time'} | {was:.2f} ms a sample | {now:.2f} ms a sample | {factor:.2f} |"
-            )
+            name = f"{workers} workers, wall time" if workers else "one process, CPU time"
+            print(f"| {name} | {was:.2f} ms a sample | {now:.2f} ms a sample | {factor:.2f} |")
         print("\n| the published way's sample, one process | share |\n|---|---:|")
         plain.spent.clear()
         whole = timed(lambda: ([None] for n in range(len(plain)) if plain[n])) * len(plain) * EPOCHS / 1e3
