@@ -70,6 +70,11 @@ def test_nested_with_prefix_and_optimiser(tmp_path: Path, nest: str) -> None:
     assert same(weights.read(saved(tmp_path / "checkpoint.pth", content)), STATE)
 
 
+def test_prefixes_go_only_from_the_front(tmp_path: Path) -> None:
+    path = saved(tmp_path / "net.pt", {"module._orig_mod.module.sub.module.a": torch.ones(1)})
+    assert list(weights.read(path)) == ["sub.module.a"]
+
+
 def test_hrnets_checkpoint_has_the_networks_name_under_model(tmp_path: Path) -> None:
     content = {"model": "pose_hrnet", "state_dict": STATE, "best_state_dict": {"other": torch.ones(1)}}
     assert same(weights.read(saved(tmp_path / "checkpoint.pth", content)), STATE)

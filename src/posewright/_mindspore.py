@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
@@ -55,7 +56,11 @@ def parse(data: bytes) -> dict[str, torch.Tensor]:
 
 
 def write(
-    path: Path, tensors: Mapping[str, torch.Tensor | np.ndarray], *, crc: bool = False, slice_bytes: int = _SLICE
+    path: str | PathLike[str],
+    tensors: Mapping[str, torch.Tensor | np.ndarray],
+    *,
+    crc: bool = False,
+    slice_bytes: int = _SLICE,
 ) -> None:
     """Write a checkpoint that MindSpore's `load_checkpoint` reads; it appears whole or not at all.
 
@@ -68,7 +73,7 @@ def write(
     Raises:
         ValueError: a tensor's type is none of MindSpore's.
     """
-    write_with(path, lambda file: _fill(file, tensors, crc, slice_bytes))
+    write_with(Path(path), lambda file: _fill(file, tensors, crc, slice_bytes))
 
 
 _Part = tuple[tuple[int, ...], str, memoryview]

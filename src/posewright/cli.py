@@ -339,8 +339,10 @@ def _weights_import(options: argparse.Namespace) -> int:
 
 def _weights_convert(options: argparse.Namespace) -> int:
     from posewright import weights
+    from posewright.spec import find
 
-    weights.convert_file(options.file, options.out, options.to, model=options.model)
+    spec = find(options.model) if options.model else None
+    print(weights.convert(options.file, options.out, options.to, spec).summary())
     print(options.out)
     return 0
 

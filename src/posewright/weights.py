@@ -195,7 +195,7 @@ def describe(path: Source) -> About | None:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no file of weights, or is damaged.
+        ValueError: it is damaged.
     """
     path = Path(path)
     with _naming(path):
@@ -340,7 +340,7 @@ def _cleaned(tensors: State) -> State:
     """Without prefixes of wrappers and without the data preprocessor that mmpose saves."""
     state: State = {}
     for key, tensor in tensors.items():
-        name = _PREFIX.sub("", key) if _PREFIX.match(key) else key
+        name = key[match.end() :] if (match := _PREFIX.match(key)) else key
         if name in state:
             raise ValueError(f"holds {name!r} twice, with and without a prefix such as 'module.'")
         if not name.startswith("data_preprocessor."):
