@@ -28,6 +28,7 @@ class Summary:
         poses: how many people were found in them.
         drawn: how many of these were drawn.
         source: where the boxes came from.
+        outside: how many boxes of a file were left out because they do not touch their image.
         seconds: it took.
         failed: what is wrong with the images that could not be read.
     """
@@ -37,6 +38,7 @@ class Summary:
     poses: int = 0
     drawn: int = 0
     source: str = "none"
+    outside: int = 0
     seconds: float = 0.0
     failed: list[str] = field(default_factory=list)
 
@@ -47,6 +49,8 @@ class Summary:
             lines.append(
                 "no boxes were given: each image was taken for one person; --detector or --boxes finds several"
             )
+        if self.outside:
+            lines.append(f"skipped: {self.outside} boxes that do not touch their image")
         lines.append(
             f"{self.images} images, {self.poses} people, {self.drawn} drawn (boxes: {self.source}; "
             f"{rate:.1f} images/s); drawings and results.json are in {self.out}"
@@ -83,7 +87,7 @@ def predict_images(
     paths = detect.images_of(inputs)
     summary, results = Summary(ready_folder(out)), list[dict[str, Any]]()
     from_file = isinstance(boxes, detect.BoxFile)
-    items = [(path, boxes.of(path) if isinstance(boxes, detect.BoxFile) else boxes) for path in paths]
+    items = [(path, detect.given(boxes.of(path)) if isinstance(boxes, detect.BoxFile) else boxes) for path in paths]
     start = time.monotonic()
     try:
         with bar("predicting", "images") as report:
@@ -97,6 +101,8 @@ def predict_images(
                 results += [r | {"file_name": paths[place].name} for r in poses.to_coco(number)]
                 summary.images, summary.source = summary.images + 1, poses.boxes.source
                 summary.poses, summary.drawn = summary.poses + len(poses), summary.drawn + len(shown)
+                if isinstance(boxes, detect.BoxFile):
+                    summary.outside += len(boxes.of(paths[place])) - len(poses)
                 report(place + 1, len(paths), f"{summary.poses} people")
     finally:
         write_json(out / "results.json", results)

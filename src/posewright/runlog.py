@@ -13,7 +13,7 @@ import msgspec
 
 from posewright.files import write_bytes, write_text
 
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "step", "epoch", "lr", "loss", "accuracy", "samples_per_second", "data_share",
     "AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L", "PCK",
 )  # fmt: skip

@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -164,7 +164,12 @@ def fit(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None
         _restore(run)
     else:
         write_json(out / "config.json", msgspec.to_builtins(config), indent=2)
-    with _stop_signals() as asked, RunLog(out, run.step) as log, bar("training", "steps") as report:
+    with (
+        closing(run.loader),
+        _stop_signals() as asked,
+        RunLog(out, run.step) as log,
+        bar("training", "steps") as report,
+    ):
         report(run.step, run.total, "")
         while True:
             if _due(run):
