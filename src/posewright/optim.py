@@ -90,8 +90,8 @@ class Ema:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         live = net.state_dict()
-        averaged = [name for name, value in self.state.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.state[n] for n in averaged], [live[n] for n in averaged], 1 - decay)
         for name, value in self.state.items():
-            if not value.is_floating_point():
+            if value.is_floating_point():
+                value.lerp_(live[name], 1 - decay)
+            else:
                 value.copy_(live[name])
