@@ -31,19 +31,16 @@ def discs(
     Returns:
         [..., 3 K, h, w] float32, class, x and y next to each other.
     """
-    starts, ways = [], []
-    for axis, length in enumerate(map_size[::-1]):
-        at = xy[..., axis].ravel()
-        reach = int(np.ceil(radius / stride[axis])) if masked else length
-        start, pixels = _maps.window(np.floor(at / stride[axis] + 0.5), reach, length)
-        starts.append(np.repeat(start, 3))
-        ways.append((at[:, None] - pixels * stride[axis]) / radius)
-    x, y = np.broadcast_arrays(ways[0][:, None, :], ways[1][:, :, None])
+    at, length = xy.reshape(-1, 2), np.array(stride)
+    reach = np.ceil(radius / length).astype(int) if masked else np.array(map_size[::-1])
+    start, (columns, rows) = _maps.block(np.floor(at / length + 0.5), reach, map_size)
+    x = ((at[:, :1] - columns * length[0]) / radius)[:, None, :]
+    y = ((at[:, 1:] - rows * length[1]) / radius)[:, :, None]
     drawn = weight.reshape(-1, 1, 1) > 0
     inside = (x**2 + y**2 <= 1) & drawn
-    kept = inside if masked else drawn
+    kept = inside if masked else np.broadcast_to(drawn, inside.shape)
     blocks = np.stack([inside, x * unit * kept, y * unit * kept], 1)
     maps = np.zeros((*weight.shape[:-1], 3 * weight.shape[-1], *map_size), np.float32)
     flat = maps.reshape(-1, *map_size)
-    _maps.paste(flat, np.arange(len(flat)), starts[1], starts[0], blocks.reshape(-1, *blocks.shape[2:]))
+    _maps.paste(flat, np.arange(len(flat)), np.repeat(start, 3, 0), blocks.reshape(-1, *blocks.shape[2:]))
     return maps

@@ -35,17 +35,13 @@ def pixel_gaussians(
     # Truncation, not floor: as published, a joint up to 1.5 map pixels left of the map lands on column 0.
     pixel = np.trunc(xy / _maps.stride(size, map_size) + 0.5)
     weight = _weight(pixel, seen, map_size, sigma)
-    reach = int(3 * sigma)
-    starts, states = [], []
-    for axis, length in enumerate(map_size[::-1]):
-        start, _ = _maps.window(pixel[..., axis].ravel(), reach, length)
-        starts.append(start)
-        states.append(np.clip(start - pixel[..., axis].ravel() + reach, -2 * reach - 1, 2 * reach + 1).astype(np.int64))
-    states[0][weight.ravel() == 0] = 2 * reach + 1
-    stamps = _stamps(sigma, min(2 * reach + 1, map_size[0]), min(2 * reach + 1, map_size[1]))
+    at, reach = pixel.reshape(-1, 2), int(3 * sigma)
+    start, (columns, rows) = _maps.block(at, reach, map_size)
+    position = np.clip(start - at + reach, -2 * reach - 1, 2 * reach + 1).astype(np.int64)
+    position[weight.ravel() == 0] = 2 * reach + 1
+    blocks = _stamps(sigma, rows.shape[1], columns.shape[1])[position[:, 1], position[:, 0]]
     maps = np.zeros((*weight.shape, *map_size), np.float32)
-    blocks = stamps[states[1], states[0]]
-    _maps.paste(maps.reshape(-1, *map_size), np.arange(weight.size), starts[1], starts[0], blocks)
+    _maps.paste(maps.reshape(-1, *map_size), np.arange(weight.size), start, blocks)
     return maps, weight
 
 
@@ -71,8 +67,8 @@ def _weight(pixel: np.ndarray, seen: np.ndarray, map_size: tuple[int, int], sigm
     As published, the test is exclusive on the left and top: a square that ends just before pixel 0 counts.
     """
     reach = 3 * sigma
-    outside = (pixel - reach >= map_size[::-1]).any(-1) | (pixel + reach + 1 < 0).any(-1)
-    return ((seen > 0) & ~outside).astype(np.float32)
+    outside = (pixel >= np.array(map_size[::-1]) + reach) | (pixel < -reach - 1)
+    return ((seen > 0) & ~outside.any(-1)).astype(np.float32)
 
 
 def cut_gaussians(
@@ -115,15 +111,14 @@ def _drawn(
     centre: np.ndarray, middle: np.ndarray, weight: np.ndarray, map_size: tuple[int, int], sigma: float, far: float
 ) -> np.ndarray:
     """Gaussians around `centre`, 0 where they are further than `far` from `middle` along either axis."""
-    starts, factors = [], []
-    for axis, length in enumerate(map_size[::-1]):
-        at, about = centre[..., axis].reshape(-1, 1), middle[..., axis].reshape(-1, 1)
-        start, pixels = _maps.window(np.rint(about[:, 0]), int(np.ceil(far)), length)
-        values = np.exp(-((pixels - at) ** 2) / (2 * sigma**2))
-        values[np.abs(pixels - about) > far] = 0
-        starts.append(start)
+    centre, middle = centre.reshape(-1, 2), middle.reshape(-1, 2)
+    start, pixels = _maps.block(np.rint(middle), int(np.ceil(far)), map_size)
+    factors = []
+    for axis, places in enumerate(pixels):
+        values = np.exp(-((places - centre[:, axis, None]) ** 2) / (2 * sigma**2))
+        values[np.abs(places - middle[:, axis, None]) > far] = 0
         factors.append(values.astype(np.float32))
     blocks = (factors[1] * (weight.reshape(-1, 1) > 0))[:, :, None] * factors[0][:, None, :]
     maps = np.zeros((*weight.shape, *map_size), np.float32)
-    _maps.paste(maps.reshape(-1, *map_size), np.arange(weight.size), starts[1], starts[0], blocks)
+    _maps.paste(maps.reshape(-1, *map_size), np.arange(weight.size), start, blocks)
     return maps

@@ -40,34 +40,29 @@ def labels(
     flat = maps.reshape(-1, *map_size)
     drawn = weight > 0
     which = np.arange(len(flat)).reshape(-1, len(kernels), weight.shape[-1])
-    x, y = pixel[drawn].astype(np.int64).T
+    at = pixel[drawn]
     for level, kernel in enumerate(kernels):
-        start_y, state_y = _place(y, kernel, map_size[0])
-        start_x, state_x = _place(x, kernel, map_size[1])
-        blocks = _blocks(kernel, map_size, at_keypoint)[state_y, state_x]
-        _maps.paste(flat, which[:, level].reshape(weight.shape)[drawn], start_y, start_x, blocks)
+        start, _ = _maps.block(at, kernel // 2, map_size)
+        states = tuple(_state(at[:, axis], kernel, map_size[1 - axis]) for axis in (1, 0))
+        blocks = _blocks(kernel, map_size, at_keypoint)[states]
+        _maps.paste(flat, which[:, level].reshape(weight.shape)[drawn], start, blocks)
     return maps
 
 
-def _place(at: np.ndarray, kernel: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of pixels [M] along an axis, the starts of their blocks, and which of `_blocks` they need.
-
-    That is always the same one, except where the mirrored tail reaches into the map, at either end.
-    """
-    reach = kernel // 2
-    start, _ = _maps.window(at, reach, length)
-    return start, at - np.clip(at, reach + 1, max(length - 2 - reach, reach + 1)) + reach + 1
+def _state(at: np.ndarray, kernel: int, length: int) -> np.ndarray:
+    """Which of `_blocks` pixels [M] along an axis need: the same, unless the mirrored tail reaches into the map."""
+    first = kernel // 2 + 1
+    return (at - np.clip(at, first, max(length - 1 - first, first)) + first).astype(np.int64)
 
 
 @cache
 def _blocks(kernel: int, map_size: tuple[int, int], at_keypoint: bool) -> np.ndarray:
-    """[n, m, a, b] float32: labels as seen through the block of pixels that they fill, for every state of `_place`."""
+    """[n, m, a, b] float32: labels as seen through the block of pixels that they fill, for every `_state`."""
     factors = []
     for length in map_size:
         blur = _blur.matrix(length, kernel)
-        _, states = _place(np.arange(length), kernel, length)
-        _, first = np.unique(states, return_index=True)
-        _, pixels = _maps.window(first, kernel // 2, length)
+        _, first = np.unique(_state(np.arange(length), kernel, length), return_index=True)
+        _, (pixels, _) = _maps.block(np.stack([first, first], -1), kernel // 2, (length, length))
         rows = np.take_along_axis(blur.T[first], pixels, 1)
         reference = np.diag(blur)[first, None] if at_keypoint else rows.max(1, keepdims=True)
         factors.append(rows / reference)
@@ -100,9 +95,11 @@ def toward_second_maximum(maps: np.ndarray, kernel: int, shifts: tuple[float, ..
 
 
 def _walks_on_whole_maps(maps: np.ndarray, kernel: int, shifts: tuple[float, ...]) -> np.ndarray:
-    blurred = _blur.blurred(maps, kernel, mirrored=True, border=_BORDER)
+    # Further out than the blur reaches there is nothing but zeros; where it reaches all of the border, it mirrors.
+    reach = min(kernel // 2, _BORDER)
+    blurred = _blur.blurred(maps, kernel, mirrored=reach == _BORDER, border=reach)
     height, width = blurred.shape[1:]
-    return _walk(blurred.reshape(-1, height * width), width, shifts)[0] - _BORDER
+    return _walk(blurred.reshape(-1, height * width), width, np.array([-reach, -reach]), shifts)[0]
 
 
 def _walks_near_peaks(
@@ -119,36 +116,52 @@ def _walks_near_peaks(
     side = 2 * reach + 1
     every = np.arange(len(maps))
     cells = _taylor.blurred_around(maps, every, pixel, kernel, reach, mirrored=False).reshape(-1, side**2)
-    xy, last = _walk(cells, side, shifts)
+    xy, last = _walk(cells, side, pixel - reach, shifts)
     below = np.nextafter(last.astype(np.float32), np.float32(-np.inf))
-    which, row, column = np.unravel_index(np.flatnonzero(maps >= below[:, None, None]), maps.shape)
+    which, row, column = np.unravel_index(np.flatnonzero(maps.reshape(len(maps), -1) >= below[:, None]), maps.shape)
     x, y = np.ascontiguousarray(pixel.T)
     far = (np.abs(column - x[which]) > inner) | (np.abs(row - y[which]) > inner)
     certain = last > 0
     certain[which[far]] = False
-    return xy + pixel - reach, certain
+    return xy, certain
 
 
-def _walk(cells: np.ndarray, width: int, shifts: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """From the largest of each row of cells [M, n] toward the next ones; used cells are set to 0, in place.
+def _walk(
+    cells: np.ndarray, width: int, origin: np.ndarray, shifts: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """From the largest of each row of cells toward the next ones; used cells are set to 0, in place.
+
+    Args:
+        cells: [M, n] blurred values.
+        width: of the rectangle that the cells are.
+        origin: its first cell in map pixels, [2] or [M, 2].
+        shifts: length of each move in map pixels.
 
     Returns:
-        xy: [M, 2] where the walks end.
+        xy: [M, 2] where the walks end, in map pixels.
         last: [M] the smallest value that was used.
     """
     every = np.arange(len(cells))
-    best = cells.argmax(1)
-    xy = np.stack([best % width, best // width], -1).astype(np.float64)
+
+    def largest() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        best = cells.argmax(1)
+        value = cells[every, best]
+        # Without a positive value, the first zero is the largest: the corner of the border.
+        place = np.where((value > 0)[:, None], np.stack([best % width, best // width], -1) + origin, -_BORDER)
+        return best, value, place
+
+    best, value, place = largest()
+    xy = place.astype(np.float64)
     for shift in shifts:
         cells[every, best] = 0
-        best = cells.argmax(1)
-        way = np.stack([best % width, best // width], -1) - xy
-        length = np.linalg.norm(way, axis=-1, keepdims=True)
+        best, value, place = largest()
+        way = place - xy
+        length = np.sqrt((way**2).sum(-1, keepdims=True))
         xy += np.where(length > 1e-3, shift * way / np.maximum(length, 1e-3), 0)
-    return xy, cells[every, best]
+    return xy, value
 
 
 def score_at(maps: np.ndarray, xy: np.ndarray) -> np.ndarray:
-    """The maps' values [..., h, w] at the pixels nearest to points [..., 2], halves to even: / 255 + 0.5, float64."""
+    """Scores [M]: maps [M, h, w] at the pixels nearest to points [M, 2], halves to even, / 255 + 0.5, float64."""
     nearest = np.rint(xy).astype(np.int64)
-    return _maps.lookup(maps, nearest[..., 0], nearest[..., 1]).astype(np.float64) / 255 + 0.5
+    return _maps.lookup(maps, nearest[:, 0], nearest[:, 1]).astype(np.float64) / 255 + 0.5

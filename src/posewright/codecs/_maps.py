@@ -136,10 +136,9 @@ def stride(size: tuple[int, int], map_size: tuple[int, int]) -> np.ndarray:
 
 
 def lookup(maps: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Values of maps [..., h, w] at one integer pixel each, x and y [...]."""
-    height, width = maps.shape[-2:]
-    flat = maps.reshape(-1, height * width)
-    return flat[np.arange(len(flat)), (y * width + x).ravel()].reshape(x.shape)
+    """Values [M] of maps [M, h, w] at one pixel each, x and y [M]."""
+    height, width = maps.shape[1:]
+    return maps.ravel().take((np.arange(len(maps)) * height + y) * width + x)
 
 
 def refuse_not_finite(peak: np.ndarray) -> None:
@@ -156,20 +155,23 @@ def refuse_not_finite(peak: np.ndarray) -> None:
 
 
 def peaks(maps: np.ndarray, empty: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The first maximum, in row-major order, of maps [..., h, w].
+    """The first maximum, in row-major order, of maps [M, h, w].
 
     Returns:
-        xy: [..., 2] int64 map pixels; (empty, empty) where the maximum is not above 0.
-        score: [...] the maximum.
+        xy: [M, 2] int64 map pixels; (empty, empty) where the maximum is not above 0.
+        score: [M] the maximum.
+
+    Raises:
+        ValueError: a map holds NaN, or its maximum is infinite.
     """
-    height, width = maps.shape[-2:]
-    flat = maps.reshape(-1, height * width)
-    index = flat.argmax(-1)
-    score = flat[np.arange(len(flat)), index]
+    height, width = maps.shape[1:]
+    index = maps.reshape(-1, height * width).argmax(1)
+    score = maps.ravel().take(np.arange(len(maps)) * (height * width) + index)
     refuse_not_finite(score)
-    xy = np.stack(np.divmod(index, width)[::-1], -1)
+    xy = np.empty((len(maps), 2), np.int64)
+    np.divmod(index, width, out=(xy[:, 1], xy[:, 0]))
     xy[score <= 0] = empty
-    return xy.reshape(*maps.shape[:-2], 2), score.reshape(maps.shape[:-2])
+    return xy, score
 
 
 def quarter_shift(maps: np.ndarray, pixel: np.ndarray, *, separately: bool = False, excluded: int = 1) -> np.ndarray:
@@ -179,23 +181,25 @@ def quarter_shift(maps: np.ndarray, pixel: np.ndarray, *, separately: bool = Fal
     either axis only if it qualifies along both; equal neighbours do not move it.
 
     Args:
-        maps: [..., h, w].
-        pixel: [..., 2] whole numbers; outside of the map there is no move.
+        maps: [M, h, w].
+        pixel: [M, 2] whole numbers; outside of the map there is no move.
         separately: judge the axes one by one, as mmpose 1.x does; the other axis then only excludes its first row or
             column.
         excluded: the last of the first columns and rows that do not qualify.
 
     Returns:
-        [..., 2] float64 moves of -0.25, 0 or 0.25.
+        [M, 2] float64 moves of -0.25, 0 or 0.25.
     """
-    last = np.array(maps.shape[:-3:-1]) - 1
-    inner = (pixel > excluded) & (pixel < last)
-    moves = inner & (pixel[..., ::-1] > 0) if separately else inner.all(-1, keepdims=True)
-    x, y = np.moveaxis(np.clip(pixel, 1, np.maximum(last - 1, 1)), -1, 0)
-    at_x, at_y = np.moveaxis(np.clip(pixel, 0, last), -1, 0)
-    slope_x = lookup(maps, x + 1, at_y) - lookup(maps, x - 1, at_y)
-    slope_y = lookup(maps, at_x, y + 1) - lookup(maps, at_x, y - 1)
-    return np.where(moves, 0.25 * np.sign(np.stack([slope_x, slope_y], -1)), 0.0).astype(np.float64)
+    height, width = maps.shape[1:]
+    x, y = np.ascontiguousarray(pixel.T)
+    inner_x, inner_y = (x > excluded) & (x < width - 1), (y > excluded) & (y < height - 1)
+    both = inner_x & inner_y
+    flat, cell = maps.ravel(), (np.arange(len(maps)) * height + y) * width + x
+    moves = np.zeros(pixel.shape)
+    for axis, step, moved in ((0, 1, inner_x & (y > 0)), (1, width, inner_y & (x > 0))):
+        at = cell[moved if separately else both]
+        moves[moved if separately else both, axis] = 0.25 * np.sign(flat.take(at + step) - flat.take(at - step))
+    return moves
 
 
 def mirror(maps: Maps, skeleton: Skeleton, *, shift: bool, per_point: int = 1) -> Maps:
@@ -219,11 +223,13 @@ def mirror(maps: Maps, skeleton: Skeleton, *, shift: bool, per_point: int = 1) -
         )
     swapped = np.arange(channels).reshape(-1, per_point)[skeleton.flip_index].ravel().tolist()
     picked: Any = maps[..., swapped, :, :]
-    flipped: Any = np.flip(picked, -1).copy() if isinstance(maps, np.ndarray) else picked.flip(-1)
+    numpy = isinstance(maps, np.ndarray)
+    flipped: Any = picked[..., ::-1] if numpy else picked.flip(-1)
     if not shift:
-        return flipped
-    picked[..., 0], picked[..., 1:] = flipped[..., 0], flipped[..., :-1]
-    return picked
+        return flipped.copy() if numpy else flipped
+    shifted = np.empty_like(picked) if numpy else picked
+    shifted[..., 0], shifted[..., 1:] = flipped[..., 0], flipped[..., :-1]
+    return shifted
 
 
 def mirror_triples(maps: Maps, skeleton: Skeleton) -> Maps:
@@ -233,29 +239,32 @@ def mirror_triples(maps: Maps, skeleton: Skeleton) -> Maps:
     return flipped
 
 
-def window(centre: np.ndarray, radius: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where along one axis a block of up to 2 radius + 1 pixels lies that holds all of a window inside the map.
+def block(
+    centre: np.ndarray, reach: np.ndarray | int, map_size: tuple[int, int]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Blocks of up to 2 reach + 1 pixels a side, moved into the map, that hold all of a window that is in the map.
 
     Args:
-        centre: [...] the window's middle, possibly outside of the map.
-        radius: half of the window.
-        length: pixels along the axis.
+        centre: [M, 2] whole numbers, the windows' middles, possibly outside of the map.
+        reach: half of the window, or one along x and one along y.
+        map_size: (height, width) of the map.
 
     Returns:
-        start: [...] int64, the block's first pixel.
-        pixels: [..., n] int64, the block's pixels, all inside the map; some may lie outside of the window.
+        start: [M, 2] int64, the blocks' first pixels.
+        pixels: x [M, b] and y [M, a] of the blocks' pixels; some may lie outside of the window.
     """
-    count = min(2 * radius + 1, length)
-    start = np.clip(centre - radius, 0, length - count).astype(np.int64)
-    return start, start[..., None] + np.arange(count)
+    length = np.array(map_size[::-1])
+    sides = np.minimum(2 * np.asarray(reach) + 1, length)
+    start = np.clip(centre - reach, 0, length - sides).astype(np.int64)
+    return start, [start[:, axis, None] + np.arange(side) for axis, side in enumerate(sides)]
 
 
-def paste(maps: np.ndarray, which: np.ndarray, start_y: np.ndarray, start_x: np.ndarray, blocks: np.ndarray) -> None:
-    """Write blocks [M, a, b] into maps [all, h, w], in place: block m into map `which[m]` at its start.
+def paste(maps: np.ndarray, which: np.ndarray, start: np.ndarray, blocks: np.ndarray) -> None:
+    """Write blocks [M, a, b] into maps [all, h, w], in place: block m into map `which[m]` at `start[m]`, (x, y).
 
     Nothing else is written: an empty page of memory costs nothing until it is touched, which makes this several
     times faster than evaluating whole maps.
     """
     (height, width), (rows, columns) = maps.shape[1:], blocks.shape[1:]
     shape = (len(maps), height - rows + 1, width - columns + 1, rows, columns)
-    as_strided(maps, shape, maps.strides + maps.strides[1:])[which, start_y, start_x] = blocks
+    as_strided(maps, shape, maps.strides + maps.strides[1:])[which, start[:, 1], start[:, 0]] = blocks

@@ -79,7 +79,7 @@ class CpnLadder:
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        return _maps.decode(maps, self.map_size, self._read)
+        return _maps.decode(maps, self.map_size, self._read, at_a_time=64)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         peak = maps.max((1, 2), keepdims=True)

@@ -66,17 +66,13 @@ class HourglassHeatmap:
         low, high = np.trunc(pixel - 3 * self.sigma), np.trunc(pixel + 3 * self.sigma + 1)
         outside = (low >= self.map_size[::-1]).any(-1) | (high < 0).any(-1)
         weight = np.where(outside, 0, np.minimum(seen, 1)).astype(np.float32)
-        maps = np.zeros((*weight.shape, *self.map_size), np.float32)
-        reach, ways, starts = int(3 * self.sigma), [], []
-        for axis, length in enumerate(self.map_size[::-1]):
-            at = pixel[..., axis].ravel()
-            start, pixels = _maps.window(at, reach, length)
-            starts.append(start)
-            ways.append(pixels - at[:, None])
-        x, y = ways[0][:, None, :], ways[1][:, :, None]
+        at, reach = pixel.reshape(-1, 2), int(3 * self.sigma)
+        start, (columns, rows) = _maps.block(at, reach, self.map_size)
+        x, y = (columns - at[:, :1])[:, None, :], (rows - at[:, 1:])[:, :, None]
         drawn = (np.abs(x) <= reach) & (np.abs(y) <= reach) & (weight.reshape(-1, 1, 1) > 0)
+        maps = np.zeros((*weight.shape, *self.map_size), np.float32)
         blocks = np.where(drawn, self._value(x**2 + y**2), 0)
-        _maps.paste(maps.reshape(-1, *self.map_size), np.arange(weight.size), starts[1], starts[0], blocks)
+        _maps.paste(maps.reshape(-1, *self.map_size), np.arange(weight.size), start, blocks)
         return maps, weight
 
     def _value(self, square: np.ndarray) -> np.ndarray:

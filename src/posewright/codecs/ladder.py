@@ -81,7 +81,7 @@ class Ladder:
         Raises:
             ValueError: maps of another size.
         """
-        return _maps.decode(maps, self.map_size, self._read)
+        return _maps.decode(maps, self.map_size, self._read, at_a_time=512)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         xy = _ladders.toward_second_maximum(maps, self.blur, self.shifts)
@@ -149,7 +149,7 @@ class MmposeLadder:
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        return _maps.decode(maps, self.map_size, self._read)
+        return _maps.decode(maps, self.map_size, self._read, at_a_time=128)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         blurred = _blur.blurred(maps, self.blur, mirrored=False)

@@ -84,10 +84,11 @@ def _soft_argmax(maps: np.ndarray, beta: float) -> np.ndarray:
 
     A softmax this sharp lives on a few pixels, so only those are summed: the others cannot change a digit.
     """
-    peak = maps.max((1, 2))
+    flat = maps.reshape(-1, maps.shape[1] * maps.shape[2])
+    peak = flat.max(1)
     _maps.refuse_not_finite(peak)
-    cell = np.flatnonzero(maps >= (peak - _NEGLIGIBLE / beta)[:, None, None])
+    cell = np.flatnonzero(flat >= (peak - _NEGLIGIBLE / beta)[:, None])
     which, y, x = np.unravel_index(cell, maps.shape)
-    share = np.exp(beta * (maps.reshape(-1)[cell].astype(np.float64) - peak[which]))
+    share = np.exp(beta * (flat.ravel()[cell].astype(np.float64) - peak[which]))
     total, sum_x, sum_y = (np.bincount(which, share * term, len(maps)) for term in (1.0, x, y))
     return np.stack([sum_x / total, sum_y / total], -1)

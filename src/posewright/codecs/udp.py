@@ -85,7 +85,7 @@ class Udp:
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        return _maps.decode(maps, self.map_size, self._read)
+        return _maps.decode(maps, self.map_size, self._read, at_a_time=256)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         xy, score = _peaks(maps, self.blur, self.toolkit)
@@ -152,7 +152,7 @@ class UdpLadder:
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        return _maps.decode(maps, self.map_size, self._read)
+        return _maps.decode(maps, self.map_size, self._read, at_a_time=256)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         xy, score = _peaks(maps / 255, self.blur, self.toolkit)
@@ -217,7 +217,7 @@ class UdpOffset:
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        return _maps.decode(maps, self.map_size, self._read, per_point=3)
+        return _maps.decode(maps, self.map_size, self._read, per_point=3, at_a_time=256)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         pixel, score = _maps.peaks(_blur.blurred(maps[:, 0], self.blurs[0], mirrored=True, dtype=np.float32))
