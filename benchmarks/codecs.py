@@ -266,7 +266,7 @@ def races(people: int) -> list[Race]:
                lambda n=n: np.array([loop_encode_heatmap(*p)[0] for p in zip(xy[:n], seen)]),
                lambda n=n: quarter.encode(xy[:n], seen[:n])[0], 2e-7, goal) for n, goal in ((1, None), (32, 20))),
         *(Race(f"encode: MSPN ladder, {n} people", n, lambda n=n: np.array([loop_encode_ladder(p) for p in xy[:n]]),
-               lambda n=n: ladder.encode(xy[:n], seen[:n])[0], 1e-4, goal) for n, goal in ((1, None), (16, 20), (32, None))),
+               lambda n=n: ladder.encode(xy[:n], seen[:n])[0], 1e-4, goal) for n, goal in ((1, None), (32, 20))),
         Race("decode: quarter shift", people, lambda: loop_decode_quarter(maps), lambda: quarter.decode(maps)[0], 0, 8),
         Race("decode: soft-arg-max (LPN)", few, lambda: loop_decode_soft(maps[:few]),
              lambda: soft.decode(maps[:few])[0], 1e-9),

@@ -31,8 +31,8 @@ def weighted_mse(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, *, f
         ValueError: shapes that do not belong together.
     """
     _check(outputs, target, weight, target.shape)
-    by_point = weight[..., None, None]
-    return factor * torch.stack([(by_point * (output - target)).square().mean() for output in outputs]).sum()
+    errors = [weight.square() * _by_point(output, target) for output in outputs]
+    return factor * torch.stack([error.mean() for error in errors]).sum()
 
 
 def ohkm_mse(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, *, top: int = 8, factor: float = 0.5) -> Tensor:
@@ -51,8 +51,7 @@ def ohkm_mse(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, *, top: 
         ValueError: shapes that do not belong together, or `top` out of range.
     """
     _check(outputs, target, weight, target.shape)
-    by_point = weight[..., None, None]
-    errors = [(by_point * (output - target)).square().mean((2, 3)) for output in outputs]
+    errors = [weight.square() * _by_point(output, target) for output in outputs]
     return factor * torch.stack([_hardest(error, top) for error in errors]).sum()
 
 
@@ -97,9 +96,9 @@ def coarse_to_fine(
         stage, level = divmod(i, levels)
         label = target[:, level + (ladder and stage == stages - 1)]
         if level == levels - 1 and ohkm:
-            terms.append(_hardest((output - label).square().mean((2, 3)) * labelled, ohkm))
+            terms.append(_hardest(_by_point(output, label) * labelled, ohkm))
         else:
-            terms.append((output - label * visible).square().mean() / (1 if level == levels - 1 else levels))
+            terms.append(functional.mse_loss(output, label * visible) / (1 if level == levels - 1 else levels))
     return torch.stack(terms).sum()
 
 
@@ -127,8 +126,8 @@ def cpn(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, *, top: int =
         )
     _check(outputs, target, weight, (target.shape[0], *target.shape[2:]))
     visible, labelled = (weight > 1)[..., None, None], (weight > 0).to(target.dtype)
-    terms = [0.5 * (output - target[:, i] * visible).square().mean() for i, output in enumerate(outputs[:-1])]
-    terms.append(_hardest((outputs[-1] - target[:, -1]).square().mean((2, 3)) * labelled, top))
+    terms = [0.5 * functional.mse_loss(output, target[:, i] * visible) for i, output in enumerate(outputs[:-1])]
+    terms.append(_hardest(_by_point(outputs[-1], target[:, -1]) * labelled, top))
     return torch.stack(terms).sum()
 
 
@@ -200,6 +199,11 @@ def grmi(
         huber = torch.where(square > delta**2, delta * (length - delta / 2), square / 2)
         terms.append((by_point * (class_factor * logistic + offset_factor * disc * huber)).sum())
     return torch.stack(terms).sum()
+
+
+def _by_point(output: Tensor, target: Tensor) -> Tensor:
+    """Mean squares [B, K] of maps [B, K, h, w]."""
+    return functional.mse_loss(output, target, reduction="none").mean((2, 3))
 
 
 def _hardest(error: Tensor, top: int) -> Tensor:
