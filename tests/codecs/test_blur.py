@@ -1,0 +1,43 @@
+"""The blur that codecs read maps through, against OpenCV's own."""
+
+import cv2
+import numpy as np
+import pytest
+
+from posewright.codecs import _blur, _taylor
+
+KERNELS = [1, 3, 5, 7, 9, 11, 15, 17, 21, 23]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("size", [(64, 48), (30, 17)])
+def test_blurred_equals_opencv(kernel, size):
+    maps = np.random.default_rng(0).normal(size=(2, *size))
+    mirrored, zeros = (_blur.blurred(maps, kernel, mirrored=m) for m in (True, False))
+    wide = _blur.blurred(maps, kernel, mirrored=True, border=10)
+    for heat, one, two, three in zip(maps, mirrored, zeros, wide):
+        np.testing.assert_allclose(one, cv2.GaussianBlur(heat, (kernel, kernel), 0), atol=1e-7)
+        border = kernel // 2
+        padded = cv2.GaussianBlur(np.pad(heat, border), (kernel, kernel), 0)
+        np.testing.assert_allclose(two, padded[border : border + size[0], border : border + size[1]], atol=1e-7)
+        np.testing.assert_allclose(three, cv2.GaussianBlur(np.pad(heat, 10), (kernel, kernel), 0), atol=1e-7)
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_what_is_blurred_around_a_pixel_is_what_the_whole_blur_has_there(mirrored):
+    maps = np.random.default_rng(1).normal(size=(500, 20, 16))
+    pixel = np.stack(np.meshgrid(np.arange(16), np.arange(20)), -1).reshape(-1, 2)
+    which = np.arange(100, 100 + len(pixel))
+    whole = np.stack([np.pad(m, 2) for m in _blur.blurred(maps[which], 7, mirrored=mirrored)])
+    near = _taylor.blurred_around(maps, which, pixel, 7, 2, mirrored=mirrored)
+    for square, blurred, (x, y) in zip(near, whole, pixel):
+        inside = np.zeros_like(blurred, bool)
+        inside[2:-2, 2:-2] = True
+        there = inside[y : y + 5, x : x + 5]
+        np.testing.assert_allclose(square[there], blurred[y : y + 5, x : x + 5][there], atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", [0, 4, -3])
+def test_other_kernels_are_refused(kernel):
+    with pytest.raises(ValueError, match=f"must be odd and above 0, got {kernel}"):
+        _blur.taps(kernel)
