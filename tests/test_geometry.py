@@ -1,12 +1,14 @@
 """The coordinate law: crops are exactly invertible, follow the published rules, and mirror without touching pixels."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from posewright import geometry, image
 from posewright.types import Crop, CropRule
 
-RULES: tuple[CropRule, ...] = ("standard", "dark", "udp")
+RULES: tuple[CropRule, ...] = ("standard", "dark", "udp", "cpn")
 SIZE = (256, 192)
 
 
@@ -31,6 +33,39 @@ def udp_matrix(region, size, degrees):
     return np.column_stack([scale @ rotate, scale @ (np.array([w / 2, h / 2]) - rotate @ [cx, cy])])
 
 
+def cpn_matrix(region, size, degrees):
+    """CPN's x' = (x - x_min) W / (x_max - x_min), turned about the window's middle."""
+    cx, cy, w, h = region
+    low = np.floor([cx - w / 2, cy - h / 2])
+    high = np.floor([cx + w / 2, cy + h / 2])
+    turn = np.deg2rad(degrees)
+    rotate = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    scale = np.diag([size[1], size[0]] / (high - low))
+    return np.column_stack([scale @ rotate, scale @ ((high - low) / 2 - rotate @ ((low + high) / 2))])
+
+
+def cpn_window(xywh, image_size, size, padding):
+    """As published: the corners x_min, y_min, x_max, y_max, in an image widened by its longer side all around.
+
+    In fractions: in float32, as published, one corner in 1,500 comes out a pixel lower, by rounding.
+    """
+    height, width = size
+    x1, y1, x2, y2 = (Fraction(int(v)) for v in (xywh[0], xywh[1], xywh[0] + xywh[2], xywh[1] + xywh[3]))
+    add = max(image_size)
+    cx, cy = (x1 + x2) / 2 + add, (y1 + y2) / 2 + add
+    crop_w, crop_h = (x2 - x1) * Fraction(padding[0]), (y2 - y1) * Fraction(padding[1])
+    side, ref = (crop_h, height) if crop_h / height > crop_w / width else (crop_w, width)
+    for room, share in (
+        (cx, width),
+        (image_size[1] + 2 * add - cx, width),
+        (cy, height),
+        (image_size[0] + 2 * add - cy, height),
+    ):
+        side = min(side, room / share * ref * 2 - 1)
+    half_w, half_h = side / 2 / ref * width, side / 2 / ref * height
+    return [int(v) - add for v in (cx - half_w, cy - half_h, cx + half_w, cy + half_h)]
+
+
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("degrees", [0.0, 33.0, -120.0])
 def test_matrix_is_the_published_one(rule, degrees):
@@ -39,6 +74,7 @@ def test_matrix_is_the_published_one(rule, degrees):
         "standard": lambda: three_points(region, SIZE, degrees),
         "dark": lambda: three_points(region, SIZE, degrees, less=1.0),
         "udp": lambda: udp_matrix(region, SIZE, degrees),
+        "cpn": lambda: cpn_matrix(region, SIZE, degrees),
     }[rule]()
     matrix = geometry.matrix_of_region(region, SIZE, rule=rule, degrees=degrees)
     np.testing.assert_allclose(matrix, expected, atol=1e-10)
@@ -63,6 +99,7 @@ def test_edges_and_centre_fall_where_the_rule_says(rule):
         "standard": ([[70, 40], [130, 120]], [[0, 0], [192, 256]], [96, 128]),
         "dark": ([[70.5, 40.5], [129.5, 119.5]], [[0, -0.3729], [191, 255.3729]], [95.5, 127.5]),
         "udp": ([[70, 40], [130, 120]], [[0, 0], [191, 255]], [95.5, 127.5]),
+        "cpn": ([[70, 40], [130, 120]], [[0, 0], [192, 256]], [96, 128]),
     }[rule]
     np.testing.assert_allclose(crop.to_input(np.array(corners[0], float)), corners[1], atol=1e-4)
     np.testing.assert_allclose(crop.to_input(region[:2]), corners[2], atol=1e-9)
@@ -103,13 +140,124 @@ def test_region_grows_the_short_side():
     np.testing.assert_allclose(geometry.region_of_box([10, 20, 30, 80], SIZE, rule="dark"), [24.5, 59.5, 75, 100])
 
 
+def test_boxes_are_measured_as_each_rule_s_code_does():
+    box = np.array([-3.5, 20.75, 30.25, 40.5])  # to 26.75, 61.25
+    np.testing.assert_array_equal(geometry.box_by_rule(box, "cpn"), [-3, 20, 29, 41])
+    np.testing.assert_array_equal(geometry.box_by_rule(box, "cpn", annotated=True), [-3, 20, 29, 41])
+    np.testing.assert_array_equal(geometry.box_by_rule(box, "dark"), box)
+    np.testing.assert_array_equal(geometry.box_by_rule(box, "dark", annotated=True), [-3.5, 20.75, 31.25, 41.5])
+    for rule in ("standard", "udp"):
+        np.testing.assert_array_equal(geometry.box_by_rule(box, rule, annotated=True), box)
+    # DARK's centre is that of the box's first and last pixel, so for a whole box from 10 to 40 it is 25.
+    region = geometry.region_of_box([10, 20, 30, 80], SIZE, rule="dark", annotated=True)
+    np.testing.assert_allclose(region, [25, 60, 75.9375, 101.25])
+    assert geometry.crop_of_box(np.array([10, 20, 30, 80.0]), SIZE, rule="dark", annotated=True).to_input(
+        np.array([25.0, 60.0])
+    ) == pytest.approx([95.5, 127.5])
+
+
+def test_cpn_cuts_out_whole_pixels():
+    # 60 x 80 of image: 72 x 104 padded, 78 x 104 with the ratio, from 40 - 39 = 1 and 50 - 52 = -2.
+    crop = geometry.crop_of_box(np.array([10, 10, 60, 80.0]), SIZE, padding=(1.2, 1.3), rule="cpn")
+    np.testing.assert_allclose(crop.to_image(np.array([[0, 0], [192, 256.0]])), [[1, -2], [79, 102]], atol=1e-9)
+    # 61 x 81: 105.3 high, 78.975 wide; the middle is (40.5, 50.5), so x from 1.0125 to 79.9875, y from -2.15 to 103.15.
+    crop = geometry.crop_of_box(np.array([10.9, 10.2, 60.5, 80.9]), SIZE, padding=(1.2, 1.3), rule="cpn")
+    np.testing.assert_allclose(crop.to_image(np.array([[0, 0], [192, 256.0]])), [[1, -3], [79, 103]], atol=1e-9)
+    # Less than a pixel wide is a pixel.
+    crop = geometry.crop_of_box(np.array([10.9, 10.2, 0.05, 0.05]), SIZE, padding=(1.2, 1.3), rule="cpn")
+    np.testing.assert_allclose(crop.to_image(np.array([[0, 0], [192, 256.0]])), [[10, 10], [11, 11]], atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [(256, 192), (384, 288)])
+@pytest.mark.parametrize("padding", [("1.2", "1.3"), ("1.5", "1.625")])
+def test_cpn_s_windows_are_the_published_ones(size, padding):
+    """Though they are computed without the image's size, whose bounds windows of boxes in the image do not reach."""
+    rng = np.random.default_rng(3)
+    low, high = np.sort(rng.uniform((0, 0), (640, 427), (800, 2, 2)), 1).transpose(1, 0, 2)
+    boxes = np.concatenate([low, high - low], 1)[(high - low > 2).all(1)]
+    factors = (float(padding[0]), float(padding[1]))
+    region = geometry.region_of_box(boxes, size, padding=factors, rule="cpn")
+    inverse = geometry.invert(geometry.matrix_of_region(region, size, rule="cpn"))
+    ends = geometry.transform(inverse, np.array([[0, 0], size[::-1]], float))
+    expected = [cpn_window(box, (427, 640), size, padding) for box in boxes]
+    np.testing.assert_allclose(ends.reshape(-1, 4), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("padding", [(0.5, 0.65), (1.2, 1.3), (4.0, 4.0)])
+def test_cpn_s_pixels_are_those_of_its_window_resized(padding, inside):
+    """Half-pixel centres; outside the image it is of one colour. A resize repeats the window's outermost pixels, where
+    a warp looks half a pixel further."""
+    rng = np.random.default_rng(4)
+    pixels, colour = image.resize(rng.integers(0, 255, (20, 24, 3), dtype=np.uint8), (100, 120)), (123, 116, 103)
+    box = np.array([45, 40, 30, 30.0]) if inside else np.array([80, 60, 40, 40.0])
+    crop = geometry.crop_of_box(box, SIZE, padding=padding, rule="cpn")
+    got = image.warp(pixels, geometry.pixel_matrix(crop.matrix, "cpn"), SIZE, border=colour)
+    (x1, y1), (x2, y2) = np.rint(crop.to_image(np.array([[0, 0], [192, 256.0]]))).astype(int)
+    wide = np.full((300, 320, 3), colour, np.uint8)
+    wide[100:200, 100:220] = pixels
+    window = wide[y1 + 100 : y2 + 100, x1 + 100 : x2 + 100].astype(float)
+    expected = resized(resized(window, 256).swapaxes(0, 1), 192).swapaxes(0, 1)
+    ring = int(np.ceil(192 / (x2 - x1) / 2))
+    off = np.abs(got - expected)[ring:-ring, ring:-ring]
+    assert off.max() <= 1
+
+
+def resized(rows, length):
+    """Bilinear along the first axis, centres at half pixels, the ends repeated."""
+    at = np.clip((np.arange(length) + 0.5) * len(rows) / length - 0.5, 0, len(rows) - 1)
+    low = np.minimum(at.astype(int), len(rows) - 2)
+    share = (at - low)[:, None, None]
+    return rows[low] * (1 - share) + rows[low + 1] * share
+
+
+def test_a_mirrored_cpn_crop_is_the_crop_mirrored():
+    pixels = np.random.default_rng(2).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+    region = np.array([71.3, 55.8, 60.2, 80.4])
+    plain = geometry.matrix_of_region(region, SIZE, rule="cpn")
+    mirrored = geometry.matrix_of_region(region, SIZE, rule="cpn", mirror=True)
+    here, there = (image.warp(pixels, geometry.pixel_matrix(m, "cpn"), SIZE).astype(int) for m in (plain, mirrored))
+    assert np.abs(there - here[:, ::-1]).max() <= 1
+    xy = np.array([[50.0, 60.0], [90.0, 30.0]])
+    here, there = (geometry.transform(m, xy) for m in (plain, mirrored))
+    np.testing.assert_allclose(there, np.array([192, 0]) + [-1, 1] * here)
+
+
+def test_pixels_move_as_points_do_in_all_other_crops():
+    for rule in RULES[:3]:
+        matrix = geometry.matrix_of_region(np.array([71.3, 55.8, 60.2, 80.4]), SIZE, rule=rule)
+        assert geometry.pixel_matrix(matrix, rule) is matrix
+
+
+def animal_transform(p, c, s, res, degrees):
+    """As published for animals: points counted from 1, the middle c not, h = 200 s; turned about the crop's middle."""
+    h = 200 * s
+    t = res / h * (p - 1) + res * (0.5 - c / h)
+    turn = np.deg2rad(-degrees)
+    rotate = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    return rotate @ (t - res / 2) + res / 2
+
+
+@pytest.mark.parametrize("degrees", [0.0, 20.0])
+def test_the_crop_of_animals_is_the_standard_one(degrees):
+    """But for the middle: measured from points that are counted from 1, it lies one pixel further."""
+    box, p = np.array([20.0, 30.0, 60.0, 90.0]), np.array([41.0, 88.0])
+    region = geometry.region_of_box(box, (256, 256), padding=(1.5, 1.5))
+    np.testing.assert_allclose(region, [50, 75, 135, 135])
+    expected = animal_transform(p, region[:2], 135 / 200, 256, degrees)
+    if not degrees:
+        np.testing.assert_allclose(expected, [109.037, 150.756], atol=1e-3)  # 256 / 135 * (40 - 50) + 128
+    matrix = geometry.matrix_of_region(region, (256, 256), degrees=degrees)
+    np.testing.assert_allclose(geometry.transform(matrix, p[None] - 1)[0], expected)
+
+
 def test_unequal_padding_comes_before_the_ratio():
     # Width 60 · 1.09 = 65.4 and height 80 · 1.135 = 90.8: now the height rules, 90.8 · 3/4 = 68.1.
     region = geometry.region_of_box([0, 0, 60, 80], SIZE, padding=(1.09, 1.135))
     np.testing.assert_allclose(region, [30, 40, 68.1, 90.8])
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", RULES[:3])
 @pytest.mark.parametrize("degrees", [0.0, 25.0])
 def test_mirror_in_the_matrix_is_the_crop_of_the_mirrored_image(rule, degrees):
     rng = np.random.default_rng(2)
@@ -131,7 +279,7 @@ def test_mirror_in_the_matrix_is_the_crop_of_the_mirrored_image(rule, degrees):
     )
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", RULES[:3])
 def test_warped_pixels_lie_where_the_points_do(rule):
     pixels = np.zeros((120, 160, 3), np.uint8)
     pixels[40, 90] = 255
@@ -172,5 +320,5 @@ def test_boxes_outside_the_image_are_nothing(box):
 
 
 def test_unknown_rule():
-    with pytest.raises(ValueError, match="'standard', 'dark' or 'udp', got 'square'"):
+    with pytest.raises(ValueError, match="'standard', 'dark', 'udp' or 'cpn', got 'square'"):
         geometry.matrix_of_region(np.array([1.0, 1, 2, 2]), SIZE, rule="square")  # type: ignore[arg-type]

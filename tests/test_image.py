@@ -109,14 +109,17 @@ def test_warp_samples_at_pixel_centres(picture):
     moved = image.warp(picture, np.array([[1.0, 0, 5], [0, 1, 3]]), (40, 60))
     np.testing.assert_array_equal(moved[3:, 5:], picture[:-3, :-5])
     assert not moved[:3].any()
+    framed = image.warp(picture, np.array([[1.0, 0, 5], [0, 1, 3]]), (40, 60), border=(9, 20, 30))
+    np.testing.assert_array_equal(framed[3:, 5:], moved[3:, 5:])
+    assert (framed[:3] == (9, 20, 30)).all()
     half = image.warp(picture, np.array([[1.0, 0, 0.5], [0, 1, 0]]), (40, 60))
     assert half[10, 30].tolist() == ((picture[10, 29].astype(float) + picture[10, 30]) / 2).round().tolist()
 
 
 def test_warp_all_equals_warp(picture):
     matrices = np.array([[[1.5, 0.2, 3], [-0.1, 1.2, 1]], [[0.5, 0, 0], [0, 0.5, 2.0]]])
-    for crop, matrix in zip(image.warp_all(picture, matrices, (20, 30)), matrices):
-        np.testing.assert_array_equal(crop, image.warp(picture, matrix, (20, 30)))
+    for crop, matrix in zip(image.warp_all(picture, matrices, (20, 30), (1, 2, 3)), matrices):
+        np.testing.assert_array_equal(crop, image.warp(picture, matrix, (20, 30), border=(1, 2, 3)))
     assert image.warp_all(picture, matrices[:0], (20, 30)).shape == (0, 20, 30, 3)
 
 

@@ -11,6 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from posewright import image, weights
+from posewright.codecs.cpn import CpnLadder
+from posewright.codecs.dark import Dark
 from posewright.codecs.heatmap import QuarterShift
 from posewright.predict import Predictor, load
 from posewright.skeletons import LSP14, to_category
@@ -54,6 +56,57 @@ def test_points_are_found_in_image_pixels(flip):
     np.testing.assert_allclose(poses.xy, xy, atol=2)
     assert poses.skeleton is DOTS
     assert poses.boxes.source == "caller"
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_cpn_s_crop_is_cut_out_and_resized(flip):
+    """Its points are measured as if a window's edge were its first pixel's centre: half an image pixel."""
+
+    def pooled(images: torch.Tensor) -> torch.Tensor:
+        return 255 * F.avg_pool2d(F.pad(images, (2, 2, 2, 2)), 8, 4)  # centred at 4 i + 1.5
+
+    spec = replace(SPEC, codec=CpnLadder(SIZE, (16, 12), blur=5), crop="cpn")
+    rng = np.random.default_rng(0)
+    off = []
+    for _ in range(40):
+        pixels, boxes, xy = dots(rng.uniform((2, 2), (90, 55)))
+        off.append(Predictor(spec, pooled, flip=flip)(pixels, boxes).xy - xy)
+    np.testing.assert_allclose(np.mean(off, (0, 1, 2)), [0.5, 0.5], atol=0.2)
+    assert np.abs(np.array(off)).max() < 2
+
+
+def test_outside_the_image_lies_the_spec_s_border():
+    spec = replace(SPEC, codec=CpnLadder(SIZE, (16, 12), blur=5), crop="cpn", mean=(10.0, 20.4, 30.6))
+    assert (spec.border, replace(spec, colour="bgr").border, SPEC.border) == ((10, 20, 31), (31, 20, 10), (0, 0, 0))
+    seen = []
+
+    def net(images: torch.Tensor) -> torch.Tensor:
+        seen.append(images)
+        return brightness(images)
+
+    list(Predictor(spec, net, batch=1, flip=False).many([(np.full((9, 9, 3), 99, np.uint8), [[-5, -5, 9, 9]] * 2)]))
+    assert len(seen) == 2
+    assert all((images[:, :, 0, 0].abs() < 0.5 / 255).all() for images in seen)
+
+
+def test_dark_gives_annotated_boxes_their_pixel_back():
+    seen = []
+
+    def net(images: torch.Tensor) -> torch.Tensor:
+        seen.append(images)
+        return brightness(images)
+
+    dark = replace(SPEC, codec=Dark(SIZE, (16, 12)), crop="dark")
+    for spec, box, source in (
+        (dark, (10, 8, 23, 31), "gt"),
+        (dark, (10, 8, 24, 32), "caller"),
+        (SPEC, (10, 8, 23, 31), "gt"),
+        (SPEC, (10, 8, 23, 31), "caller"),
+    ):
+        poses = Predictor(spec, net, flip=False)(dots((10, 8))[0], Boxes.of([box], source=source))
+        assert poses.boxes.xywh.tolist() == [list(box)]
+    assert torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[2], seen[3])
 
 
 def test_a_file_and_its_pixels_give_the_same(tmp_path, predictor):

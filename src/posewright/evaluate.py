@@ -278,7 +278,7 @@ def _check_annotated(people: People, boxes: dict[int, Boxes]) -> None:
     """Whether every box is an annotated one, so that the poses are those of the people in their order."""
     groups = people.by_image()
     for image, some in boxes.items():
-        if some.source != "gt" or image not in groups or len(some) != len(groups[image]):
+        if not some.annotated or image not in groups or len(some) != len(groups[image]):
             raise ValueError(
                 f"image {image}: {len(some)} boxes from {some.source}, expected the annotated ones, people.gt_boxes(): "
                 "with several categories, and for PCK, it must be known which pose is whose"
@@ -295,13 +295,20 @@ def _distinct(poses: dict[int, Poses], spec: Spec, sigmas: Sigmas | None) -> Ite
     if spec.nms is None or sigmas is None:
         order = np.lexsort((-score, group))
     else:
-        xywh = np.concatenate([some.boxes.xywh for some in poses.values()])
-        region = geometry.region_of_box(xywh, spec.size, padding=spec.padding, rule=spec.crop)
+        area = np.concatenate([_area(some.boxes, spec) for some in poses.values()])
         xy = np.concatenate([some.xy for some in poses.values()])
-        order = oks_nms(xy, score, region[:, 2] * region[:, 3], sigmas, spec.nms, group)
+        order = oks_nms(xy, score, area, sigmas, spec.nms, group)
     ends = np.searchsorted(group[order], np.arange(len(many)), "right")
     for image, start, part in zip(poses, np.cumsum(many) - many, np.split(order, ends[:-1])):
         yield image, part - start
+
+
+def _area(boxes: Boxes, spec: Spec) -> np.ndarray:
+    """Areas [N] of the padded boxes, which poses are compared by."""
+    region = geometry.region_of_box(
+        boxes.xywh, spec.size, padding=spec.padding, rule=spec.crop, annotated=boxes.annotated
+    )
+    return region[:, 2] * region[:, 3]
 
 
 def _pck(poses: dict[int, Poses], people: People) -> tuple[Pck, str]:

@@ -17,6 +17,7 @@ def region_of_box(
     *,
     padding: tuple[float, float] = (1.25, 1.25),
     rule: CropRule = "standard",
+    annotated: bool = False,
 ) -> np.ndarray:
     """The padded region, of the input's aspect ratio, around boxes.
 
@@ -27,16 +28,35 @@ def region_of_box(
         xywh: [..., 4] boxes in image pixels.
         size: (height, width) of the input.
         padding: factors on width and height.
-        rule: "dark" puts the centre at x + (w - 1) / 2, all others at x + w / 2.
+        rule: "dark" puts the centre at x + (w - 1) / 2, all others at x + w / 2; see `box_by_rule` as well.
+        annotated: see `box_by_rule`.
 
     Returns:
         [..., 4] float64 regions.
     """
-    xywh = np.asarray(xywh, np.float64)
+    xywh = box_by_rule(xywh, rule, annotated=annotated)
     x, y, w, h = (xywh[..., i] for i in range(4))
     less = 1.0 if rule == "dark" else 0.0
     centre_x, centre_y = x + (w - less) / 2, y + (h - less) / 2
     return np.stack([centre_x, centre_y, *fix_ratio(w * padding[0], h * padding[1], size)], -1)
+
+
+def box_by_rule(xywh: np.ndarray, rule: CropRule, *, annotated: bool = False) -> np.ndarray:
+    """Boxes [..., 4] as the code that a crop rule comes from measures them.
+
+    CPN's cuts the corners down to whole pixels. DARK's keeps the pixel in width and height that `sanitise_box` takes
+    from annotated boxes. All others leave boxes as they are.
+
+    Args:
+        xywh: [..., 4] boxes in image pixels.
+        rule: the crop rule.
+        annotated: whether they are annotated ones, out of `sanitise_box`; to detected ones DARK adds nothing.
+    """
+    xywh = np.asarray(xywh, np.float64)
+    if rule == "cpn":
+        low, high = np.trunc(xywh[..., :2]), np.trunc(xywh[..., :2] + xywh[..., 2:])
+        return np.concatenate([low, high - low], -1)
+    return xywh + np.array([0.0, 0.0, 1.0, 1.0]) if rule == "dark" and annotated else xywh
 
 
 def fix_ratio(w: np.ndarray, h: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -58,8 +78,10 @@ def matrix_of_region(
     * "standard" (SimpleBaseline, HRNet, LPN, MSPN, RSN, Lite-HRNet): a similarity, the region's left edge at 0 and
       its right edge at W, so the centre falls on W / 2; only the region's width matters, never its height.
     * "dark": the same with W - 1 and the region's width less one; the centre falls on (W - 1) / 2.
-    * "udp" (Huang et al., CVPR 2020): edges at 0 and W - 1, width and height scaled apart, and, as released,
-      rotating the other way for the same angle.
+    * "udp" (Huang et al., CVPR 2020; also G-RMI): edges at 0 and W - 1, width and height scaled apart, and, as
+      released, rotating the other way for the same angle.
+    * "cpn": the region is cut down to whole pixels first; then edges at 0 and W, width and height scaled apart. The
+      matrix is that of the points: see `pixel_matrix`.
 
     A mirrored crop equals the crop of the mirrored image (x -> image width - 1 - x) with the region mirrored along:
     the image's width cancels out, so the flip costs nothing but a sign.
@@ -74,7 +96,7 @@ def matrix_of_region(
     Returns:
         [..., 2, 3] float64.
     """
-    region = np.asarray(region, np.float64)
+    region = _window(region) if rule == "cpn" else np.asarray(region, np.float64)
     centre, w, h = region[..., :2], region[..., 2], region[..., 3]
     height, width = size
     radians = np.deg2rad(degrees)
@@ -88,8 +110,11 @@ def matrix_of_region(
     elif rule == "udp":
         scale_x, scale_y, sin = (width - 1) / w, (height - 1) / h, -sin
         middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    elif rule == "cpn":
+        scale_x, scale_y = width / w, height / h
+        middle = np.array([width / 2, height / 2])
     else:
-        raise ValueError(f"crop rule must be 'standard', 'dark' or 'udp', got {rule!r}")
+        raise ValueError(f"crop rule must be 'standard', 'dark', 'udp' or 'cpn', got {rule!r}")
     sign = np.where(mirror, -1.0, 1.0)
     rows = [scale_x * cos * sign, scale_x * sin, -scale_y * sin * sign, scale_y * cos]
     linear = np.stack(np.broadcast_arrays(*rows), -1)
@@ -98,17 +123,40 @@ def matrix_of_region(
     return np.concatenate([linear, shift[..., None]], -1)
 
 
+def _window(region: np.ndarray) -> np.ndarray:
+    """Regions [..., 4] cut down to whole pixels, at least one wide and high."""
+    region = np.asarray(region, np.float64)
+    half = region[..., 2:] / 2
+    # Decimals times whole pixels often end at a whole pixel; what rounding has taken from it must not cost a pixel.
+    low, high = np.floor(region[..., :2] - half + 1e-3), np.floor(region[..., :2] + half + 1e-3)
+    sides = np.maximum(high - low, 1)
+    return np.concatenate([low + sides / 2, sides], -1)
+
+
+def pixel_matrix(matrix: np.ndarray, rule: CropRule) -> np.ndarray:
+    """The matrices [..., 2, 3] by which pixels are warped, of those by which points are moved.
+
+    They are the same but for "cpn", whose window of pixels is resized: 0 and W are then the outer edges of the first
+    and the last pixel, while its points are measured as if 0 were the first pixel's centre.
+    """
+    if rule != "cpn":
+        return matrix
+    shift = matrix[..., 2] + matrix[..., :2].sum(-1) / 2 - 0.5
+    return np.concatenate([matrix[..., :2], shift[..., None]], -1)
+
+
 def crop_of_box(
     xywh: np.ndarray,
     size: tuple[int, int],
     *,
     padding: tuple[float, float] = (1.25, 1.25),
     rule: CropRule = "standard",
+    annotated: bool = False,
     degrees: float = 0.0,
     mirror: bool = False,
 ) -> Crop:
     """The crop of one box [4]: `region_of_box`, then `matrix_of_region`."""
-    region = region_of_box(xywh, size, padding=padding, rule=rule)
+    region = region_of_box(xywh, size, padding=padding, rule=rule, annotated=annotated)
     return Crop(matrix_of_region(region, size, rule=rule, degrees=degrees, mirror=mirror), size)
 
 
@@ -134,7 +182,7 @@ def sanitise_box(xywh: np.ndarray, height: int, width: int) -> np.ndarray | None
     """An annotated box as the official COCO loaders clean it, or None if nothing of it is left.
 
     As published, the box loses one pixel in width and height, and a negative x or y moves it instead of trimming it
-    (the far corner is measured from the clamped near one).
+    (the far corner is measured from the clamped near one). DARK's loaders keep the pixel: see `box_by_rule`.
     """
     x, y, w, h = (float(v) for v in xywh)
     x1, y1 = max(0.0, x), max(0.0, y)

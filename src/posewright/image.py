@@ -82,23 +82,30 @@ def listed(folder: str | os.PathLike[str]) -> list[Path]:
     return sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
 
 
-def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], out: np.ndarray | None = None) -> np.ndarray:
-    """The crop that `matrix` (image -> crop pixels, [2, 3]) cuts out, bilinear, black outside the image.
+def warp(
+    image: np.ndarray,
+    matrix: np.ndarray,
+    size: tuple[int, int],
+    out: np.ndarray | None = None,
+    border: RGB = (0, 0, 0),
+) -> np.ndarray:
+    """The crop that `matrix` (image -> crop pixels, [2, 3]) cuts out, bilinear.
 
     Args:
         image: [H, W, 3] uint8.
         matrix: see above.
         size: (height, width) of the crop.
         out: written into where given, [height, width, 3] uint8.
+        border: colour outside the image.
     """
-    return cv2.warpAffine(image, matrix, (size[1], size[0]), dst=out, flags=cv2.INTER_LINEAR)
+    return cv2.warpAffine(image, matrix, (size[1], size[0]), dst=out, flags=cv2.INTER_LINEAR, borderValue=border)
 
 
-def warp_all(image: np.ndarray, matrices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The crops [N, height, width, 3] of one image by N matrices [N, 2, 3]."""
+def warp_all(image: np.ndarray, matrices: np.ndarray, size: tuple[int, int], border: RGB = (0, 0, 0)) -> np.ndarray:
+    """The crops [N, height, width, 3] of one image by N matrices [N, 2, 3]; see `warp`."""
     out = np.empty((len(matrices), *size, 3), np.uint8)
     for matrix, crop in zip(matrices, out):
-        warp(image, matrix, size, crop)
+        warp(image, matrix, size, crop, border)
     return out
 
 

@@ -116,11 +116,17 @@ class Predictor:
         pixels = _pixels(image, upright)
         boxes = _boxes(boxes, pixels, name)
         spec, count = self.spec, (len(boxes), self.spec.skeleton.num_keypoints)
-        region = geometry.region_of_box(boxes.xywh, spec.size, padding=spec.padding, rule=spec.crop)
+        region = geometry.region_of_box(
+            boxes.xywh, spec.size, padding=spec.padding, rule=spec.crop, annotated=boxes.annotated
+        )
         matrices = geometry.matrix_of_region(region, spec.size, rule=spec.crop)
-        crops = warp_all(pixels, matrices[: self.batch], spec.size)
+        crops = self._cut(pixels, matrices[: self.batch])
         rest = pixels if len(boxes) > len(crops) else None
         return _Work(boxes, matrices, crops, rest, np.empty((*count, 2)), np.empty(count))
+
+    def _cut(self, pixels: np.ndarray, matrices: np.ndarray) -> np.ndarray:
+        spec = self.spec
+        return warp_all(pixels, geometry.pixel_matrix(matrices, spec.crop), spec.size, spec.border)
 
     def _run(self, works: Iterable[_Work]) -> Iterator[Poses]:
         for chunk in self._chunks(works):
@@ -160,8 +166,7 @@ class Predictor:
             yield work, work.crops
             if work.image is not None:
                 for start in range(self.batch, len(work.boxes), self.batch):
-                    matrices = work.matrices[start : start + self.batch]
-                    yield work, warp_all(work.image, matrices, self.spec.size)
+                    yield work, self._cut(work.image, work.matrices[start : start + self.batch])
 
     def _keypoints(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Crops [N, H, W, 3] to keypoints [N, K, 2] in input pixels and scores [N, K]."""

@@ -136,6 +136,12 @@ class Spec:
                 f"{self.crop!r}; another rule costs 2 to 5 AP in silence"
             )
 
+    @property
+    def border(self) -> tuple[int, int, int]:
+        """RGB of a crop outside of its image: black, but the mean colour, which the network sees as 0, for CPN's."""
+        red, green, blue = self.mean if self.colour == "rgb" else self.mean[::-1]
+        return (round(red), round(green), round(blue)) if self.crop == "cpn" else (0, 0, 0)
+
     def build(self, num_keypoints: int | None = None) -> nn.Module:
         """The network, with random weights, for `num_keypoints` (default: the spec's skeleton's)."""
         return self.builder(self.codec.channels(num_keypoints or self.skeleton.num_keypoints))

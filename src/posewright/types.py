@@ -95,7 +95,8 @@ class Boxes:
     Attributes:
         xywh: [N, 4] float64, left, top, width, height in image pixels.
         score: [N] float64, the detector's confidence; 1 for annotated boxes.
-        source: where they came from, such as "gt" or a file's name: it is printed beside every AP.
+        source: where they came from, such as a file's name: it is printed beside every AP. "gt" is for annotated boxes
+            that `geometry.sanitise_box` has cleaned.
     """
 
     xywh: np.ndarray
@@ -123,6 +124,11 @@ class Boxes:
         array = array.reshape(0, 4) if array.size == 0 else array
         one = np.ones(array.shape[:1]) if score is None else np.asarray(score, np.float64)
         return Boxes(array, one, source)
+
+    @property
+    def annotated(self) -> bool:
+        """Whether they are cleaned annotations, as `source` says: some crop rules measure these differently."""
+        return self.source == "gt"
 
     def __len__(self) -> int:
         return len(self.xywh)

@@ -185,12 +185,11 @@ def views(
         skeleton: what the K points are.
         size: (height, width) of the network's input.
         padding: the spec's factors on width and height.
-        rule: the spec's crop rule. DARK keeps the pixel in width and height that cleaning takes from a box.
+        rule: the spec's crop rule.
     """
     u = _Uniform(*np.array([rng.random(len(_Uniform._fields)) for rng in rngs]).T)
     z = _Normal(*np.array([rng.standard_normal(len(_Normal._fields)) for rng in rngs]).T)
-    more = 1.0 if rule == "dark" else 0.0
-    box = box + np.array([0, 0, more, more])
+    box = geometry.box_by_rule(box, rule, annotated=True)
     centre = geometry.region_of_box(box, size, rule=rule)[:, :2]
     shift = np.stack([u.shift_x, u.shift_y], 1) - 0.5
     centre += np.where(u.shifts < how.shift_chance, how.shift, 0.0)[:, None] * shift * box[:, 2:]
@@ -199,6 +198,7 @@ def views(
     sides = np.stack(geometry.fix_ratio(box[:, 2] * grow[:, 0], box[:, 3] * grow[:, 1], size), 1)
     region = np.concatenate([centre, sides], 1)
     if how.half_body and skeleton.upper:
+        more = 1.0 if rule == "dark" else 0.0  # a pixel that DARK counts in all extents
         half, found = _half_body(how, xy, seen, u, z, skeleton, size, more)
         region = np.where((found & (u.half_body < how.half_body))[:, None], half, region)
     region[:, 2:] *= _scale(how, u, z)[:, None]
