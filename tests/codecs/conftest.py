@@ -39,7 +39,7 @@ def awkward(scale=1.0, height=64, width=48):
     narrow = np.exp(-((x - at[:20, 0, None, None]) ** 2 + (y - at[:20, 1, None, None]) ** 2) / 2.4)
     two = narrow[:10] + rng.uniform(0.5, 1.1, (10, 1, 1)) * narrow[10:]
     spots = rng.random((49, height, width)) * 0.1
-    places = [(v, u) for v in (0, 1, 2, 30, -3, -2, -1) for u in (0, 1, 2, 20, -3, -2, -1)]
+    places = [(v, u) for v in (0, 1, 2, height // 2, -3, -2, -1) for u in (0, 1, 2, width // 2, -3, -2, -1)]
     for heat, (v, u) in zip(spots, places):
         heat[v, u] = 1
     kinds = [

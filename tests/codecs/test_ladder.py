@@ -109,9 +109,13 @@ def awkward_maps(rng):
     return np.concatenate([*noisy, noise, -blob[:3] - 1, single, rest]).astype(np.float32)
 
 
-@pytest.mark.parametrize(("kernel", "shifts"), [(5, (0.25,)), (9, (0.25,)), (5, (0.25, 0.1)), (5, ())])
+@pytest.mark.parametrize(
+    ("kernel", "shifts"), [(5, (0.25,)), (9, (0.25,)), (11, (0.25,)), (21, (0.25,)), (5, (0.25, 0.1)), (5, ())]
+)
 def test_decode_equals_slow_walk(kernel, shifts):
     maps = awkward_maps(np.random.default_rng(1))
+    if kernel > 9:
+        maps = maps[:-7]  # without single pixels and plateaus: taps that are no binary fractions tie to the last bit
     xy, score = Ladder((256, 192), (64, 48), blur=kernel, shifts=shifts).decode(maps[None])
     slow_xy, slow_score = slow_decode(maps, kernel, shifts)
     np.testing.assert_allclose(xy[0], slow_xy, rtol=0, atol=1e-9)

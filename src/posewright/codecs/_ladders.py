@@ -99,7 +99,8 @@ def _walks_on_whole_maps(maps: np.ndarray, kernel: int, shifts: tuple[float, ...
     reach = min(kernel // 2, _BORDER)
     blurred = _blur.blurred(maps, kernel, mirrored=reach == _BORDER, border=reach)
     height, width = blurred.shape[1:]
-    return _walk(blurred.reshape(-1, height * width), width, np.array([-reach, -reach]), shifts)[0]
+    origin = np.array([-reach, -reach])
+    return _walk(blurred.reshape(-1, height * width), width, origin, shifts, zeros_beyond=reach < _BORDER)[0]
 
 
 def _walks_near_peaks(
@@ -127,7 +128,7 @@ def _walks_near_peaks(
 
 
 def _walk(
-    cells: np.ndarray, width: int, origin: np.ndarray, shifts: tuple[float, ...]
+    cells: np.ndarray, width: int, origin: np.ndarray, shifts: tuple[float, ...], *, zeros_beyond: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
     """From the largest of each row of cells toward the next ones; used cells are set to 0, in place.
 
@@ -136,6 +137,7 @@ def _walk(
         width: of the rectangle that the cells are.
         origin: its first cell in map pixels, [2] or [M, 2].
         shifts: length of each move in map pixels.
+        zeros_beyond: whether the first pixel of the border, a zero, is not among the cells.
 
     Returns:
         xy: [M, 2] where the walks end, in map pixels.
@@ -146,8 +148,9 @@ def _walk(
     def largest() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         best = cells.argmax(1)
         value = cells[every, best]
-        # Without a positive value, the first zero is the largest: the corner of the border.
-        place = np.where((value > 0)[:, None], np.stack([best % width, best // width], -1) + origin, -_BORDER)
+        place = np.stack([best % width, best // width], -1) + origin
+        if zeros_beyond:  # without a positive value, the first zero is the largest: the corner of the border
+            place[value <= 0] = -_BORDER
         return best, value, place
 
     best, value, place = largest()

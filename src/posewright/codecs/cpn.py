@@ -84,8 +84,8 @@ class CpnLadder:
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         peak = maps.max((1, 2), keepdims=True)
         _maps.refuse_not_finite(peak)
-        # A map whose maximum is 0 would turn to NaN; it ends in the same corner as it does undivided if it is empty.
-        scaled = maps / np.where(peak == 0, 1, peak)
+        # A map whose maximum is 0 would turn to NaN; it ends in the same corner as an empty map.
+        scaled = np.divide(maps, peak, out=np.zeros_like(maps), where=peak != 0)
         xy = _ladders.toward_second_maximum(scaled, self.blur, self.shifts)
         return (xy + 0.5) * _maps.stride(self.size, self.map_size), _ladders.score_at(maps, xy)
 
