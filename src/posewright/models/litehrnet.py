@@ -121,7 +121,7 @@ class Module(nn.Module):
         x = self.layers(x)
         first, *others = self.fuse_layers
         total = first(x)
-        return [F.relu(total), *(F.relu(receive([total, *x[1:]])) for receive in others)]
+        return [F.relu(total), *(F.relu(receive([total, *x[1:]]), inplace=True) for receive in others)]
 
 
 class Separable(nn.Module):
