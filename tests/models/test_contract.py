@@ -7,6 +7,7 @@ import re
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -99,11 +100,12 @@ def test_weights_are_complete():
         assert w.source, w.id
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("family", families())
-def test_can_be_exported(family):
-    net, images = small_net(family).eval(), small_images(family)
-    program = torch.export.export(net, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    images = small_images(family, 3)
+@pytest.mark.parametrize(
+    "family", [f if f == "simplebaseline" else pytest.param(f, marks=pytest.mark.slow) for f in families()]
+)
+def test_runs_as_onnx(family, onnx_outputs):
+    """In any batch."""
+    net, images = small_net(family).eval(), small_images(family, 3)
     with torch.inference_mode():
-        torch.testing.assert_close(program.module()(images), net(images), rtol=1e-4, atol=1e-5)
+        want = net(images).numpy()
+    np.testing.assert_allclose(onnx_outputs(net, images), want, rtol=0, atol=1e-4 * want.std())
