@@ -66,6 +66,11 @@ _POSTURES: tuple[tuple[float, tuple[str, ...], tuple[str, ...]], ...] = (
     (0.16, ("lunging", "kicking", "jumping", "star", "side kick"), tuple(_ARMS)),
 )  # fmt: skip
 
+_CALM: tuple[tuple[float, tuple[str, ...], tuple[str, ...]], ...] = (
+    (0.6, ("standing", "at ease", "astride"), ("hanging", "on hips", "raised", "waving", "spread", "carrying")),
+    (0.4, ("walking", "striding"), ("swinging", "hanging")),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Body:
@@ -139,20 +144,21 @@ def measured(rng: np.random.Generator) -> Body:
     )
 
 
-def posed(rng: np.random.Generator, body: Body) -> Bones:
-    """The body in a random posture, turned to a random side."""
-    weights = np.cumsum([w for w, _, _ in _POSTURES])
-    _, ways_to_stand, ways_to_hold = _POSTURES[int(np.searchsorted(weights, rng.random() * weights[-1]))]
+def posed(rng: np.random.Generator, body: Body, *, calm: bool = False) -> Bones:
+    """The body in a random posture, turned to a random side; if calm, standing or walking, more or less towards us."""
+    postures = _CALM if calm else _POSTURES
+    weights = np.cumsum([w for w, _, _ in postures])
+    _, ways_to_stand, ways_to_hold = postures[int(np.searchsorted(weights, rng.random() * weights[-1]))]
     stance = pick(rng, ways_to_stand)
     first, second, bend = _LEGS[stance]
     legs = np.array([first, second]) + rng.normal(0, (7, 3, 6, 7, 6), (2, 5))
     arms = np.array(_ARMS[pick(rng, ways_to_hold)]) + rng.normal(0, (9, 7, 14, 11), (2, 4))
-    if rng.random() < 0.12:  # arms that no table foresees
+    if not calm and rng.random() < 0.12:  # arms that no table foresees
         arms = rng.uniform((-40, 0, -60, 0), (150, 120, 80, 140), (2, 4))
     if rng.random() < 0.5:
         arms, legs = arms[::-1], legs[::-1]
     arms[:, 3], legs[:, 3] = np.abs(arms[:, 3]), np.abs(legs[:, 3])  # elbows and knees bend one way only
-    ground = _facing(rng)
+    ground = _facing(rng, calm)
     pelvis = ground @ _turn(0, 0.35 * bend) @ _turn(2, rng.normal(0, 3))
     chest = pelvis @ _turn(0, 0.65 * bend + rng.normal(2, 6)) @ _turn(2, rng.normal(0, 6)) @ _turn(1, rng.normal(0, 9))
     nod = rng.normal(4, 11) - 0.45 * bend
@@ -175,10 +181,10 @@ def _turn(axis: int, degrees: float) -> np.ndarray:
     return matrix
 
 
-def _facing(rng: np.random.Generator) -> np.ndarray:
+def _facing(rng: np.random.Generator, calm: bool) -> np.ndarray:
     """From the body's axes to the view's: turned any way, somewhat oftener to us, seen a bit from above."""
-    yaw = rng.normal(0, 45) if rng.random() < 0.4 else rng.uniform(-180, 180)
-    roll = rng.uniform(-180, 180) if rng.random() < 0.03 else rng.normal(0, 5)
+    yaw = rng.normal(0, 40) if calm or rng.random() < 0.4 else rng.uniform(-180, 180)
+    roll = rng.uniform(-180, 180) if not calm and rng.random() < 0.03 else rng.normal(0, 5)
     return np.diag([1.0, -1.0, -1.0]) @ _turn(2, roll) @ _turn(0, rng.normal(6, 9)) @ _turn(1, yaw)
 
 

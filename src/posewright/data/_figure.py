@@ -40,9 +40,9 @@ class Figure:
     slack: np.ndarray
 
 
-def figure(rng: np.random.Generator) -> Figure:
-    """A person of random build, in a random posture, seen from a random side, in random clothes."""
-    bones = posed(rng, measured(rng))
+def figure(rng: np.random.Generator, *, calm: bool = False) -> Figure:
+    """A person of random build, posture and clothes, seen from a random side; `calm` as in `posed`."""
+    bones = posed(rng, measured(rng), calm=calm)
     skin = Look.plain((pick(rng, SKINS) * rng.uniform(0.92, 1.06)).clip(0, 255))
     solids, radii = _dressed(rng, bones, skin)
     head, face_joints = _head(rng, bones, skin)

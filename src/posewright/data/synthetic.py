@@ -47,6 +47,7 @@ class Scene:
         occluders: things in front of them, each across somebody.
         crowd: chance that somebody stands anywhere, not where there is room.
         cut: chance that somebody is pushed partly out of the image.
+        calm: chance that somebody just stands or walks, more or less towards us; others do anything, facing anywhere.
         blur: sigma in pixels.
         noise: standard deviation in grey levels.
         quality: of the JPEG that `make` writes.
@@ -60,6 +61,7 @@ class Scene:
     occluders: tuple[int, int] = (0, 1)
     crowd: float = 0.3
     cut: float = 0.15
+    calm: float = 0.0
     blur: tuple[float, float] = (0.3, 0.9)
     noise: tuple[float, float] = (0.0, 7.0)
     quality: tuple[int, int] = (60, 95)
@@ -67,7 +69,7 @@ class Scene:
     def __post_init__(self) -> None:
         least = {"height": 16, "width": 16, "stature": 16, "blur": 0.05, "quality": 1}
         for name, value in asdict(self).items():
-            if name in ("crowd", "cut"):
+            if name in ("crowd", "cut", "calm"):
                 if not 0 <= value <= 1:
                     raise ValueError(f"scene: {name} must be a chance between 0 and 1, got {value}")
             elif not least.get(name, 0) <= value[0] <= value[1]:
@@ -186,7 +188,8 @@ def _cast(rng: np.random.Generator, scene: Scene, size: tuple[int, int]) -> list
 
 
 def _person(rng: np.random.Generator, scene: Scene, size: tuple[int, int], others: list[_Actor]) -> _Actor:
-    person, stature = figure(rng), float(np.exp(rng.uniform(*np.log(scene.stature))))
+    person = figure(rng, calm=rng.random() < scene.calm)
+    stature = float(np.exp(rng.uniform(*np.log(scene.stature))))
     camera = View(np.zeros(2), stature, rng.uniform(2.5, 9))
     joints = camera.project(person.joints)[:, :2]
     spots = _spots(rng, joints, size, rng.random() < scene.cut)
