@@ -8,17 +8,19 @@ from torch import nn
 from posewright.models import hrnet
 from posewright.models.hrnet import HRNet, Receive
 
-OFFICIAL = [
-    ("hrnet_w32_256x192", partial(HRNet, 17)),
-    ("udp_hrnet_w32_256x192_gaussian", partial(HRNet, 17, widened=True)),
-    ("udp_hrnet_w32_256x192_offset", partial(HRNet, 51, widened=True)),
-    ("mmpose1_hrnet_w32_udp_regress_256x192", partial(HRNet, 51)),
-    ("hrnet_w48_256x192", partial(HRNet, 17, 48)),
-    ("hrnet_w48_384x288", partial(HRNet, 17, 48)),
-]
 
-
-@pytest.mark.parametrize(("name", "build"), [*OFFICIAL, ("mmpose1_hrnet_w32_256x192", partial(HRNet, 17))])
+@pytest.mark.parametrize(
+    ("name", "build"),
+    [
+        ("hrnet_w32_256x192", partial(HRNet, 17)),
+        ("hrnet_w48_384x288", partial(HRNet, 17, 48)),
+        ("udp_hrnet_w32_256x192_offset", partial(HRNet, 51, widened=True)),
+        ("mmpose1_hrnet_w32_udp_regress_256x192", partial(HRNet, 51)),
+        pytest.param("hrnet_w48_256x192", partial(HRNet, 17, 48), marks=pytest.mark.slow),
+        pytest.param("udp_hrnet_w32_256x192_gaussian", partial(HRNet, 17, widened=True), marks=pytest.mark.slow),
+        pytest.param("mmpose1_hrnet_w32_256x192", partial(HRNet, 17), marks=pytest.mark.slow),
+    ],
+)
 def test_is_the_official_network(check_official, name, build):
     check_official(build, name, hrnet.rename)
 
