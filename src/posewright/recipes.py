@@ -105,16 +105,18 @@ def demo() -> TrainConfig:
     return TrainConfig(
         model="simplebaseline-r18-slim-128x96",
         train="",
-        epochs=12,
+        steps=1500,
         batch=32,
-        lr=1e-3,
+        lr=2e-3,
         optimizer="adamw",
         weight_decay=0.01,
         schedule="cosine",
         warmup=50,
         clip=1.0,
         ema=0.99,
-        augment=augment.SIMPLEBASELINE,
+        augment=augment.Augment(scale=(0.85, 1.15), rotation=10, mirror=0.5),
+        workers=1,
+        eval_every=3,
     )
 
 
