@@ -56,14 +56,15 @@ _LEGS: dict[str, tuple[tuple[float, ...], tuple[float, ...], float]] = {
     "side kick": ((8, 62, -10, 10, 10), (0, -4, -8, 6, 0), 0),
 }
 _POSTURES: tuple[tuple[float, tuple[str, ...], tuple[str, ...]], ...] = (
-    # weight, and the legs and arms that go together
-    (0.30, ("standing", "at ease", "astride"), ("hanging", "on hips", "one on hip", "raised", "one raised", "waving",
-     "strong", "spread", "reaching", "pointing", "crossed", "carrying", "on the phone", "behind the head")),
-    (0.20, ("walking", "striding"), ("swinging", "swinging", "hanging", "carrying", "on the phone", "waving")),
-    (0.14, ("running", "sprinting"), ("running",)),
-    (0.12, ("sitting", "sitting at ease"), ("on the lap", "hanging", "crossed", "carrying", "reaching", "waving")),
-    (0.08, ("crouching", "bending", "kneeling"), ("hanging", "reaching", "on the lap", "carrying", "spread")),
-    (0.16, ("lunging", "kicking", "jumping", "star", "side kick"), tuple(_ARMS)),
+    # weight, and the legs and arms that go together: mostly what is seen on any street, so that little data teaches it
+    (0.26, ("standing", "at ease", "astride"), ("hanging", "hanging", "hanging", "on hips", "carrying", "one on hip")),
+    (0.16, ("standing", "at ease", "astride"), ("raised", "one raised", "waving", "strong", "spread", "reaching",
+     "pointing", "crossed", "on the phone", "behind the head")),
+    (0.24, ("walking", "striding"), ("swinging", "swinging", "swinging", "hanging", "carrying", "on the phone")),
+    (0.10, ("running", "sprinting"), ("running",)),
+    (0.10, ("sitting", "sitting at ease"), ("on the lap", "on the lap", "hanging", "crossed", "carrying", "reaching")),
+    (0.05, ("crouching", "bending", "kneeling"), ("hanging", "reaching", "on the lap", "carrying", "spread")),
+    (0.09, ("lunging", "kicking", "jumping", "star", "side kick"), tuple(_ARMS)),
 )  # fmt: skip
 
 _CALM: tuple[tuple[float, tuple[str, ...], tuple[str, ...]], ...] = (
@@ -135,7 +136,7 @@ def measured(rng: np.random.Generator) -> Body:
     limb = 1 - 0.16 * child + long
     return Body(
         head=(1.12 + 0.55 * child) * rng.uniform(0.95, 1.06),  # a little large: faces are to be told at 20 pixels
-        girth=float(np.exp(stout)) * (1.05 + 0.05 * child),
+        girth=float(np.exp(stout)) * (1.12 + 0.05 * child),
         trunk=(0.285 - 0.02 * child) * rng.uniform(0.96, 1.04),
         shoulder=0.106 + 0.011 * broad - 0.012 * child,
         hip=0.060 - 0.005 * broad - 0.006 * child,
@@ -151,8 +152,8 @@ def posed(rng: np.random.Generator, body: Body, *, calm: bool = False) -> Bones:
     _, ways_to_stand, ways_to_hold = postures[int(np.searchsorted(weights, rng.random() * weights[-1]))]
     stance = pick(rng, ways_to_stand)
     first, second, bend = _LEGS[stance]
-    legs = np.array([first, second]) + rng.normal(0, (7, 3, 6, 7, 6), (2, 5))
-    arms = np.array(_ARMS[pick(rng, ways_to_hold)]) + rng.normal(0, (9, 7, 14, 11), (2, 4))
+    legs = np.array([first, second]) + rng.normal(0, (6, 3, 5, 6, 5), (2, 5))
+    arms = np.array(_ARMS[pick(rng, ways_to_hold)]) + rng.normal(0, (7, 5, 10, 8), (2, 4))
     if not calm and rng.random() < 0.12:  # arms that no table foresees
         arms = rng.uniform((-40, 0, -60, 0), (150, 120, 80, 140), (2, 4))
     if rng.random() < 0.5:
@@ -162,7 +163,7 @@ def posed(rng: np.random.Generator, body: Body, *, calm: bool = False) -> Bones:
     pelvis = ground @ _turn(0, 0.35 * bend) @ _turn(2, rng.normal(0, 3))
     chest = pelvis @ _turn(0, 0.65 * bend + rng.normal(2, 6)) @ _turn(2, rng.normal(0, 6)) @ _turn(1, rng.normal(0, 9))
     nod = rng.normal(4, 11) - 0.45 * bend
-    skull = chest @ _turn(1, rng.normal(0, 26)) @ _turn(0, nod) @ _turn(2, rng.normal(0, 7))
+    skull = chest @ _turn(1, rng.normal(0, 20)) @ _turn(0, nod) @ _turn(2, rng.normal(0, 7))
     neck = chest @ np.array([0, body.trunk, 0])
     head = neck + chest @ np.array([0, 0.045, 0.008]) + skull @ np.array([0, 0.062 * body.head, 0.012])
     shoulders, elbows, wrists, hands = _arms(body, chest, neck, arms)

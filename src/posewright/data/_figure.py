@@ -61,8 +61,8 @@ def paint(rng: np.random.Generator, vivid: float = 0.85) -> np.ndarray:
 def cloth(rng: np.random.Generator) -> Look:
     """A fabric: plain, striped or checked."""
     kind = rng.random()
-    rows = rng.uniform(9, 34) if kind < 0.22 or kind > 0.9 else 0.0
-    columns = rng.uniform(9, 30) if kind > 0.8 else 0.0
+    rows = rng.uniform(9, 34) if kind < 0.16 or kind > 0.94 else 0.0
+    columns = rng.uniform(9, 30) if kind > 0.88 else 0.0
     return Look(paint(rng), paint(rng), rows, columns)
 
 

@@ -29,7 +29,7 @@ from posewright.data._scenery import backdrop, thing
 from posewright.data._solids import Solid, View
 from posewright.skeletons import COCO17, to_category
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same seed and scene would draw something else."""
 
 _POOL_FROM = 48  # fewer images are drawn sooner than worker processes start
@@ -59,8 +59,8 @@ class Scene:
     stature: tuple[float, float] = (90.0, 200.0)
     things: tuple[int, int] = (0, 5)
     occluders: tuple[int, int] = (0, 1)
-    crowd: float = 0.3
-    cut: float = 0.15
+    crowd: float = 0.2
+    cut: float = 0.1
     calm: float = 0.0
     blur: tuple[float, float] = (0.3, 0.9)
     noise: tuple[float, float] = (0.0, 7.0)
