@@ -89,7 +89,7 @@ def curves(run: Path) -> list[str]:
 
 
 _COLOURS = ("#3366cc", "#dc6b2f", "#2f9e57", "#8e44ad")
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 340, 220, 48, 12, 26, 34
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 348, 220, 48, 20, 26, 34
 
 
 def curve(title: str, series: dict[str, Points], x_label: str) -> str:
