@@ -11,9 +11,14 @@ import pytest
 import torch
 from torch import nn
 
+from posewright import _fitting, weights
 from posewright import spec as specs
-from posewright import weights
 from posewright.codecs.heatmap import QuarterShift
+from posewright.models import mspn
+from posewright.models._multistage import MultiStage, Top
+from posewright.models._resnet import Bottleneck, ResNet
+from posewright.models.hrnet import HRNet
+from posewright.models.litehrnet import LiteHRNet
 from posewright.skeletons import COCO17
 from posewright.spec import Spec
 
@@ -203,6 +208,97 @@ def test_a_backbone_must_be_whole(tmp_path: Path) -> None:
         weights.load_backbone(TOY.build(), path)
     with pytest.raises(ValueError, match=r"no part of it has a backbone's names"):
         weights.load_backbone(nn.Linear(1, 1), path)
+
+
+SMALL = {"counts": (1, 1, 1, 1), "outputs": (16, 24, 32, 40)}
+
+
+def small_resnet() -> dict[str, torch.Tensor]:
+    """A classifier with torchvision's names, saved before PyTorch counted batches."""
+    state = filled(ResNet((Bottleneck,) * 4, **SMALL), 1)
+    state = {k: v for k, v in state.items() if not k.endswith("tracked")}
+    return state | {"fc.weight": torch.ones(9, 40), "fc.bias": torch.ones(9)}
+
+
+def small_mspn(stages: int) -> nn.Module:
+    return MultiStage(3, stages=stages, block=mspn.Bottleneck, top=Top(), width=8, **SMALL)
+
+
+def test_a_resnet_goes_into_every_stage_of_mspn(tmp_path: Path) -> None:
+    net, theirs = small_mspn(stages=2), small_resnet()
+    loaded = weights.load_backbone(net, saved(tmp_path / "resnet.pth", theirs))
+    ours = net.state_dict()
+    for key, name in (
+        ("top.conv.conv.weight", "conv1.weight"),
+        ("top.conv.bn.running_var", "bn1.running_var"),
+        ("stage0.downsample.layer1.0.conv_bn_relu1.conv.weight", "layer1.0.conv1.weight"),
+        ("stage1.downsample.layer4.0.conv_bn_relu3.bn.bias", "layer4.0.bn3.bias"),
+        ("stage1.downsample.layer2.0.downsample.conv.weight", "layer2.0.downsample.0.weight"),
+        ("stage0.downsample.layer3.0.downsample.bn.weight", "layer3.0.downsample.1.weight"),
+    ):
+        assert torch.equal(ours[key], theirs[name]), key
+    assert loaded.dropped == ("fc.weight", "fc.bias")
+    assert loaded.read == 2 * (len(theirs) - 2) - 5  # the stem goes in once
+    assert all(k.endswith((".conv.bias", "tracked")) and not ours[k].any() for k in loaded.zero_filled)
+    assert all(".upsample." in k for k in loaded.new)
+
+
+def test_mspn_s_own_renamed_resnet_is_taken_too(tmp_path: Path) -> None:
+    net = small_mspn(stages=1)
+    state = {k: v for k, v in filled(net, 1).items() if ".upsample." not in k}
+    loaded = weights.load_backbone(net, saved(tmp_path / "resnet-50_rename.pth", state))
+    assert loaded.read == len(state)
+    assert not loaded.renamed
+    assert all(torch.equal(net.state_dict()[k], v) for k, v in state.items())
+
+
+@pytest.mark.parametrize(
+    "name", ["simplebaseline-r50-256x192", "cpn-50-256x192", "grmi-r50-353x257", "mspn-2stg-256x192"]
+)
+def test_names_and_shapes_of_resnet_50_are_those_of_the_backbone(name: str) -> None:
+    with torch.device("meta"):
+        ours = specs.find(name).build(1).state_dict()
+        resnet = ResNet((Bottleneck,) * 4, (3, 4, 6, 3), (256, 512, 1024, 2048)).state_dict()
+    names = _fitting.backbone(_fitting.family(name), ours)
+    assert {names[k]: ours[k].shape for k in names if names[k] in resnet} == {k: v.shape for k, v in resnet.items()}
+    assert all(k.endswith(".conv.bias") for k in names if names[k] not in resnet)  # of convolutions before norms
+
+
+@pytest.mark.parametrize("name", ["rsn-18-256x192", "lpn-50-256x192"])
+def test_a_resnet_is_no_backbone_of_other_blocks(tmp_path: Path, name: str) -> None:
+    with torch.device("meta"):
+        net = specs.find(name).build(1)
+    message = r"resnet\.pth does not cover the backbone of this (RSN|LPN): \d+ parameters missing"
+    with pytest.raises(ValueError, match=message):
+        weights.load_backbone(net, saved(tmp_path / "resnet.pth", small_resnet()))
+
+
+@pytest.mark.parametrize("widened", [False, True])
+def test_hrnet_s_imagenet_classifier(tmp_path: Path, widened: bool) -> None:
+    state = filled(HRNet(1, 8)) | {
+        "stage4.2.fuse_layers.3.0.0.0.weight": torch.ones(8, 8, 3, 3),
+        "incre_modules.0.0.conv1.weight": torch.ones(32, 8, 1, 1),
+        "classifier.weight": torch.ones(1000, 64),
+    }
+    state = {k: v for k, v in state.items() if not k.startswith("final_layer.")}
+    net = HRNet(5, 8, widened=widened)
+    loaded = weights.load_backbone(net, saved(tmp_path / "hrnet.pth", state))
+    key = "stage4.1.fuse_layers.0.3.0.weight"
+    assert torch.equal(net.state_dict()[key], state[key])
+    assert {k.split(".")[0] for k in loaded.new} == ({"stage4", "final_layer"} if widened else {"final_layer"})
+    assert set(loaded.dropped) >= {"incre_modules.0.0.conv1.weight", "classifier.weight"}
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+def test_a_lite_hrnet_without_its_head(tmp_path: Path, prefix: str) -> None:
+    net = LiteHRNet(3, modules=(1, 1, 1))
+    head = ("backbone.head_layer.", "keypoint_head.")
+    theirs = {k: v for k, v in filled(net, 1).items() if not k.startswith(head)}
+    path = saved(tmp_path / "lite.pth", {k.replace("backbone.", prefix): v for k, v in theirs.items()})
+    loaded = weights.load_backbone(net, path)
+    assert loaded.read == len(theirs)
+    assert all(torch.equal(net.state_dict()[k], v) for k, v in theirs.items())
+    assert all(k.startswith(head) for k in loaded.new)
 
 
 def test_a_classifier_is_not_mistaken_for_a_pose_network(tmp_path: Path) -> None:

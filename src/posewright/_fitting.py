@@ -19,6 +19,7 @@ Head = dict[str, tuple[torch.Size, torch.Size]]
 COUNTER = ".num_batches_tracked"
 _LISTED = 3
 _ALIKE = 0.5  # of the names shared, below which a file is not said to be of any family
+_BACKBONE = re.compile(r"(?:resnet\.|backbone\.)?((?:stem|conv\d|bn\d|layer\d|transition\d|stage\d)\..+)")
 _CLASSIFIER = ("fc.weight", "classifier.weight", "head.fc.weight")
 
 
@@ -88,6 +89,19 @@ def _grown(shape: tuple[int, ...], one: tuple[int, ...], two: tuple[int, ...]) -
     at = next(i for i, (a, b) in enumerate(zip(one, two)) if a != b)
     k = 1 + (shape[at] - one[at]) // (two[at] - one[at])
     return k if shape == tuple(a + (k - 1) * (b - a) for a, b in zip(one, two)) else None
+
+
+def backbone(module: Any, keys: Iterable[str]) -> dict[str, str]:
+    """The parameters of a network's backbone -> the names that an ImageNet classifier has for them.
+
+    Args:
+        module: where the network's class is from: its `imagenet` says so, and without one those with the usual names
+            are the backbone.
+        keys: the network's parameters.
+    """
+    if own := getattr(module, "imagenet", None):
+        return own(list(keys))
+    return {k: match[1] for k in keys if (match := _BACKBONE.fullmatch(k))}
 
 
 def problems(want: State, found: State, skip: Collection[str] = ()) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ _TRAINING = re.compile(
     r"|current_iterator_step|last_overflow_iterator_step"
 )
 """What MindSpore's optimisers and callbacks leave in a checkpoint beside the network."""
-_BACKBONE = re.compile(r"(?:resnet\.|backbone\.)?((?:stem|conv\d|bn\d|layer\d|transition\d|stage\d)\..+)")
+_INNER = re.compile(r"^(?:resnet|backbone)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,28 +128,30 @@ def load(net: nn.Module, path: Source, spec: Spec, *, new_head: bool = False) ->
 
 
 def load_backbone(net: nn.Module, path: Source) -> Loaded:
-    """Load an ImageNet classifier (torchvision's ResNets, HRNet's) into a network's backbone.
+    """Load an ImageNet classifier (torchvision's ResNets, HRNet's, Lite-HRNet's) into a network's backbone.
 
-    Every parameter of the backbone must be in the file; the file's other entries are reported as not used.
+    Every parameter of the backbone must be in the file; the file's other entries are reported as not used. Into MSPN a
+    ResNet goes once a stage.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be read, or lacks parameters of the backbone, or has them in another shape.
     """
-    path = Path(path)
-    state = read(path)
-    want = net.state_dict()
-    inner = {match[1]: k for k in want if (match := _BACKBONE.fullmatch(k))}
-    names = {k: inner[match[1]] for k in state if (match := _BACKBONE.fullmatch(k)) and match[1] in inner}
-    found = {ours: state[k] for k, ours in names.items()}
-    backbone = {k: want[k] for k in inner.values()}
-    zeros = {k: torch.zeros_like(v) for k, v in backbone.items() if k not in found and k.endswith(_fitting.COUNTER)}
+    path, want = Path(path), net.state_dict()
+    state = {_INNER.sub("", k): (k, v) for k, v in read(path).items()}
+    family = sys.modules[type(net).__module__]
+    names = _fitting.backbone(family, want)
+    sources = {ours: state[name] for ours, theirs in names.items() for name in (ours, theirs) if name in state}
+    found = {ours: tensor for ours, (_, tensor) in sources.items()}
+    backbone = {k: want[k] for k in names}
+    zeros = {k: torch.zeros_like(want[k]) for k in _fitting.optional(backbone, found, family)}
     problems = _fitting.problems(backbone, found, skip=zeros) if backbone else "no part of it has a backbone's names"
     if problems:
         raise ValueError(f"{path} does not cover the backbone of this {type(net).__name__}: {problems}")
     net.load_state_dict(want | zeros | found)
-    renamed = {k: ours for k, ours in names.items() if k != ours}
-    unused = tuple(k for k in state if k not in names)
+    renamed = {key: ours for ours, (key, _) in sources.items() if key != ours}
+    used = {key for key, _ in sources.values()}
+    unused = tuple(key for key, _ in state.values() if key not in used)
     return Loaded(path, len(found), renamed, unused, tuple(zeros), tuple(k for k in want if k not in backbone))
 
 

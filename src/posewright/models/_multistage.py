@@ -246,3 +246,17 @@ def _rename(key: str) -> str:
         for pattern, replacement in _MMPOSE:
             key = re.sub(pattern, replacement, key)
     return mindspore_name(key)
+
+
+_IMAGENET = (
+    (r"^top\.conv\.(conv|bn)\.", r"\g<1>1."),
+    (r"^stage\d+\.downsample\.(layer\d\.\d+)\.conv_bn_relu(\d)\.(conv|bn)\.", r"\1.\3\2."),
+    (r"^stage\d+\.downsample\.(layer\d\.\d+\.downsample)\.conv\.", r"\1.0."),
+    (r"^stage\d+\.downsample\.(layer\d\.\d+\.downsample)\.bn\.", r"\1.1."),
+)
+
+
+def imagenet(keys: list[str]) -> dict[str, str]:
+    """Names of the parameters of stem and encoders -> torchvision's for those of a ResNet."""
+    found = ((key, pattern, name) for key in keys for pattern, name in _IMAGENET)
+    return {key: re.sub(pattern, name, key) for key, pattern, name in found if re.match(pattern, key)}

@@ -148,6 +148,16 @@ def _rename(key: str) -> str:
     return mindspore_name(rest)
 
 
+def imagenet(keys: list[str]) -> dict[str, str]:
+    """Names of the backbone's parameters, which are those of HRNet's ImageNet classifier too.
+
+    The widened last exchange of UDP's network is in no classifier.
+    """
+    last = "stage4.2.fuse_layers."
+    new = ("final_layer.", last) if f"{last}0.0.0.weight" in keys else ("final_layer.",)
+    return {key: key for key in keys if not key.startswith(new)}
+
+
 _OPENMMLAB = "https://download.openmmlab.com/mmpose"
 _MINDPOSE = "https://download.mindspore.cn/toolkits/mindpose"
 

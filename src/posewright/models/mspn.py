@@ -10,11 +10,11 @@ from functools import partial
 from torch import Tensor, nn
 
 from posewright.codecs.ladder import Ladder, MmposeLadder
-from posewright.models._multistage import OPTIONAL, MultiStage, Top, Unit, rename
+from posewright.models._multistage import OPTIONAL, MultiStage, Top, Unit, imagenet, rename
 from posewright.skeletons import COCO17, MPII16
 from posewright.spec import Spec, Weight
 
-__all__ = ["MSPN", "OPTIONAL", "SPECS", "Bottleneck", "rename"]
+__all__ = ["MSPN", "OPTIONAL", "SPECS", "Bottleneck", "imagenet", "rename"]
 
 _PAPER = "Li et al., Rethinking on Multi-Stage Networks for Human Pose Estimation, arXiv 1901.00148"
 
