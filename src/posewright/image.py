@@ -17,7 +17,8 @@ from posewright.spec import Spec
 
 cv2.setNumThreads(0)  # our own workers and torch share the cores; nested threads only make both slower
 # OpenCV's own lines are silenced, for `decode` says it once and names the file; OpenCV 4 and 5 have different switches.
-(cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)
+_set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+_set_log_level(0)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 RGB = tuple[int, int, int]
