@@ -63,7 +63,7 @@ def test_box_and_score_are_drawn_unless_switched_off():
         assert np.abs(boxed[y, x].astype(int) - drawing.BOX).max() < 40  # one pixel wide, so smoothed
     assert (boxed[40:160, 30:140] == GREY).all()
     written = draw(canvas(), poses, boxes=False)
-    assert (written[2:20, 10:60] == 255).all(2).any()
+    assert (written[2:20, 10:60] > 180).all(2).any()  # nearly white: OpenCV 4 smooths its letters
     assert (written[40:] == GREY).all()
 
 
