@@ -131,6 +131,17 @@ def test_bodies_are_human():
         assert ((thigh * toes).sum(1) > 0).all()
 
 
+def test_calm_people_stand_or_walk_towards_us():
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        bones = _body.posed(rng, _body.measured(rng), calm=True)
+        assert bones.neck[1] < -0.2  # upright, y being down
+        assert (bones.ankles[:, 1] > 0.2).all()
+        assert not bones.seated
+    ahead = np.array([_body.posed(rng, _body.measured(rng), calm=True).ground[2, 2] for _ in range(40)])
+    assert (ahead < 0).mean() > 0.9  # forward is towards the camera
+
+
 def test_the_face_tells_left_from_right():
     """Both eyes in view: the left one is to the image's right of the other, seen along the head's own upright."""
     told = 0
