@@ -34,8 +34,21 @@ def test_cosine_goes_from_one_to_zero_and_warm_up_multiplies():
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="schedule must be 'step', 'linear' or 'cosine', got 'poly'"):
         optim.rate(0, 1, schedule="poly")
-    with pytest.raises(ValueError, match="optimizer must be 'adam' or 'adamw', got 'sgd'"):
-        optim.optimizer(nn.Linear(1, 1), "sgd", lr=1)
+    with pytest.raises(ValueError, match="optimizer must be one of adam, adamw, sgd, rmsprop, got 'lion'"):
+        optim.optimizer(nn.Linear(1, 1), "lion", lr=1)
+    with pytest.raises(ValueError, match="adamw has its own kind of momentum: leave momentum at 0, got"):
+        optim.optimizer(nn.Linear(1, 1), "adamw", lr=1, momentum=0.9)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "rmsprop"])
+def test_momentum_and_decay_go_where_they_should(kind):
+    group = optim.optimizer(nn.Linear(2, 2), kind, lr=0.1, weight_decay=0.01, momentum=0.9).param_groups[0]
+    assert (group["lr"], group["weight_decay"], group["momentum"], len(group["params"])) == (0.1, 0.01, 0.9, 2)
+
+
+def test_drops_have_a_factor_of_their_own():
+    rates = [optim.rate(step, 32, drops=(6 / 32, 12 / 32), factor=0.5) for step in (5, 6, 11, 12)]
+    assert rates == [1, 0.5, 0.5, 0.25]
 
 
 def test_adamw_spares_vectors_and_adam_decays_all():

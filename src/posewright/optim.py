@@ -4,25 +4,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import nn
 
+Kind = Literal["adam", "adamw", "sgd", "rmsprop"]
+Schedule = Literal["step", "linear", "cosine"]
+
 
 def optimizer(
-    net: nn.Module, kind: Literal["adam", "adamw"], *, lr: float, weight_decay: float = 0.0
+    net: nn.Module, kind: Kind, *, lr: float, weight_decay: float = 0.0, momentum: float = 0.0
 ) -> torch.optim.Optimizer:
-    """Adam as the papers use it, or AdamW.
+    """Adam, SGD or RMSprop as the papers use them, or AdamW.
 
-    Adam's weight decay is an L2 term on every parameter, as in the published training scripts. AdamW's (Loshchilov &
+    Their weight decay is an L2 term on every parameter, as in the published training scripts. AdamW's (Loshchilov &
     Hutter, ICLR 2019) is decoupled and spares biases and norms, whose size carries no capacity.
+
+    Args:
+        net: whose parameters are trained.
+        kind: see above.
+        lr: base learning rate.
+        weight_decay: see above.
+        momentum: of SGD and RMSprop.
+
+    Raises:
+        ValueError: there is no such optimiser, or momentum is given to one that has its own.
     """
-    if kind == "adam":
-        return torch.optim.Adam(net.parameters(), lr=lr, weight_decay=weight_decay)
-    if kind == "adamw":
-        return torch.optim.AdamW(groups(net, weight_decay), lr=lr)
-    raise ValueError(f"optimizer must be 'adam' or 'adamw', got {kind!r}")
+    if momentum and kind in ("adam", "adamw"):
+        raise ValueError(f"{kind} has its own kind of momentum: leave momentum at 0, got {momentum}")
+    match kind:
+        case "adam":
+            return torch.optim.Adam(net.parameters(), lr=lr, weight_decay=weight_decay)
+        case "adamw":
+            return torch.optim.AdamW(groups(net, weight_decay), lr=lr)
+        case "sgd":
+            return torch.optim.SGD(net.parameters(), lr=lr, weight_decay=weight_decay, momentum=momentum)
+        case "rmsprop":
+            return torch.optim.RMSprop(net.parameters(), lr=lr, weight_decay=weight_decay, momentum=momentum)
+    raise ValueError(f"optimizer must be one of {', '.join(get_args(Kind))}, got {kind!r}")
 
 
 def groups(net: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -38,7 +58,7 @@ def rate(
     step: int,
     total: int,
     *,
-    schedule: Literal["step", "linear", "cosine"] = "step",
+    schedule: Schedule = "step",
     drops: Sequence[float] = (),
     factor: float = 0.1,
     warmup: int = 0,

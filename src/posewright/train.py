@@ -1,115 +1,41 @@
-"""TrainConfig and fit(): the training loop, from annotations to the best checkpoint.
+"""fit(): the training loop, from annotations to the best checkpoint.
 
 A run is a folder: `config.json`, `log.jsonl`, `log.csv`, `last.pt` (everything needed to go on) and `best.pt` (the best
 weights with their spec, skeleton and figures). A run that is interrupted, by Ctrl-C, SIGTERM or a crash, goes on with
 `fit(resumed(folder), resume=True)`; on a CPU it ends in the very bits of a run that never stopped, because every
 random choice depends on the seed, the epoch and the sample alone, and the learning rate on the step alone.
+
+Under `torchrun`, processes train as one: each takes its share of every batch and of every evaluation's images, and the
+first of them writes and talks. The batch, the steps and the figures mean what they mean for one process.
 """
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
 import torch
-from torch import nn
 
-from posewright import __version__, evaluate, losses, weights
-from posewright.data import augment, coco
-from posewright.data.loader import Loader
+from posewright import evaluate, weights
+from posewright._run import Run, prepared
+from posewright.config import TrainConfig, resumed
+from posewright.distributed import TeamPredictor, team
 from posewright.files import ready_folder, write_json
-from posewright.optim import Ema, optimizer, rate
-from posewright.predict import Predictor
-from posewright.progress import Report, bar, say, tick
+from posewright.optim import rate
+from posewright.progress import Report, bar
 from posewright.runlog import RunLog
-from posewright.skeletons import to_category
-from posewright.spec import Spec, find
-from posewright.types import Batch, Boxes
+from posewright.types import Batch
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
-    """Everything a training run depends on: plain values, saved with the run, and enough to replay it.
-
-    Attributes:
-        model: name of a pose system (`posewright models`).
-        train: COCO-format annotations to learn from; the skeleton is read from its `categories`.
-        train_images: where their images are; empty looks around the annotation file.
-        val: COCO-format annotations to choose the best weights on; empty keeps the last.
-        val_images: where their images are.
-        val_boxes: detections JSON to evaluate with; empty takes the annotated boxes.
-        out: the run's folder.
-        init: weights to start from, of any toolkit; empty starts from scratch.
-        new_head: start the last layer anew where the number of keypoints differs.
-        backbone: ImageNet weights for the backbone alone.
-        epochs: passes over the training people.
-        steps: optimiser steps instead of `epochs`; 0 counts epochs.
-        batch: people a step.
-        loss: "mse" (weighted mean squared error), "ohkm" (the same over each person's hardest keypoints) or
-            "coarse-to-fine" (MSPN, RSN: a label width for each output, hardest keypoints in the finest).
-        hardest: how many keypoints count as hard.
-        optimizer, lr, weight_decay: see `optim.optimizer`.
-        schedule, drops, warmup: see `optim.rate`; drops are fractions of the run, the warm-up is in steps.
-        clip: largest gradient norm; 0 does not clip.
-        ema: decay of the moving average of the weights, which is then what is evaluated; 0 is without.
-        precision: "float32", or "bf16" for the network's arithmetic.
-        augment: random changes to the training crops.
-        flip_test: average with the mirrored image when evaluating.
-        seed: of weights, order and augmentation.
-        workers: processes that read and crop images.
-        device: "auto", "cpu", "cuda", "cuda:1", ...
-        eval_every: epochs between evaluations.
-        save_minutes: minutes between checkpoints within an epoch; each epoch ends with one anyway.
-        log_every: steps between log rows.
-    """
-
-    model: str
-    train: str
-    train_images: str = ""
-    val: str = ""
-    val_images: str = ""
-    val_boxes: str = ""
-    out: str = "runs/train"
-    init: str = ""
-    new_head: bool = False
-    backbone: str = ""
-    epochs: int = 210
-    steps: int = 0
-    batch: int = 32
-    loss: Literal["mse", "ohkm", "coarse-to-fine"] = "mse"
-    hardest: int = 8
-    optimizer: Literal["adam", "adamw"] = "adam"
-    lr: float = 1e-3
-    weight_decay: float = 0.0
-    schedule: Literal["step", "linear", "cosine"] = "step"
-    drops: tuple[float, ...] = (170 / 210, 200 / 210)
-    warmup: int = 0
-    clip: float = 0.0
-    ema: float = 0.0
-    precision: Literal["float32", "bf16"] = "float32"
-    augment: augment.Augment = field(default=augment.HRNET)
-    flip_test: bool = True
-    seed: int = 0
-    workers: int = 2
-    device: str = "auto"
-    eval_every: int = 1
-    save_minutes: float = 10.0
-    log_every: int = 20
-
-    def __post_init__(self) -> None:
-        for name, least in {"batch": 1, "epochs": 1, "steps": 0, "workers": 0, "eval_every": 1, "log_every": 1}.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if not self.lr > 0:
-            raise ValueError(f"lr must be above 0, got {self.lr}")
+__all__ = ["Fitted", "TrainConfig", "fit", "resumed", "rounds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,28 +46,6 @@ class Fitted:
     step: int
     finished: bool
     figures: dict[str, float]
-
-
-@dataclass(slots=True)
-class _Run:
-    """What changes while a run goes on, with what it needs to go on."""
-
-    config: TrainConfig
-    spec: Spec
-    net: nn.Module
-    optimizer: torch.optim.Optimizer
-    ema: Ema | None
-    loader: Loader
-    val: tuple[coco.People, dict[int, Boxes]] | None
-    device: torch.device
-    total: int
-    step: int = 0
-    judged: int = 0  # the step of the last evaluation
-    best: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def out(self) -> Path:
-        return Path(self.config.out)
 
 
 def fit(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None) -> Fitted:
@@ -159,157 +63,148 @@ def fit(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None
     out = ready_folder(Path(config.out))
     if not resume and (out / "last.pt").exists():
         raise FileExistsError(f"{out} holds a run already: resume it (--resume {out}) or choose another --out")
-    run = _prepare(config)
-    if resume:
-        _restore(run)
-    else:
-        write_json(out / "config.json", msgspec.to_builtins(config), indent=2)
     with (
-        closing(run.loader),
+        team() as members,
+        prepared(config, members, resume=resume) as run,
         _stop_signals() as asked,
-        RunLog(out, run.step) as log,
-        bar("training", "steps") as report,
+        _log(run, resume=resume) as log,
+        _shown(run, "training", "steps") as report,
     ):
         report(run.step, run.total, "")
-        while True:
+        while not run.halted:
             if _due(run):
                 _judge(run, log, asked)
-            if run.step >= run.total or asked:
+            if run.over or run.halted:
                 break
             _epoch(run, log, report, asked, stop_at)
-            _save(run)
-    finished = run.step >= run.total and run.judged == (run.step if run.val else 0)
+            run.save()
+        members.wait()
+    finished = run.over and run.judged == (run.step if run.val else 0)
     return Fitted(out, run.step, finished, run.best)
 
 
-def resumed(folder: str | Path) -> TrainConfig:
-    """The configuration that a run's folder was trained with."""
-    path = Path(folder) / "config.json"
-    try:
-        return msgspec.convert(msgspec.json.decode(path.read_bytes()), TrainConfig)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{folder} holds no run: there is no {path.name} in it") from None
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"{path}: not a run's configuration: {error}") from None
+def rounds(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None) -> Fitted:
+    """Train `config.rounds` times in a row, each time from the weights that the round before ended with.
+
+    Each round is a run in a folder of its own, `round1`, `round2`, ..., with the whole schedule from the initial rate
+    on: the iterative training of LPN (Zhang et al., arXiv 1911.10346, section 3.3). One that was interrupted goes on
+    with `rounds(resumed(folder), resume=True)`; rounds that are done are not done again.
+
+    Args:
+        config: of every round; its `out` holds their folders.
+        resume: go on with the first round that is not done.
+        stop_at: see `fit`; a step of every round.
+
+    Returns:
+        How the last round ended, or the one that was interrupted.
+
+    Raises:
+        FileExistsError, ValueError, FileNotFoundError, OSError: see `fit`.
+    """
+    if config.rounds == 1:
+        return fit(config, resume=resume, stop_at=stop_at)
+    out = ready_folder(Path(config.out))
+    if not resume and (out / "round1").exists():
+        raise FileExistsError(f"{out} holds a run already: resume it (--resume {out}) or choose another --out")
+    with team() as members:
+        if members.lead and not resume:
+            write_json(out / "config.json", msgspec.to_builtins(config), indent=2)
+        number = 0
+        while True:
+            number += 1
+            folder = out / f"round{number}"
+            begun = any(members.gather((folder / "last.pt").exists()))
+            fitted = fit(replace(config, rounds=1, out=str(folder)), resume=begun, stop_at=stop_at)
+            if number == config.rounds or not fitted.finished:
+                return fitted
+            config = replace(config, init=str(folder / "last.pt"), new_head=False, seed=config.seed + 1)
 
 
-def _prepare(config: TrainConfig) -> _Run:
-    people = coco.read(config.train, config.train_images or None)
-    say(people.summary())
-    spec = find(config.model).with_skeleton(people.skeleton)
-    torch.manual_seed(config.seed)
-    net = spec.build()
-    if config.init:
-        say(weights.load(net, config.init, spec, new_head=config.new_head).summary())
-    elif config.backbone:
-        say(weights.load_backbone(net, config.backbone).summary())
-    device = _device(config.device)
-    net.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's stub lacks it
-    loader = Loader(people, spec, config.augment, config.batch, seed=config.seed, workers=config.workers)
-    return _Run(
-        config,
-        spec,
-        net,
-        optimizer(net, config.optimizer, lr=config.lr, weight_decay=config.weight_decay),
-        Ema(net, config.ema) if config.ema else None,
-        loader,
-        _validation(config, people),
-        device,
-        total=config.steps or config.epochs * len(loader),
-    )
+def _log(run: Run, *, resume: bool) -> AbstractContextManager[RunLog | None]:
+    """The run's log, for the process that writes it; a new run's folder gets its configuration along with it."""
+    if not run.team.lead:
+        return nullcontext()
+    if not resume:
+        write_json(run.out / "config.json", msgspec.to_builtins(run.config), indent=2)
+    return RunLog(run.out, run.step)
 
 
-def _validation(config: TrainConfig, people: coco.People) -> tuple[coco.People, dict[int, Boxes]] | None:
-    if not config.val:
-        return None
-    val = coco.read(config.val, config.val_images or None)
-    say(val.summary())
-    if val.skeleton.points != people.skeleton.points:
-        raise ValueError(
-            f"{config.train} and {config.val} name different keypoints: {people.skeleton.points} and "
-            f"{val.skeleton.points}"
-        )
-    return val, evaluate.boxes_for(val, config.val_boxes)
+def _shown(run: Run, title: str, unit: str) -> AbstractContextManager[Report]:
+    return bar(title, unit) if run.team.lead else nullcontext(_show_nothing)
 
 
-def _epoch(run: _Run, log: RunLog, report: Report, asked: list[int], stop_at: int | None) -> None:
+def _show_nothing(done: int, total: int, note: str = "") -> None:
+    """What processes other than the leading one show."""
+
+
+def _epoch(run: Run, log: RunLog | None, report: Report, asked: list[int], stop_at: int | None) -> None:
     """The rest of the epoch that `run.step` lies in."""
     config = run.config
     epoch, first = divmod(run.step, len(run.loader))
     saved = mark = time.monotonic()
-    waited, people = 0.0, 0
+    waited, steps = 0.0, 0
     for batch, wait in _timed(run.loader.epoch(epoch, first)):
-        loss, outputs = _step(run, batch)
+        lr = _rate(run)
+        part, maps = run.learn(batch, lr)
         run.step += 1
-        waited, people = waited + wait, people + len(batch.images)
+        # All processes learn of a loss that is not finite, or of a wish to stop, at the same step.
+        loss, stop = run.team.sum(part, bool(asked) or run.step == stop_at)
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"the loss is {loss} at step {run.step - 1}: lower lr ({config.lr}), add warm-up steps or clip; "
+                f"{run.out / 'last.pt'} is as it was"
+            )
+        waited, steps = waited + wait, steps + 1
         if run.step % config.log_every == 0 or run.step == run.total:
-            row = _row(run, epoch, loss, outputs, batch)
-            row |= {"samples_per_second": people / (time.monotonic() - mark)}
-            row |= {"data_share": waited / (time.monotonic() - mark)}
-            log.add(row)
-            note = f"epoch {epoch + 1} loss {row['loss']:.5f} accuracy {row['accuracy']:.3f}"
-            note += f" {row['samples_per_second']:.1f} people/s, data {row['data_share']:.0%} of the time"
-            report(run.step, run.total, note)
-            mark, waited, people = time.monotonic(), 0.0, 0
-        if run.step == stop_at:
-            asked.append(0)
-        if asked or run.step >= run.total:
+            took = time.monotonic() - mark
+            row = {
+                "step": run.step,
+                "epoch": epoch + 1,
+                "lr": lr,
+                "loss": loss,
+                "accuracy": _accuracy(run, batch, maps),
+            }
+            row |= {"samples_per_second": steps * run.people_a_step / took, "data_share": waited / took}
+            _note(row, log, report, run.total)
+            mark, waited, steps = time.monotonic(), 0.0, 0
+        run.halted = stop > 0
+        if run.halted or run.step >= run.total:
             return
         if time.monotonic() - saved > config.save_minutes * 60:
-            _save(run)
+            run.save()
             saved = time.monotonic()
 
 
-def _step(run: _Run, batch: Batch) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-    """One optimiser step; the loss and the supervised maps."""
+def _rate(run: Run) -> float:
     config = run.config
-    for group in run.optimizer.param_groups:
-        group["lr"] = config.lr * rate(
-            run.step, run.total, schedule=config.schedule, drops=config.drops, warmup=config.warmup
-        )
-    run.net.train()
-    images = batch.images.to(run.device, memory_format=torch.channels_last, non_blocking=True)
-    target, weight = batch.target.to(run.device), batch.weight.to(run.device)
-    bf16 = config.precision == "bf16"
-    with torch.autocast(run.device.type, torch.bfloat16) if bf16 else nullcontext():
-        outputs: tuple[torch.Tensor, ...] = run.net.supervised(images)  # pyright: ignore[reportCallIssue]
-    outputs = tuple(o.float() for o in outputs)
-    loss = _loss(config, outputs, target, weight)
-    if not torch.isfinite(loss):
-        raise ValueError(
-            f"the loss is {loss.item()} at step {run.step}: lower lr ({config.lr}), add warm-up steps or clip; "
-            f"{run.out / 'last.pt'} is as it was"
-        )
-    run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if config.clip:
-        nn.utils.clip_grad_norm_(run.net.parameters(), config.clip)
-    run.optimizer.step()
-    if run.ema:
-        run.ema.update(run.net)
-    return loss.detach(), outputs
+    return config.lr * rate(
+        run.step,
+        run.total,
+        schedule=config.schedule,
+        drops=config.drops,
+        factor=config.drop_factor,
+        warmup=config.warmup,
+        warmup_from=config.warmup_from,
+    )
 
 
-def _loss(
-    config: TrainConfig, outputs: tuple[torch.Tensor, ...], target: torch.Tensor, weight: torch.Tensor
-) -> torch.Tensor:
-    if config.loss == "mse":
-        return losses.weighted_mse(outputs, target, weight)
-    if config.loss == "ohkm":
-        return losses.ohkm_mse(outputs, target, weight, top=config.hardest)
-    return losses.coarse_to_fine(outputs, target, weight, stages=len(outputs) // 4, ohkm=config.hardest)
+def _accuracy(run: Run, batch: Batch, maps: torch.Tensor) -> float:
+    """The share of keypoints within a twentieth of the crop, in all processes' shares, as HRNet's log has it."""
+    found, _ = run.spec.codec.decode(maps)
+    shares = run.team.gather((found, batch.xy, batch.seen))
+    found, xy, seen = (np.concatenate(arrays) for arrays in zip(*shares))
+    return evaluate.pck(found, xy, seen, np.array([[run.spec.size[1], run.spec.size[0]]]), 0.05).mean
 
 
-def _row(run: _Run, epoch: int, loss: torch.Tensor, outputs: tuple[torch.Tensor, ...], batch: Batch) -> dict[str, Any]:
-    """A log row; accuracy is the share of keypoints within a twentieth of the crop, as HRNet's log has it."""
-    xy, _ = run.spec.codec.decode(outputs[-1].detach())
-    size = np.array([[run.spec.size[1], run.spec.size[0]]])
-    accuracy = evaluate.pck(xy, batch.xy, batch.seen, size, 0.05).mean
-    lr = run.optimizer.param_groups[0]["lr"]
-    return {"step": run.step, "epoch": epoch + 1, "lr": lr, "loss": loss.item(), "accuracy": accuracy}
+def _note(row: dict[str, Any], log: RunLog | None, report: Report, total: int) -> None:
+    if log:
+        log.add(row)
+    words = f"epoch {row['epoch']} loss {row['loss']:.5f} accuracy {row['accuracy']:.3f}"
+    words += f" {row['samples_per_second']:.1f} people/s, data {row['data_share']:.0%} of the time"
+    report(row["step"], total, words)
 
 
-def _due(run: _Run) -> bool:
+def _due(run: Run) -> bool:
     """Whether the weights of this step want evaluating."""
     if run.val is None or run.step == 0 or run.judged == run.step:
         return False
@@ -317,77 +212,37 @@ def _due(run: _Run) -> bool:
     return run.step >= run.total or (rest == 0 and epoch % run.config.eval_every == 0)
 
 
-def _judge(run: _Run, log: RunLog, asked: list[int]) -> None:
+def _judge(run: Run, log: RunLog | None, asked: list[int]) -> None:
     """Evaluate, log, and keep the weights if they are the best so far. Leaves early once asked to stop."""
     assert run.val is not None
     people, boxes = run.val
     net = run.spec.build().to(run.device)
-    net.load_state_dict(run.ema.state if run.ema else run.net.state_dict())
-    predictor = Predictor(run.spec, net, flip=run.config.flip_test, device=str(run.device))
-    with bar("evaluating", "images") as report:
-        show = tick(report)
+    net.load_state_dict(run.state())
+    predictor = TeamPredictor(run.spec, net, run.team, flip=run.config.flip_test, device=run.device)
+    with _shown(run, "evaluating", "images") as report:
 
         def progress(done: int, total: int) -> None:
-            if asked:
+            if run.team.sum(bool(asked))[0]:
                 raise _Leave
-            show(done, total)
+            report(done, total, "")
 
         try:
             figures = evaluate.judge(predictor, people, boxes, progress=progress).figures
         except _Leave:
+            run.halted = True
             return  # last.pt was written before: a resumed run begins with this evaluation
-    log.add({"step": run.step, "epoch": run.step / len(run.loader)} | figures)
+    if log:
+        log.add({"step": run.step, "epoch": run.step / len(run.loader)} | figures)
     run.judged = run.step
     main = evaluate.main_figure(figures)
-    if not run.best or figures[main] > run.best[main]:
+    better = not run.best or figures[main] > run.best[main]
+    run.stale = 0 if better else run.stale + 1
+    if better:
         run.best = figures
-        content = _identity(run) | {"model": net.state_dict(), "metrics": figures, "step": run.step}
+    if better and run.team.lead:
+        content = run.identity() | {"model": net.state_dict(), "metrics": figures, "step": run.step}
         weights.write_checkpoint(run.out / "best.pt", content)
-    _save(run)
-
-
-def _save(run: _Run) -> None:
-    """Write `last.pt`: all that `_restore` needs."""
-    content = _identity(run) | {
-        "model": run.net.state_dict(),
-        "ema": None if run.ema is None else {"state": run.ema.state, "updates": run.ema.updates},
-        "optimizer": run.optimizer.state_dict(),
-        "rng": torch.get_rng_state(),
-        "step": run.step,
-        "judged": run.judged,
-        "best": run.best,
-    }
-    weights.write_checkpoint(run.out / "last.pt", content)
-
-
-def _restore(run: _Run) -> None:
-    """Go on where `last.pt` stopped."""
-    path = run.out / "last.pt"
-    content = weights.read_checkpoint(path)
-    if content.get("spec") != run.spec.name:
-        raise ValueError(f"{path}: holds a run of {content.get('spec')!r}, not of {run.spec.name!r}")
-    run.net.load_state_dict(content["model"])
-    run.optimizer.load_state_dict(content["optimizer"])
-    if run.ema:
-        run.ema.state, run.ema.updates = content["ema"]["state"], content["ema"]["updates"]
-    torch.set_rng_state(content["rng"])
-    run.step, run.judged, run.best = content["step"], content["judged"], content["best"]
-
-
-def _identity(run: _Run) -> dict[str, Any]:
-    """What every checkpoint says of itself."""
-    return {
-        "posewright": __version__,
-        "spec": run.spec.name,
-        "skeleton": to_category(run.spec.skeleton),
-        "config": msgspec.to_builtins(run.config),
-    }
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    run.save()
 
 
 def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:

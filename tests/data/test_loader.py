@@ -332,3 +332,15 @@ def test_a_person_looks_the_same_in_any_batch(people):
         for size in (1, 11)
     )
     assert all(torch.equal(picture, other[n]) for n, picture in one.items())
+
+
+def test_shares_of_a_team_make_the_whole_batch(people):
+    whole = list(Loader(people, SPEC, LIVELY, 5, seed=1).epoch(0))
+    shares = [list(Loader(people, SPEC, LIVELY, 5, seed=1, share=(n, 2)).epoch(0)) for n in (0, 1)]
+    for batch, one, two in zip(whole, *shares, strict=True):
+        assert (len(one.index), len(two.index)) == (3, 2)
+        for name in ("images", "target", "weight"):
+            assert torch.equal(getattr(batch, name), torch.cat([getattr(one, name), getattr(two, name)]))
+        assert np.array_equal(batch.index, np.concatenate([one.index, two.index]))
+    with pytest.raises(ValueError, match="3 processes cannot share a batch of 2 people"):
+        Loader(people, SPEC, batch=2, share=(0, 3))

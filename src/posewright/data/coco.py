@@ -45,6 +45,7 @@ class People:
         filled: how many fields were missing and filled in, by field.
         channels: the skeleton of the file, where `mapped` chose another.
         left_out: ids of the people that `subset` left out, so that evaluation leaves them out too.
+        files: how many files they come from.
     """
 
     annotations: Path
@@ -62,6 +63,7 @@ class People:
     filled: dict[str, int] = field(default_factory=dict)
     channels: Skeleton | None = None
     left_out: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    files: int = 1
 
     def __post_init__(self) -> None:
         people, points = len(self.annotation_id), self.skeleton.num_keypoints
@@ -98,6 +100,8 @@ class People:
         for words, counts in (("skipped", self.skipped), ("filled in", self.filled)):
             if counts:
                 line += f"; {words}: " + ", ".join(f"{count} {reason}" for reason, count in counts.items())
+        if self.channels and (absent := sorted(set(self.skeleton.points) - set(self.channels.points))):
+            line += f"; never labelled: {', '.join(absent)}"
         return line
 
     @property
@@ -128,6 +132,12 @@ class People:
             left_out=np.union1d(self.left_out, np.setdiff1d(self.annotation_id, self.annotation_id[picked])),
         )
 
+    def with_skeleton(self, skeleton: Skeleton) -> People:
+        """The same people and points, with that skeleton's bones, mirror pairs and sigmas."""
+        if skeleton.points != self.skeleton.points:
+            raise ValueError(f"{self.annotations}: expected the points {self.skeleton.points}, got {skeleton.points}")
+        return replace(self, skeleton=skeleton)
+
     def mapped(self, skeleton: Skeleton) -> People:
         """The same people with the points of another skeleton, matched by name; points they lack are unlabelled.
 
@@ -150,7 +160,12 @@ class People:
 
         Crowds and unlabelled people are in it, for detections of them are excused. Ids start at 1 or above, for the
         evaluator takes an id of 0 for no match.
+
+        Raises:
+            ValueError: they come from several files.
         """
+        if self.files > 1:
+            raise ValueError(f"{self.annotations}: people of several files are for training; evaluate them one by one")
         file = _json.read(self.annotations)
         images, left_out = set(self.image_id.tolist()), set(self.left_out.tolist())
         kept = [n for n, a in enumerate(file.annotations) if a.image_id in images and a.id not in left_out]
@@ -215,13 +230,73 @@ def read(
         ValueError: the file is not JSON, not COCO, contradicts itself, or leaves nobody.
     """
     path = Path(annotations)
-    file = _json.read(path)
+    return _people(path, Path(images) if images else None, _json.read(path), skeleton, categories, missing)
+
+
+def read_all(
+    annotations: Sequence[str | os.PathLike[str]],
+    images: Sequence[str | os.PathLike[str]],
+    skeleton: Skeleton | None = None,
+) -> People:
+    """The people of one COCO-format file or of several together, all with the points of one skeleton.
+
+    Points are matched by name; those that a file lacks are unlabelled in its people. In a file that does not name its
+    points they must be the skeleton's, in its order.
+
+    Args:
+        annotations: the JSON files.
+        images: for each of them the folder of its images, or "" to look around it.
+        skeleton: what the points are; by default the first file's.
+
+    Raises:
+        FileNotFoundError, ValueError: see `read`; or a file shares no point with the skeleton.
+    """
+    if len(annotations) != len(images):
+        raise ValueError(f"{len(annotations)} annotation files, but {len(images)} folders of images: one for each")
+    sets: list[People] = []
+    for path, folder in zip(map(Path, annotations), images):
+        file = _json.read(path)
+        unnamed = not any(category.keypoints for category in file.categories)
+        people = _people(path, Path(folder) if folder else None, file, skeleton if unnamed else None, None, "raise")
+        skeleton = skeleton or people.skeleton
+        alike = people.skeleton.points == skeleton.points
+        sets.append(people.with_skeleton(skeleton) if alike else people.mapped(skeleton))
+    return sets[0] if len(sets) == 1 else _joined(sets)
+
+
+def _joined(sets: Sequence[People]) -> People:
+    """Several sets of one skeleton as one. Images are numbered anew, for two sets may use an id for different ones."""
+    shifts = np.cumsum([0, *(len(people.image_id) for people in sets)])
+    packed: dict[str, Any] = {name: np.concatenate([getattr(people, name) for people in sets]) for name in _PER_PERSON}
+    skipped = sum((Counter(people.skipped) for people in sets), Counter[str]())
+    filled = sum((Counter(people.filled) for people in sets), Counter[str]())
+    return People(
+        annotations=Path(" + ".join(str(people.annotations) for people in sets)),
+        skeleton=sets[0].skeleton,
+        image_id=np.arange(1, shifts[-1] + 1),
+        image_path=Strings.of(people.image_path[row] for people in sets for row in range(len(people.image_path))),
+        image=np.concatenate([people.image + shift for people, shift in zip(sets, shifts)]).astype(np.int32),
+        **packed,
+        skipped=dict(skipped),
+        filled=dict(filled),
+        files=len(sets),
+    )
+
+
+def _people(
+    path: Path,
+    images: Path | None,
+    file: _json.File,
+    skeleton: Skeleton | None,
+    categories: Sequence[str] | None,
+    missing: str,
+) -> People:
     if not file.annotations:
         raise ValueError(f"{path}: no annotations in it, only {len(file.images)} images")
     chosen, named = _json.skeleton_of(path, file, skeleton, categories)
     skipped: Counter[str] = Counter()
     filled: Counter[str] = Counter()
-    image_id, image_path = _images(path, Path(images) if images else None, file, missing, skipped)
+    image_id, image_path = _images(path, images, file, missing, skipped)
     row_of = {number: row for row, number in enumerate(image_id.tolist())}
     rows = _candidates(file, named, row_of, skipped)
     triples = _json.keypoints(path, file, rows, chosen.num_keypoints)

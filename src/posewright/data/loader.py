@@ -40,9 +40,10 @@ class Loader:
         seed: of order and augmentation.
         workers: processes that read and crop; 0 does it in this one. They live until `close`, or the loader's end.
         shuffle: draw a new order each epoch; else the people come in theirs, and a smaller last batch is kept.
+        share: (which, of how many): the batches hold that part of their people, for the processes of a team.
 
     Raises:
-        ValueError: the spec's skeleton names other points than the people's.
+        ValueError: the spec's skeleton names other points than the people's, or a batch has too few people to share.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Loader:
         seed: int = 0,
         workers: int = 0,
         shuffle: bool = True,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         if spec.skeleton.points != people.skeleton.points:
             raise ValueError(
@@ -63,7 +65,10 @@ class Loader:
             )
         if batch < 1:
             raise ValueError(f"batch must be at least 1, got {batch}")
+        if min(batch, len(people)) < share[1]:
+            raise ValueError(f"{share[1]} processes cannot share a batch of {min(batch, len(people))} people")
         self.people, self.spec, self.batch, self.seed, self.shuffle = people, spec, batch, seed, shuffle
+        self.share = share
         self._plan: list[_Task] = []  # what the workers are to do next
         self._pool: DataLoader[Any] | None = DataLoader(
             _Crops(people, how, seed, spec.size, spec.padding, spec.crop),
@@ -93,7 +98,8 @@ class Loader:
         if self.shuffle:
             order = _generator(self.seed, number, 1, 0).permutation(order)
         batches = np.split(order, range(self.batch, len(order), self.batch))[: len(self)]
-        self._plan[:] = [(number, places) for places in batches[first:]]
+        part, parts = self.share
+        self._plan[:] = [(number, np.array_split(places, parts)[part]) for places in batches[first:]]
         for (_, places), cut in zip(list(self._plan), self._pool):
             if isinstance(cut, Exception):
                 raise cut
