@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from posewright import skeletons
-from posewright.skeletons import AP10K17, COCO17, CROWDPOSE14, LSP14, MPII16, SKELETONS
+from posewright.skeletons import AIC14, AP10K17, COCO17, CROWDPOSE14, LSP14, MPII16, SKELETONS
 from posewright.types import Skeleton
 
 
@@ -14,6 +14,8 @@ def test_mirror_pairs_are_the_published_ones():
         "mpii16": [(0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13)],
         "lsp14": [(0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9)],
         "crowdpose14": [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (10, 11)],
+        "aic14": [(0, 3), (1, 4), (2, 5), (6, 9), (7, 10), (8, 11)],
+        "animalpose20": [(0, 1), (2, 3), (8, 9), (10, 11), (12, 13), (14, 15), (16, 17), (18, 19)],
         "ap10k17": [(0, 1), (5, 8), (6, 9), (7, 10), (11, 14), (12, 15), (13, 16)],
     }
     assert expected.keys() == SKELETONS.keys()
@@ -34,6 +36,8 @@ def test_sigmas_and_upper_half_of_coco():
         26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89,
     ]  # fmt: skip
     assert np.flatnonzero(COCO17.upper_mask).tolist() == list(range(11))
+    assert AIC14.sigmas is not None
+    assert AIC14.sigmas[:3] == (0.01388152, 0.01515228, 0.01057665)
     assert MPII16.sigmas is None
     assert LSP14.sigmas is None
 
@@ -78,6 +82,8 @@ def test_the_points_of_a_published_skeleton_mean_that_skeleton():
     # CrowdPose's own files list COCO's bones, up to point 17 of 14.
     entry = {"name": "person", "keypoints": list(CROWDPOSE14.points), "skeleton": [[16, 14], [17, 15]]}
     assert skeletons.from_category(entry, "here") == CROWDPOSE14
+    spelled = [p.replace("_", " ").capitalize() for p in AIC14.points]  # as AI Challenger's files do
+    assert skeletons.from_category({"name": "person", "keypoints": spelled}, "here") == AIC14
     own_sigmas = skeletons.from_category({"keypoints": list(AP10K17.points), "sigmas": [0.05] * 17}, "here")
     assert own_sigmas.sigmas == (0.05,) * 17
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from posewright import fetch
 from posewright.spec import Spec, families
 
 State = Mapping[str, torch.Tensor]
@@ -163,7 +164,8 @@ def likely(given: State) -> str | None:
 def _networks(specs: Iterable[Spec]) -> list[Spec]:
     """One spec for each network that a family's specs build: the plainest of those with published weights."""
     first: dict[str, Spec] = {}
-    for spec in sorted(specs, key=lambda s: (not s.weights, len(s.name))):
+    published = {e.spec for e in fetch.entries()}
+    for spec in sorted(specs, key=lambda s: (s.name not in published, len(s.name))):
         first.setdefault(repr(spec.builder), spec)
     return list(first.values())
 

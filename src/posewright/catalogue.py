@@ -65,7 +65,7 @@ def page(name: str) -> list[str]:
     parameters, gmacs = counted()[name]
     lines = [name, f"  paper       {spec.paper}", f"  parameters  {parameters:,}", f"  GMACs       {gmacs:.3f}"]
     for field in dataclasses.fields(Spec):
-        if field.name in ("name", "builder", "paper", "weights", "skeleton"):
+        if field.name in ("name", "builder", "paper", "skeleton"):
             continue
         lines.append(f"  {field.name:<11} {getattr(spec, field.name)}")
     lines.append(f"  skeleton    {spec.skeleton.name}: {', '.join(spec.skeleton.points)}")

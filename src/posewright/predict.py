@@ -19,7 +19,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from posewright import geometry, runtime
+from posewright import fetch, geometry, runtime
 from posewright.image import read, to_tensor, warp_all
 from posewright.scoring import rescore
 from posewright.spec import Spec, find
@@ -243,7 +243,7 @@ def _skeleton(known: Skeleton, asked: Skeleton | None, num_keypoints: int | None
 
 
 def _published(spec: Spec) -> str:
-    places = [f"{weight.id}: {weight.urls[0]}" for weight in spec.weights if weight.urls]
+    places = [f"{entry.id}: {entry.urls[0]}" for entry in fetch.entries(spec.name) if entry.urls]
     return f", such as {'; '.join(places)}" if places else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -105,7 +106,33 @@ AP10K17 = _skeleton(
 )  # fmt: skip
 """AP-10K (Yu et al., NeurIPS 2021 data sets); sigmas of its evaluation."""
 
-SKELETONS = {s.name: s for s in (COCO17, CROWDPOSE14, MPII16, LSP14, AP10K17)}
+AIC14 = _skeleton(
+    "aic14",
+    ("right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist", "right_hip",
+     "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "head_top", "neck"),
+    (*_LIMB_BONES, ("head_top", "neck"), ("neck", "left_shoulder"), ("neck", "right_shoulder"),
+     ("left_shoulder", "left_hip"), ("right_shoulder", "right_hip"), ("left_hip", "right_hip")),
+    (.01388152, .01515228, .01057665, .01417709, .01497891, .01402144, .03909642, .03686941, .01981803, .03843971,
+     .03412318, .02415081, .01291456, .01236173),
+    (*_ARMS, "head_top", "neck"),
+)  # fmt: skip
+"""AI Challenger 2017 (Wu et al., arXiv 1711.06475); sigmas of its evaluation."""
+
+ANIMALPOSE20 = _skeleton(
+    "animalpose20",
+    ("L_Eye", "R_Eye", "L_EarBase", "R_EarBase", "Nose", "Throat", "TailBase", "Withers", "L_F_Elbow", "R_F_Elbow",
+     "L_B_Elbow", "R_B_Elbow", "L_F_Knee", "R_F_Knee", "L_B_Knee", "R_B_Knee", "L_F_Paw", "R_F_Paw", "L_B_Paw",
+     "R_B_Paw"),
+    (("L_Eye", "R_Eye"), ("L_Eye", "L_EarBase"), ("R_Eye", "R_EarBase"), ("L_Eye", "Nose"), ("R_Eye", "Nose"),
+     ("Nose", "Throat"), ("Throat", "Withers"), ("TailBase", "Withers"), ("Throat", "L_F_Elbow"),
+     ("L_F_Elbow", "L_F_Knee"), ("L_F_Knee", "L_F_Paw"), ("Throat", "R_F_Elbow"), ("R_F_Elbow", "R_F_Knee"),
+     ("R_F_Knee", "R_F_Paw"), ("TailBase", "L_B_Elbow"), ("L_B_Elbow", "L_B_Knee"), ("L_B_Knee", "L_B_Paw"),
+     ("TailBase", "R_B_Elbow"), ("R_B_Elbow", "R_B_Knee"), ("R_B_Knee", "R_B_Paw")),
+    (.025, .025, .026, .035, .035, .1, .1, .1, .107, .107, .107, .107, .087, .087, .087, .087, .089, .089, .089, .089),
+)  # fmt: skip
+"""Animal-Pose (Cao et al., ICCV 2019). Its authors published no sigmas: these are mmpose's, behind all published AP."""
+
+SKELETONS = {s.name: s for s in (COCO17, CROWDPOSE14, MPII16, LSP14, AP10K17, AIC14, ANIMALPOSE20)}
 
 
 def shared_points(source: Skeleton, target: Skeleton) -> tuple[np.ndarray, np.ndarray]:
@@ -121,9 +148,10 @@ def shared_points(source: Skeleton, target: Skeleton) -> tuple[np.ndarray, np.nd
 def from_category(category: dict[str, Any], where: str) -> Skeleton:
     """The skeleton that an entry of a COCO file's `categories` describes.
 
-    The very points of a published skeleton mean that skeleton: CrowdPose's own files, for one, list COCO's bones, which
-    do not fit their points. For others, bones are the entry's 1-based `skeleton` pairs and mirror pairs come from the
-    points' names. OKS sigmas are its `sigmas` where it has them, else the published ones, else none.
+    The very points of a published skeleton, however spelled ("Left Hip" for "left_hip"), mean that skeleton:
+    CrowdPose's own files, for one, list COCO's bones, which do not fit their points. For others, bones are the entry's
+    1-based `skeleton` pairs and mirror pairs come from the points' names. OKS sigmas are its `sigmas` where it has
+    them, else the published ones, else none.
 
     Args:
         category: the entry.
@@ -136,7 +164,7 @@ def from_category(category: dict[str, Any], where: str) -> Skeleton:
     if not isinstance(points, list) or not points or not all(isinstance(p, str) for p in points):
         raise ValueError(f"{where}: expected a list of point names under 'keypoints', got {points!r}")
     sigmas = tuple(category["sigmas"]) if "sigmas" in category else None
-    known = next((s for s in SKELETONS.values() if s.points == tuple(points)), None)
+    known = next((s for s in SKELETONS.values() if _spelled(s.points) == _spelled(points)), None)
     bones = category.get("skeleton") or []
     if not known and not all(
         isinstance(b, list) and len(b) == 2 and all(1 <= i <= len(points) for i in b) for b in bones
@@ -150,6 +178,10 @@ def from_category(category: dict[str, Any], where: str) -> Skeleton:
         return Skeleton(own, tuple(points), names, mirror_pairs(tuple(points)), sigmas)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
+
+
+def _spelled(points: Iterable[str]) -> list[str]:
+    return [p.lower().replace(" ", "_") for p in points]
 
 
 def to_category(skeleton: Skeleton, category_id: int = 1, name: str = "person") -> dict[str, Any]:

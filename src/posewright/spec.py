@@ -1,4 +1,4 @@
-"""Spec and Weight: what turns a network into a pose system. `find` and `names` look specs up.
+"""Spec: what turns a network into a pose system. `find` and `names` look specs up.
 
 A pose system is more than a network: preprocessing, codec and scoring must be those the weights were trained with,
 or 2 to 7 AP are lost. They travel together in one `Spec`.
@@ -71,27 +71,6 @@ class Codec(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Weight:
-    """One published file of weights: a row of the registry.
-
-    Attributes:
-        id: its name in the registry.
-        urls: where it can be fetched, best first.
-        sha256: checksum in hex, or as many leading digits of it as were published.
-        ap: published COCO AP (0..1), if any.
-        boxes: the boxes behind that AP, such as "det 56.4" or "GT".
-        source: who trained it.
-    """
-
-    id: str
-    urls: tuple[str, ...]
-    sha256: str
-    ap: float | None
-    boxes: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
 class Spec:
     """A pose system: network, preprocessing, codec and scoring that belong together.
 
@@ -109,7 +88,6 @@ class Spec:
             strictly above 0.2 (HRNet family), or "all" (MSPN, RSN, CPN).
         nms: OKS above which the lower-scored of two poses is dropped in evaluation, or None (MSPN, RSN).
         paper: one line on where it is from.
-        weights: published files.
     """
 
     name: str
@@ -125,7 +103,6 @@ class Spec:
     scoring: Literal["above 0.2", "all"] = "above 0.2"
     nms: float | None = 0.9
     paper: str = ""
-    weights: tuple[Weight, ...] = ()
 
     def __post_init__(self) -> None:
         if self.codec.size != self.size:

@@ -171,9 +171,3 @@ def test_backbone_alone_gets_the_same_names(naive):
         keys = list(tiny(naive=naive).state_dict())
     alone = {key.removeprefix("backbone.").replace("keypoint_head.", "head."): key for key in keys}
     assert litehrnet.rename(list(alone)) == alone
-
-
-def test_weights_belong_to_specs():
-    listed = [weight.id for spec in litehrnet.SPECS.values() for weight in spec.weights]
-    assert len(listed) == 22
-    assert litehrnet.SPECS["litehrnet-30-384x288"].weights[0].ap == 0.704

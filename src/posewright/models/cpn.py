@@ -14,7 +14,7 @@ from posewright.codecs.cpn import CpnLadder
 from posewright.models._blocks import check_size, conv_bn, init_kaiming, mindspore_name
 from posewright.models._resnet import ResNet, layout
 from posewright.skeletons import COCO17
-from posewright.spec import Spec, Weight
+from posewright.spec import Spec
 
 _PAPER = "Chen et al., Cascaded Pyramid Network for Multi-Person Pose Estimation, CVPR 2018, arXiv 1711.07319"
 
@@ -133,17 +133,9 @@ def rename(keys: list[str]) -> dict[str, str]:
     return {key: mindspore_name(key) for key in keys}
 
 
-def _coco(depth: Literal[50, 101], codec: CpnLadder, ap: float, drive: str) -> Spec:
+def _coco(depth: Literal[50, 101], codec: CpnLadder) -> Spec:
     """As pytorch-cpn has it: RGB less a mean of its own, in units of 255."""
     size = f"{codec.size[0]}x{codec.size[1]}"
-    weight = Weight(
-        id=f"cpn_r{depth}_{size}_coco",
-        urls=(f"https://drive.google.com/open?id={drive}",),
-        sha256="",
-        ap=ap,
-        boxes="tf-cpn",
-        source="GengDavid/pytorch-cpn",
-    )
     return Spec(
         name=f"cpn-{depth}-{size}",
         builder=partial(CPN, depth=depth),
@@ -157,18 +149,10 @@ def _coco(depth: Literal[50, 101], codec: CpnLadder, ap: float, drive: str) -> S
         scoring="all",
         nms=None,
         paper=_PAPER,
-        weights=(weight,),
     )
 
 
 _MIDDLE = CpnLadder((256, 192), (64, 48))
 _LARGE = CpnLadder((384, 288), (96, 72), kernels=(23, 17, 13, 9))
 
-SPECS: dict[str, Spec] = {
-    spec.name: spec
-    for spec in (
-        _coco(50, _MIDDLE, 0.692, "1pUpU8o6QtgK197vAfCtT5cxokE9p-yuB"),
-        _coco(50, _LARGE, 0.722, "1L6Qq-incr2XtptdLJti3Zdf6sr19zs7y"),
-        _coco(101, _LARGE, 0.723, "1zFYUsDbFG3xxMoZkSv253QsVD9AF9rv7"),
-    )
-}
+SPECS: dict[str, Spec] = {spec.name: spec for spec in (_coco(50, _MIDDLE), _coco(50, _LARGE), _coco(101, _LARGE))}

@@ -18,7 +18,7 @@ from posewright.codecs.heatmap import QuarterShift
 from posewright.codecs.hourglass import HourglassHeatmap
 from posewright.models._blocks import check_size, mindspore_name
 from posewright.skeletons import COCO17, MPII16, mirror_pairs
-from posewright.spec import Spec, Weight
+from posewright.spec import Spec
 from posewright.types import Skeleton
 
 FEATURES = 256
@@ -187,7 +187,7 @@ def _dark(stacks: int) -> Spec:
     )
 
 
-def _animals(stacks: int, weights: tuple[Weight, ...] = ()) -> Spec:
+def _animals(stacks: int) -> Spec:
     """CC-SSL's: the crop is 1.5 times the extent of the labelled points, and images are not divided by a deviation.
 
     It subtracts the mean of each data set, which was not published; ImageNet's stands in for it.
@@ -198,19 +198,8 @@ def _animals(stacks: int, weights: tuple[Weight, ...] = ()) -> Spec:
         padding=(1.5, 1.5),
         std=(255.0, 255.0, 255.0),
         paper=_CCSSL,
-        weights=weights,
     )
 
-
-def _ccssl(data: str, animal: str) -> Weight:
-    url = f"https://www.cs.jhu.edu/~qiuwch/animal/checkpoint/{data}/{animal}.zip"
-    source = "JitengMu/Learning-from-Synthetic-Animals, a zip of several checkpoints"
-    return Weight(f"ccssl_{data}_{animal}", (url,), "", None, "GT crop", source)
-
-
-_ANIMAL_WEIGHTS = tuple(
-    _ccssl(data, animal) for data in ("real_animal", "synthetic_animal") for animal in ("horse", "tiger")
-)
 
 SPECS: dict[str, Spec] = {
     spec.name: spec
@@ -218,6 +207,6 @@ SPECS: dict[str, Spec] = {
         *(_people(stacks) for stacks in (1, 2, 4, 8)),
         *(_people(stacks, "mpii-", MPII16) for stacks in (1, 2, 4, 8)),
         *(_dark(stacks) for stacks in (4, 8)),
-        _animals(4, _ANIMAL_WEIGHTS),
+        _animals(4),
     )
 }

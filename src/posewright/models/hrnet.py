@@ -15,8 +15,8 @@ from posewright.codecs.heatmap import QuarterShift
 from posewright.codecs.udp import Udp, UdpOffset
 from posewright.models._blocks import check_size, conv_bn, init_normal, mindspore_name
 from posewright.models._resnet import BasicBlock, Bottleneck, make_layer
-from posewright.skeletons import AP10K17, COCO17, CROWDPOSE14, MPII16
-from posewright.spec import IMAGENET_STD, Codec, Spec, Weight
+from posewright.skeletons import AIC14, ANIMALPOSE20, AP10K17, COCO17, CROWDPOSE14, MPII16
+from posewright.spec import IMAGENET_STD, Codec, Spec
 from posewright.types import Skeleton
 
 
@@ -158,81 +158,6 @@ def imagenet(keys: list[str]) -> dict[str, str]:
     return {key: key for key in keys if not key.startswith(new)}
 
 
-_OPENMMLAB = "https://download.openmmlab.com/mmpose"
-_MINDPOSE = "https://download.mindspore.cn/toolkits/mindpose"
-
-
-def _official(name: str, ap: float) -> Weight:
-    url = "https://drive.google.com/drive/folders/1hOTihvbyIxsm5ygDpbUuJ7O_tzv4oXjC"
-    source = "leoxiaobin/deep-high-resolution-net.pytorch"
-    return Weight(f"hrnet_{name}_coco", (url,), "", ap, "det 56.4", source)
-
-
-def _darkpose(name: str, ap: float) -> Weight:
-    url = "https://drive.google.com/drive/folders/14kAA1zXuKODYgrRiQmKnVcipbY7RedVV"
-    return Weight(f"hrnet_{name}_coco", (url,), "", ap, "det 56.4", "ilovepose/DarkPose")
-
-
-def _mmpose(name: str, path: str, ap: float | None, boxes: str = "det 56.4") -> Weight:
-    sha256 = path.split("-")[-1].split("_")[0]
-    return Weight(f"mm_hrnet_{name}", (f"{_OPENMMLAB}/{path}.pth",), sha256, ap, boxes, "open-mmlab/mmpose")
-
-
-def _td_hm(width: int, kind: str, size: str, file: str, ap: float) -> Weight:
-    """Of mmpose 1.x, for COCO."""
-    name = "_".join(filter(None, (f"w{width}", kind.replace("-", "_"), size, "coco")))
-    settings = f"{kind}{'-' if kind else ''}{'8xb64' if width == 32 else '8xb32'}-210e"
-    folder = "v1/body_2d_keypoint/topdown_heatmap/coco"
-    return _mmpose(name, f"{folder}/td-hm_hrnet-w{width}_{settings}_coco-{size}-{file}", ap)
-
-
-def _mmpose_0(name: str, file: str, ap: float | None = None) -> Weight:
-    """Of mmpose 0.x, for other data."""
-    folder, boxes = "animal" if "ap10k" in name else "top_down", "det YOLOv3" if "crowdpose" in name else "GT"
-    return _mmpose(name, f"{folder}/hrnet/hrnet_{file}", ap, boxes)
-
-
-def _mindpose(name: str, path: str, ap: float) -> Weight:
-    return Weight(f"mp_hrnet_{name}_coco", (f"{_MINDPOSE}/{path}.ckpt",), "", ap, "det 56.4", "mindspore-lab/mindpose")
-
-
-_WEIGHTS = (
-    ("w32-256x192", _official("w32_256x192", 0.744)),
-    ("w32-384x288", _official("w32_384x288", 0.758)),
-    ("w48-256x192", _official("w48_256x192", 0.751)),
-    ("w48-384x288", _official("w48_384x288", 0.763)),
-    ("w32-dark-128x96", _darkpose("w32_dark_128x96", 0.707)),
-    ("w32-dark-256x192", _darkpose("w32_dark_256x192", 0.756)),
-    ("w32-dark-384x288", _darkpose("w32_dark_384x288", 0.766)),
-    ("w48-dark-128x96", _darkpose("w48_dark_128x96", 0.719)),
-    ("w48-dark-384x288", _darkpose("w48_dark_384x288", 0.768)),
-    ("w32-mindpose-256x192", _mindpose("w32_256x192", "hrnet/hrnet_w32_256_192", 0.749)),
-    ("w48-mindpose-256x192", _mindpose("w48_256x192", "hrnet/hrnet_w48_256_192", 0.756)),
-    ("w32-udp-mindpose-256x192", _mindpose("w32_udp_256x192", "udp/hrnet_w32_udp_256_192", 0.758)),
-    ("w48-udp-mindpose-256x192", _mindpose("w48_udp_256x192", "udp/hrnet_w48_udp_256_192", 0.767)),
-    ("w32-mmpose-256x192", _td_hm(32, "", "256x192", "81c58e40_20220909", 0.749)),
-    ("w32-mmpose-384x288", _td_hm(32, "", "384x288", "ca5956af_20220909", 0.761)),
-    ("w48-mmpose-256x192", _td_hm(48, "", "256x192", "0e67c616_20220913", 0.756)),
-    ("w48-mmpose-384x288", _td_hm(48, "", "384x288", "c161b7de_20220915", 0.767)),
-    ("w32-dark-mmpose-256x192", _td_hm(32, "dark", "256x192", "0e00bf12_20220914", 0.757)),
-    ("w32-dark-mmpose-384x288", _td_hm(32, "dark", "384x288", "9bab4c9b_20220917", 0.766)),
-    ("w48-dark-mmpose-256x192", _td_hm(48, "dark", "256x192", "e1ebdd6f_20220913", 0.764)),
-    ("w48-dark-mmpose-384x288", _td_hm(48, "dark", "384x288", "39c3c381_20220916", 0.772)),
-    ("w32-udp-mmpose-256x192", _td_hm(32, "udp", "256x192", "73ede547_20220914", 0.762)),
-    ("w32-udp-mmpose-384x288", _td_hm(32, "udp", "384x288", "9a3f7c85_20220914", 0.768)),
-    ("w48-udp-mmpose-256x192", _td_hm(48, "udp", "256x192", "3feaef8f_20220913", 0.768)),
-    ("w48-udp-mmpose-384x288", _td_hm(48, "udp", "384x288", "70d7ab01_20220913", 0.773)),
-    ("w32-udp-regress-256x192", _td_hm(32, "udp-regress", "256x192", "9c0b77b4_20220926", 0.759)),
-    ("w32-mpii-256x256", _mmpose_0("w32_256x256_mpii", "w32_mpii_256x256-6c4f923f_20200812")),
-    ("w48-mpii-256x256", _mmpose_0("w48_256x256_mpii", "w48_mpii_256x256-92cab7bd_20200812")),
-    ("w32-dark-mpii-256x256", _mmpose_0("w32_dark_256x256_mpii", "w32_mpii_256x256_dark-f1601c5b_20200927")),
-    ("w48-dark-mpii-256x256", _mmpose_0("w48_dark_256x256_mpii", "w48_mpii_256x256_dark-0decd39f_20200927")),
-    ("w32-ap10k-256x256", _mmpose_0("w32_256x256_ap10k", "w32_ap10k_256x256-18aac840_20211029", 0.722)),
-    ("w48-ap10k-256x256", _mmpose_0("w48_256x256_ap10k", "w48_ap10k_256x256-d95ab412_20211029", 0.728)),
-    ("w32-crowdpose-256x192", _mmpose_0("w32_256x192_crowdpose", "w32_crowdpose_256x192-960be101_20201227", 0.675)),
-)
-"""Specs by what follows "hrnet-", and their published files."""
-
 _PAPER = "Sun et al., Deep High-Resolution Representation Learning for Human Pose Estimation, CVPR 2019"
 _DARK = "Zhang et al., Distribution-Aware Coordinate Representation for Human Pose Estimation, CVPR 2020"
 _UDP = "Huang et al., The Devil Is in the Details: Delving into Unbiased Data Processing, CVPR 2020"
@@ -253,9 +178,8 @@ def _spec(
     widened: bool = False,
     paper: str = _PAPER,
 ) -> Spec:
-    name = f"w{width}-{variant}{codec.size[0]}x{codec.size[1]}"
     return Spec(
-        name=f"hrnet-{name}",
+        name=f"hrnet-w{width}-{variant}{codec.size[0]}x{codec.size[1]}",
         builder=partial(HRNet, width=width, widened=widened),
         codec=codec,
         skeleton=skeleton,
@@ -264,7 +188,6 @@ def _spec(
         # mindpose has a third deviation of 0.255 where ImageNet's is 0.225.
         std=(58.395, 57.12, 65.025) if "mindpose" in variant else IMAGENET_STD,
         paper=paper,
-        weights=tuple(weight for spec, weight in _WEIGHTS if spec == name),
     )
 
 
@@ -300,6 +223,7 @@ def _others(width: int) -> tuple[Spec, ...]:
         _spec(width, "mpii-", QuarterShift(*square, empty=-1), MPII16),
         _spec(width, "dark-mpii-", Dark(*square, crop="standard"), MPII16, paper=_DARK),
         _spec(width, "ap10k-", QuarterShift(*square, empty=-1), AP10K17),
+        _spec(width, "animalpose-", QuarterShift(*square, empty=-1), ANIMALPOSE20),
     )
 
 
@@ -311,6 +235,7 @@ SPECS: dict[str, Spec] = {
         *(_others(width) for width in (32, 48)),
         (
             _spec(32, "crowdpose-", QuarterShift(*_maps(_MIDDLE), empty=-1), CROWDPOSE14),
+            _spec(32, "aic-", QuarterShift(*_maps(_MIDDLE), empty=-1), AIC14),
             # mmpose 1.x blurs the class maps only, and leaves the targets' offsets as they are outside of the discs.
             _spec(32, "udp-regress-", UdpOffset(*_maps(_MIDDLE)[:2], 3.5, (23, 1), masked=False), paper=_UDP),
         ),

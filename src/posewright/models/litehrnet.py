@@ -22,7 +22,7 @@ from posewright.codecs.heatmap import QuarterShift
 from posewright.models._blocks import ConvBN, check_size, conv_bn, init_normal, mindspore_name, resize
 from posewright.models._shuffle import ChannelWeighting, ShuffleBlock, shuffle
 from posewright.skeletons import COCO17, MPII16
-from posewright.spec import Spec, Weight
+from posewright.spec import Spec
 from posewright.types import Skeleton
 
 STEM = 32
@@ -273,60 +273,13 @@ _BUILDERS: dict[str, Callable[[int], nn.Module]] = {
     "wider-naive-18": partial(LiteHRNet, naive=True),
 }
 
-_OPENMMLAB = "https://download.openmmlab.com/mmpose/top_down/litehrnet"
-_MINDSPORE = "https://download.mindspore.cn/vision/litehrnet/ckpts"
-
-
-def _official(name: str, file: str, ap: float) -> Weight:
-    url = f"https://drive.google.com/file/d/{file}/view"
-    return Weight(f"litehrnet_{name}_coco", (url,), "", ap, "det 56.4", "HRNet/Lite-HRNet")
-
-
-def _mmpose(name: str, size: str, data: str, file: str, ap: float | None) -> Weight:
-    url = f"{_OPENMMLAB}/{name}_{data}_{size}-{file}.pth"
-    boxes = "GT" if data == "mpii" else "det 56.4"
-    return Weight(f"mm_{name}_{size}_{data}", (url,), file[:8], ap, boxes, "open-mmlab/mmpose")
-
-
-def _mindspore(name: str, size: str, data: str, ap: float | None) -> Weight:
-    url = f"{_MINDSPORE}/{name}_{data}_{size}.ckpt"
-    boxes = "GT" if data == "mpii" else "unstated"
-    return Weight(f"ms_{name}_{size}_{data}", (url,), "", ap, boxes, "mindspore-courses/applications")
-
-
-_WEIGHTS = (
-    ("18-256x192", _official("18_256x192", "1ZewlvpncTvahbqcCFb-95C3NHet30mk5", 0.648)),
-    ("18-384x288", _official("18_384x288", "1E3S18YbUfBm7YtxYOV7I9FmrntnlFKCp", 0.676)),
-    ("30-256x192", _official("30_256x192", "1KLjNInzFfmZWSbEQwx-zbyaBiLB7SnEj", 0.672)),
-    ("30-384x288", _official("30_384x288", "1BcHnLka4FWiXRmPnJgJKmsSuXXqN4dgn", 0.704)),
-    ("naive-18-256x192", _official("naive18_256x192", "1rW1gqKtCUxpsos-eLItEHZThEF48eRjQ", 0.628)),
-    ("wider-naive-18-256x192", _official("widernaive18_256x192", "1Amb0yE677zV18KaH6gruUQnHUiwBx_-H", 0.660)),
-    ("18-256x192", _mmpose("litehrnet18", "256x192", "coco", "6bace359_20211230", 0.642)),
-    ("18-384x288", _mmpose("litehrnet18", "384x288", "coco", "8d4dac48_20211230", 0.676)),
-    ("30-256x192", _mmpose("litehrnet30", "256x192", "coco", "4176555b_20210626", 0.676)),
-    ("30-384x288", _mmpose("litehrnet30", "384x288", "coco", "a3aef5c4_20210626", 0.700)),
-    ("18-mpii-256x256", _mmpose("litehrnet18", "256x256", "mpii", "cabd7984_20210623", None)),
-    ("30-mpii-256x256", _mmpose("litehrnet30", "256x256", "mpii", "faae8bd8_20210622", None)),
-    ("18-256x192", _mindspore("litehrnet_18", "256x192", "coco", 0.624)),
-    ("18-384x288", _mindspore("litehrnet_18", "384x288", "coco", 0.668)),
-    ("30-256x192", _mindspore("litehrnet_30", "256x192", "coco", 0.655)),
-    ("30-384x288", _mindspore("litehrnet_30", "384x288", "coco", 0.698)),
-    ("naive-18-256x192", _mindspore("naive_litehrnet_18", "256x192", "coco", 0.608)),
-    ("wider-naive-18-256x192", _mindspore("wider_naive_litehrnet_18", "256x192", "coco", 0.643)),
-    ("18-mpii-256x256", _mindspore("litehrnet_18", "256x256", "mpii", None)),
-    ("30-mpii-256x256", _mindspore("litehrnet_30", "256x256", "mpii", None)),
-    ("naive-18-mpii-256x256", _mindspore("naive_litehrnet_18", "256x256", "mpii", None)),
-    ("wider-naive-18-mpii-256x256", _mindspore("wider_naive_litehrnet_18", "256x256", "mpii", None)),
-)
-"""Specs by what follows "litehrnet-". All three toolkits prepare images and read maps alike, so they share specs."""
-
 
 def _spec(variant: str, size: tuple[int, int], skeleton: Skeleton = COCO17) -> Spec:
+    """All three toolkits prepare images and read maps alike, so their weights share specs."""
     name = f"{variant}-{'' if skeleton is COCO17 else 'mpii-'}{size[0]}x{size[1]}"
     # Sigma 2 on maps of 64 rows and 3 on 96. Built on mmpose, which puts what it did not find at (-1, -1).
     codec = QuarterShift(size, (size[0] // 4, size[1] // 4), sigma=size[0] / 128, empty=-1)
-    weights = tuple(weight for spec, weight in _WEIGHTS if spec == name)
-    return Spec(f"litehrnet-{name}", _BUILDERS[variant], codec, skeleton, size, paper=_PAPER, weights=weights)
+    return Spec(f"litehrnet-{name}", _BUILDERS[variant], codec, skeleton, size, paper=_PAPER)
 
 
 SPECS: dict[str, Spec] = {

@@ -12,7 +12,7 @@ from posewright.codecs.softargmax import SoftArgmax
 from posewright.models._blocks import check_size, init_normal, mindspore_name
 from posewright.models._resnet import ResNet, layout, projection
 from posewright.skeletons import COCO17
-from posewright.spec import Spec, Weight
+from posewright.spec import Spec
 
 _PAPER = "Zhang et al., Simple and Lightweight Human Pose Estimation, arXiv 1911.10346"
 
@@ -111,11 +111,9 @@ def rename(keys: list[str]) -> dict[str, str]:
     return {key: mindspore_name(key) for key in keys}
 
 
-def _spec(depth: int, ap: float) -> Spec:
+def _spec(depth: int) -> Spec:
     """As the official code has it: images in BGR, from which the means of *RGB* are subtracted."""
     size = (256, 192)
-    url = "https://drive.google.com/drive/folders/1_VuLzWXeKg-Lzu54HfZQsMGUwUG6xXzS"
-    weight = Weight(f"lpn_{depth}_256x192_coco", (url,), "", ap, "det 56.4", "zhang943/lpn-pytorch")
     return Spec(
         name=f"lpn-{depth}-256x192",
         builder=partial(LPN, depth=depth),
@@ -124,8 +122,7 @@ def _spec(depth: int, ap: float) -> Spec:
         size=size,
         colour="bgr",
         paper=_PAPER,
-        weights=(weight,),
     )
 
 
-SPECS: dict[str, Spec] = {spec.name: spec for spec in (_spec(50, 0.691), _spec(101, 0.704), _spec(152, 0.710))}
+SPECS: dict[str, Spec] = {spec.name: spec for spec in map(_spec, (50, 101, 152))}

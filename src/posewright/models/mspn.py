@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from posewright.codecs.ladder import Ladder, MmposeLadder
 from posewright.models._multistage import OPTIONAL, MultiStage, Top, Unit, imagenet, rename
 from posewright.skeletons import COCO17, MPII16
-from posewright.spec import Spec, Weight
+from posewright.spec import Spec
 
 __all__ = ["MSPN", "OPTIONAL", "SPECS", "Bottleneck", "imagenet", "rename"]
 
@@ -60,26 +60,7 @@ class MSPN(MultiStage):
         )
 
 
-_MEGVII_WEIGHT = Weight(
-    "mspn_2stg_256x192_coco",
-    ("https://drive.google.com/open?id=1MW27OY_4YetEZ4JiD4PltFGL_1-caECy",),
-    sha256="",
-    ap=0.745,
-    boxes="minival_2014_det",
-    source="megvii-research/MSPN",
-)
-
-_MINDSPORE_WEIGHT = Weight(
-    "ms_mspn_2stg_256x192_coco",
-    ("https://download.mindspore.cn/vision/mspn/mspn.ckpt",),
-    sha256="",
-    ap=0.745,
-    boxes="minival_2014_det",
-    source="mindspore-courses/applications",
-)
-
-
-def _coco(stages: int, codec: Ladder, weights: tuple[Weight, ...] = ()) -> Spec:
+def _coco(stages: int, codec: Ladder) -> Spec:
     """As the official code has it: images in BGR, a box widened by 9 % and heightened by 13.5 %."""
     return Spec(
         name=f"mspn-{stages}stg-{codec.size[0]}x{codec.size[1]}",
@@ -94,7 +75,6 @@ def _coco(stages: int, codec: Ladder, weights: tuple[Weight, ...] = ()) -> Spec:
         scoring="all",
         nms=None,
         paper=_PAPER,
-        weights=weights,
     )
 
 
@@ -110,7 +90,6 @@ _MINDSPORE = replace(
     # Its pipeline subtracts means of 0..1 from grey levels of 0..255 and divides by 255 only after that.
     mean=(0.406, 0.456, 0.485),
     std=(57.375, 57.12, 58.395),
-    weights=(_MINDSPORE_WEIGHT,),
 )
 
 _MPII = replace(
@@ -121,12 +100,9 @@ _MPII = replace(
 )
 
 
-def _mmpose(stages: int, ap: float, file: str) -> Spec:
+def _mmpose(stages: int) -> Spec:
     """As mmpose trained it: images in RGB, the usual padding and scores, its own labels and their reading."""
     codec = MmposeLadder((256, 192), (64, 48))
-    url = f"https://download.openmmlab.com/mmpose/top_down/mspn/{file}"
-    name = f"mm_{f'{stages}x' if stages > 1 else ''}mspn_50_256x192_coco"
-    sha256 = file.split("-")[-1].split("_")[0]
     return Spec(
         name=f"mspn-{stages}stg-mmpose-256x192",
         builder=partial(MSPN, stages=stages),
@@ -135,23 +111,16 @@ def _mmpose(stages: int, ap: float, file: str) -> Spec:
         size=codec.size,
         nms=None,
         paper=_PAPER,
-        weights=(Weight(name, (url,), sha256, ap, "det 56.4", "open-mmlab/mmpose"),),
     )
 
 
 SPECS: dict[str, Spec] = {
     spec.name: spec
     for spec in (
-        _coco(1, _MIDDLE),
-        _coco(2, _MIDDLE, (_MEGVII_WEIGHT,)),
-        _coco(3, _MIDDLE),
-        _coco(4, _MIDDLE),
+        *(_coco(stages, _MIDDLE) for stages in (1, 2, 3, 4)),
         _coco(4, _LARGE),
         _MINDSPORE,
         _MPII,
-        _mmpose(1, 0.723, "mspn50_coco_256x192-8fbfb5d0_20201123.pth"),
-        _mmpose(2, 0.754, "2xmspn50_coco_256x192-c8765a5c_20201123.pth"),
-        _mmpose(3, 0.758, "3xmspn50_coco_256x192-e348f18e_20201123.pth"),
-        _mmpose(4, 0.765, "4xmspn50_coco_256x192-7b837afb_20201123.pth"),
+        *map(_mmpose, (1, 2, 3, 4)),
     )
 }

@@ -16,7 +16,7 @@ from posewright.codecs.udp import UdpLadder
 from posewright.models._multistage import OPTIONAL, MultiStage, Top, Unit, rename
 from posewright.models._resnet import layout
 from posewright.skeletons import COCO17
-from posewright.spec import Spec, Weight
+from posewright.spec import Spec
 
 __all__ = ["OPTIONAL", "PRM", "RSN", "SPECS", "StepsBlock", "rename"]
 
@@ -178,16 +178,6 @@ def _excited(inputs: int, outputs: int, stride: int) -> StepsBlock:
     return StepsBlock(inputs, outputs, stride, width=outputs * 26 // 64, attention=SqueezeExcitation(outputs))
 
 
-_WEIGHT = Weight(
-    "rsn_18_256x192_coco",
-    ("https://drive.google.com/open?id=14zW0YZ0A9kPMNt_wjBpQZg5xBiW5ecPd",),
-    sha256="",
-    ap=0.704,
-    boxes="minival_2014_det",
-    source="caiyuanhao1998/RSN",
-)
-
-
 def _coco(depth: Literal[18, 50], stages: int) -> Spec:
     """As the official code has it, which shares MSPN's data and evaluation."""
     size = (256, 192)
@@ -208,12 +198,9 @@ def _coco(depth: Literal[18, 50], stages: int) -> Spec:
     )
 
 
-def _mmpose(depth: Literal[18, 50], stages: int, ap: float, file: str) -> Spec:
+def _mmpose(depth: Literal[18, 50], stages: int) -> Spec:
     """As mmpose trained it: images in RGB, the usual padding and scores, its own labels and their reading."""
     codec = MmposeLadder((256, 192), (64, 48))
-    url = f"https://download.openmmlab.com/mmpose/v1/body_2d_keypoint/topdown_heatmap/coco/{file}"
-    name = f"mm_{f'{stages}x' if stages > 1 else ''}rsn_{depth}_256x192_coco"
-    sha256 = file.split("-")[-1].split("_")[0]
     return Spec(
         name=f"rsn-{depth}-{f'{stages}stg-' if stages > 1 else ''}mmpose-256x192",
         builder=partial(RSN, depth=depth, stages=stages),
@@ -222,7 +209,6 @@ def _mmpose(depth: Literal[18, 50], stages: int, ap: float, file: str) -> Spec:
         size=codec.size,
         nms=None,
         paper=_PAPER,
-        weights=(Weight(name, (url,), sha256, ap, "det 56.4", "open-mmlab/mmpose"),),
     )
 
 
@@ -235,16 +221,14 @@ _UDP = replace(
     paper="Huang et al., The Devil is in the Details: Delving into Unbiased Data Processing, arXiv 1911.07524",
 )
 
+_DEPTHS: tuple[Literal[18, 50], ...] = (18, 50)
+
 SPECS: dict[str, Spec] = {
     spec.name: spec
     for spec in (
-        replace(_coco(18, 1), weights=(_WEIGHT,)),
-        *(_coco(18, stages) for stages in (2, 3, 4)),
-        *(_coco(50, stages) for stages in (1, 2, 3, 4)),
+        *(_coco(depth, stages) for depth in _DEPTHS for stages in (1, 2, 3, 4)),
         _UDP,
-        _mmpose(18, 1, 0.704, "td-hm_rsn18_8xb32-210e_coco-256x192-9049ed09_20221013.pth"),
-        _mmpose(50, 1, 0.724, "td-hm_rsn50_8xb32-210e_coco-256x192-c35901d5_20221013.pth"),
-        _mmpose(50, 2, 0.748, "td-hm_2xrsn50_8xb32-210e_coco-256x192-9ede341e_20221013.pth"),
-        _mmpose(50, 3, 0.750, "td-hm_3xrsn50_8xb32-210e_coco-256x192-c3e3c4fe_20221013.pth"),
+        _mmpose(18, 1),
+        *(_mmpose(50, stages) for stages in (1, 2, 3)),
     )
 }

@@ -15,8 +15,9 @@ from posewright.codecs.heatmap import QuarterShift
 from posewright.codecs.udp import Udp
 from posewright.models._blocks import check_size, init_normal, mindspore_name
 from posewright.models._resnet import ResNet, layout
-from posewright.skeletons import COCO17
-from posewright.spec import Spec, Weight
+from posewright.skeletons import AIC14, ANIMALPOSE20, AP10K17, COCO17, CROWDPOSE14, MPII16
+from posewright.spec import Spec
+from posewright.types import Skeleton
 
 _PAPER = "Xiao et al., Simple Baselines for Human Pose Estimation and Tracking, ECCV 2018, arXiv 1804.06208"
 
@@ -77,10 +78,7 @@ def _rename(key: str) -> str:
     return mindspore_name(rest.replace(".down_sample.", ".downsample.").replace("deconv_layer.", "deconv_layers."))
 
 
-_SMALL, _MIDDLE, _LARGE = (128, 96), (256, 192), (384, 288)
-_OPENMMLAB = "https://download.openmmlab.com/mmpose/v1/body_2d_keypoint/topdown_heatmap/coco"
-_MINDPOSE = "https://download.mindspore.cn/toolkits/mindpose"
-_DRIVE = "https://drive.google.com/drive/folders/13_wJ6nC7my1KKouMkQMqyr9r1ZnLnukP"
+_SMALL, _MIDDLE, _SQUARE, _LARGE = (128, 96), (256, 192), (256, 256), (384, 288)
 
 
 def _name(depth: int, variant: str, size: tuple[int, int]) -> str:
@@ -95,12 +93,8 @@ def _maps(size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int], floa
     return size, (size[0] // 4, size[1] // 4), size[0] / 128
 
 
-def _official(depth: int, size: tuple[int, int], ap: float | None = None) -> Spec:
+def _official(depth: int, size: tuple[int, int]) -> Spec:
     """As the official code has it: images in BGR, from which the means of *RGB* are subtracted."""
-    weights = ()
-    if ap is not None:
-        name, source = f"sb_r{depth}_{size[0]}x{size[1]}_coco", "microsoft/human-pose-estimation.pytorch"
-        weights = (Weight(name, (_DRIVE,), "", ap, "det 56.4", source),)
     return Spec(
         name=_name(depth, "", size),
         builder=partial(SimpleBaseline, depth=depth),
@@ -109,7 +103,6 @@ def _official(depth: int, size: tuple[int, int], ap: float | None = None) -> Spe
         size=size,
         colour="bgr",
         paper=_PAPER,
-        weights=weights,
     )
 
 
@@ -139,70 +132,51 @@ def _udp(depth: int, size: tuple[int, int]) -> Spec:
     return replace(_official(depth, size), name=_name(depth, "udp-", size), codec=Udp(*_maps(size)), crop="udp")
 
 
-def _mmpose(depth: int, size: tuple[int, int], ap: float, file: str) -> Spec:
-    """As mmpose trained it: images in RGB, and where the file says so, DarkPose's Gaussians on the standard crop."""
-    dark = "dark" in file
-    weight = Weight(
-        id=f"mm_resnet_{depth}_{'dark_' if dark else ''}{size[0]}x{size[1]}_coco",
-        urls=(f"{_OPENMMLAB}/{file}",),
-        sha256=file.split("-")[-1].split("_")[0],
-        ap=ap,
-        boxes="det 56.4",
-        source="open-mmlab/mmpose",
+def _mmpose(depth: int, size: tuple[int, int]) -> tuple[Spec, ...]:
+    """As mmpose 1.x trained it: images in RGB, and with "dark" DarkPose's Gaussians on the standard crop."""
+    plain = replace(_official(depth, size), colour="rgb")
+    quarter, dark = QuarterShift(*_maps(size), empty=-1, separately=True), Dark(*_maps(size), crop="standard")
+    return (
+        replace(plain, name=_name(depth, "mmpose-", size), codec=quarter),
+        replace(plain, name=_name(depth, "dark-mmpose-", size), codec=dark),
     )
-    name = _name(depth, "dark-mmpose-" if dark else "mmpose-", size)
-    plain = QuarterShift(*_maps(size), empty=-1, separately=True)
-    codec = Dark(*_maps(size), crop="standard") if dark else plain
-    return replace(_official(depth, size), name=name, codec=codec, colour="rgb", weights=(weight,))
 
 
-def _mindpose(plain: Spec, depth: int, file: str, ap: float) -> Spec:
+def _mmpose_0(depth: int, skeleton: Skeleton, size: tuple[int, int] = _SQUARE) -> Spec:
+    """As mmpose 0.x trained it on other data than COCO, with a sigma of 2 at any size."""
+    name = _name(depth, f"{skeleton.name.rstrip('0123456789')}-", size)
+    codec = QuarterShift(*_maps(size)[:2], empty=-1)
+    return replace(_official(depth, size), name=name, codec=codec, skeleton=skeleton, colour="rgb")
+
+
+def _mindpose(plain: Spec, depth: int) -> Spec:
     """As mindpose trained it: RGB, a third deviation of 0.255 where ImageNet's is 0.225, MindSpore's pooling."""
-    udp = "udp" in file
-    name = f"mp_resnet{depth}_{'udp_' if udp else ''}256x192_coco"
     return replace(
         plain,
-        name=_name(depth, "udp-mindpose-" if udp else "mindpose-", plain.size),
+        name=plain.name.replace("256x192", "mindpose-256x192"),
         builder=partial(SimpleBaseline, depth=depth, same_pool=True),
         colour="rgb",
         std=(58.395, 57.12, 65.025),
-        weights=(Weight(name, (f"{_MINDPOSE}/{file}",), "", ap, "det 56.4", "mindspore-lab/mindpose"),),
     )
 
+
+_DEPTHS = (50, 101, 152)
 
 SPECS: dict[str, Spec] = {
     spec.name: spec
     for spec in (
         *(_basic(depth, size) for depth in (18, 34) for size in (_SMALL, _MIDDLE)),
-        _official(50, _SMALL),
-        _official(50, _MIDDLE, ap=0.704),
-        _official(50, _LARGE, ap=0.722),
-        _official(101, _SMALL),
-        _official(101, _MIDDLE, ap=0.714),
-        _official(101, _LARGE, ap=0.736),
-        _official(152, _SMALL),
-        _official(152, _MIDDLE, ap=0.720),
-        _official(152, _LARGE, ap=0.743),
+        *(_official(depth, size) for depth in _DEPTHS for size in (_SMALL, _MIDDLE, _LARGE)),
         *(_slim(size) for size in (_SMALL, (128, 128), _MIDDLE)),
-        *(_caffe(depth, size) for depth in (50, 101, 152) for size in (_MIDDLE, _LARGE)),
-        *(_dark(depth, size) for depth in (50, 101, 152) for size in (_SMALL, _MIDDLE, _LARGE)),
-        *(_udp(depth, size) for depth in (50, 101, 152) for size in (_MIDDLE, _LARGE)),
-        _mmpose(50, _MIDDLE, 0.718, "td-hm_res50_8xb64-210e_coco-256x192-04af38ce_20220923.pth"),
-        _mmpose(50, _LARGE, 0.731, "td-hm_res50_8xb64-210e_coco-384x288-7b8db90e_20220923.pth"),
-        _mmpose(101, _MIDDLE, 0.728, "td-hm_res101_8xb64-210e_coco-256x192-065d3625_20220926.pth"),
-        _mmpose(152, _MIDDLE, 0.736, "td-hm_res152_8xb32-210e_coco-256x192-0345f330_20220928.pth"),
-        _mmpose(152, _LARGE, 0.750, "td-hm_res152_8xb32-210e_coco-384x288-7fbb906f_20220927.pth"),
-        _mmpose(50, _MIDDLE, 0.724, "td-hm_res50_dark-8xb64-210e_coco-256x192-c129dcb6_20220926.pth"),
-        _mmpose(50, _LARGE, 0.735, "td-hm_res50_dark-8xb64-210e_coco-384x288-8b90b538_20220926.pth"),
-        _mmpose(101, _MIDDLE, 0.733, "td-hm_res101_dark-8xb64-210e_coco-256x192-528ec248_20220926.pth"),
-        _mmpose(101, _LARGE, 0.749, "td-hm_res101_dark-8xb64-210e_coco-384x288-487d40a4_20220926.pth"),
-        _mmpose(152, _MIDDLE, 0.743, "td-hm_res152_dark-8xb32-210e_coco-256x192-f754df5f_20221031.pth"),
-        _mmpose(152, _LARGE, 0.755, "td-hm_res152_dark-8xb32-210e_coco-384x288-329f8454_20221031.pth"),
-        _mindpose(_official(50, _MIDDLE), 50, "simple_baseline/resnet50_256_192.ckpt", 0.715),
-        _mindpose(_official(101, _MIDDLE), 101, "simple_baseline/resnet101_256_192.ckpt", 0.729),
-        _mindpose(_official(152, _MIDDLE), 152, "simple_baseline/resnet152_256_192.ckpt", 0.734),
-        _mindpose(_udp(50, _MIDDLE), 50, "udp/resnet50_udp_256_192.ckpt", 0.726),
-        _mindpose(_udp(101, _MIDDLE), 101, "udp/resnet101_udp_256_192.ckpt", 0.737),
-        _mindpose(_udp(152, _MIDDLE), 152, "udp/resnet152_udp_256_192.ckpt", 0.744),
+        *(_caffe(depth, size) for depth in _DEPTHS for size in (_MIDDLE, _LARGE)),
+        *(_dark(depth, size) for depth in _DEPTHS for size in (_SMALL, _MIDDLE, _LARGE)),
+        *(_udp(depth, size) for depth in _DEPTHS for size in (_MIDDLE, _LARGE)),
+        *(spec for depth in _DEPTHS for size in (_MIDDLE, _LARGE) for spec in _mmpose(depth, size)),
+        *(_mmpose_0(depth, skeleton) for depth in _DEPTHS for skeleton in (MPII16, ANIMALPOSE20)),
+        *(_mmpose_0(depth, AP10K17) for depth in (50, 101)),
+        *(_mmpose_0(depth, CROWDPOSE14, _MIDDLE) for depth in _DEPTHS),
+        _mmpose_0(101, CROWDPOSE14, (320, 256)),
+        _mmpose_0(101, AIC14, _MIDDLE),
+        *(_mindpose(plain(depth, _MIDDLE), depth) for depth in _DEPTHS for plain in (_official, _udp)),
     )
 }
