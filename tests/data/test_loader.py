@@ -22,8 +22,9 @@ from posewright.data import coco
 from posewright.data._files import Strings
 from posewright.data.augment import HRNET, NONE, Augment
 from posewright.data.loader import Loader, _settle
+from posewright.predict import Predictor
 from posewright.skeletons import COCO17, to_category
-from posewright.spec import Spec
+from posewright.spec import Spec, find
 from posewright.types import Skeleton
 
 pytestmark = [
@@ -108,12 +109,12 @@ def test_batches_are_what_they_say(people):
 
 
 @pytest.mark.parametrize("mirror", [0.0, 1.0])
-@pytest.mark.parametrize("rule", ["standard", "udp"])
+@pytest.mark.parametrize("rule", ["standard", "udp", "dark", "cpn"])
 def test_points_stay_on_their_pixels(people, rule, mirror):
     """However a crop is turned, scaled and mirrored, each point's colour is where the point is."""
     how = Augment(scale=(0.7, 1.3), rotation=60, rotation_chance=1.0, mirror=mirror)
     spec = replace(SPEC, padding=(1.4, 1.4))
-    object.__setattr__(spec, "crop", rule)  # the codec would refuse "udp"; here only the crop matters
+    object.__setattr__(spec, "crop", rule)  # the codec would refuse others; here only the crop matters
     head, red, blue = COLOURS
     colours = (head, blue, red) if mirror else (head, red, blue)  # in a mirror the red wing is the right one
     inside = 0
@@ -125,6 +126,17 @@ def test_points_stay_on_their_pixels(people, rule, mirror):
                     np.testing.assert_allclose(picture[:, y, x], colour, atol=90)
                     inside += 1
     assert inside > 22
+
+
+def test_a_plain_crop_is_the_predictors(people):
+    """By CPN's rule, in which pixels and points lie differently and the outside has the mean's colour."""
+    spec = find("cpn-50-256x192").with_skeleton(people.skeleton)
+    (batch,) = Loader(people, spec, NONE, 11, shuffle=False).epoch(0)
+    predictor = Predictor(spec, torch.nn.Identity())
+    for row, number in enumerate(people.paths):
+        work = predictor._begin((people.paths[number], people.gt_boxes()[number]), upright=False)
+        assert torch.equal(batch.images[row : row + 1], image.to_tensor(work.crops, spec))
+        np.testing.assert_allclose(batch.xy[row], geometry.transform(work.matrices, people.xy[row])[0], atol=1e-6)
 
 
 def test_mirrored_points_change_names_and_visibility(people):

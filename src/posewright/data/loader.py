@@ -71,7 +71,7 @@ class Loader:
         self.share = share
         self._plan: list[_Task] = []  # what the workers are to do next
         self._pool: DataLoader[Any] | None = DataLoader(
-            _Crops(people, how, seed, spec.size, spec.padding, spec.crop),
+            _Crops(people, how, seed, spec.size, spec.padding, spec.crop, spec.border),
             sampler=self._plan,
             batch_size=None,  # a task is a batch already
             num_workers=workers,
@@ -125,6 +125,7 @@ class _Crops(Dataset[Any]):
     size: tuple[int, int]
     padding: tuple[float, float]
     rule: CropRule
+    border: tuple[int, int, int]
 
     def __getitem__(self, task: _Task) -> _Cut | Exception:
         epoch, places = task
@@ -145,7 +146,8 @@ class _Crops(Dataset[Any]):
         if get_worker_info():
             crops.share_memory_()  # before it is filled, so that it is not copied once more on its way
         try:
-            for place, one, rng, crop in zip(places, matrix, rngs, crops.numpy()):
+            cuts = geometry.pixel_matrix(matrix, self.rule)
+            for place, one, rng, crop in zip(places, cuts, rngs, crops.numpy()):
                 self._cut(int(place), one, rng, crop)
         except (OSError, ValueError) as error:
             return error  # raised in the main process: torch would wrap it in two tracebacks
@@ -158,7 +160,7 @@ class _Crops(Dataset[Any]):
         except (OSError, ValueError) as error:
             number = people.annotation_id[place]
             raise type(error)(f"{error} (annotation {number} of {people.annotations})") from None
-        image.warp(pixels, matrix, self.size, out)
+        image.warp(pixels, matrix, self.size, out, self.border)
         if self.how.recolours:
             out[:] = augment.recolour(self.how, out, rng)
 
