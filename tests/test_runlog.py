@@ -1,8 +1,12 @@
 """The log holds every row once, whatever was interrupted."""
 
 import csv
+import sys
+import types
 
-from posewright.runlog import COLUMNS, RunLog, read
+import pytest
+
+from posewright.runlog import COLUMNS, TAGS, RunLog, read
 
 
 def test_rows_go_to_both_files(tmp_path):
@@ -27,3 +31,32 @@ def test_a_resumed_run_forgets_rows_beyond_its_checkpoint_and_a_torn_last_line(t
     assert [(r["step"], r["loss"]) for r in read(tmp_path)] == [(10, 0.1), (20, 0.05), (30, 9.0)]
     with (tmp_path / "log.csv").open() as file:
         assert [r["loss"] for r in csv.DictReader(file)] == ["0.1", "0.05", "9.0"]
+
+
+@pytest.mark.parametrize("module", ["torch.utils.tensorboard", "tensorboardX"])
+def test_tensorboard_gets_the_fields_own_tags_where_it_is_installed(tmp_path, monkeypatch, module):
+    written = []
+
+    class Writer:
+        def __init__(self, folder, purge_step):
+            written.append((folder, purge_step))
+
+        def add_scalar(self, *scalar):
+            written.append(scalar)
+
+        def close(self):
+            written.append("closed")
+
+    for name in ("torch.utils.tensorboard", "tensorboardX"):
+        there = types.SimpleNamespace(SummaryWriter=Writer) if name == module else None  # None: not installed
+        monkeypatch.setitem(sys.modules, name, there)
+    with RunLog(tmp_path, 4) as log:
+        log.add({"step": 5, "epoch": 1, "loss": 0.5, "accuracy": float("nan")})
+        log.add({"step": 6, "AP": 0.25, "AP50": 0.5})
+    assert written == [
+        (str(tmp_path), 5), ("train_loss", 0.5, 5), ("coco/AP", 0.25, 6), ("coco/AP .5", 0.5, 6), "closed",
+    ]  # fmt: skip
+
+
+def test_every_column_that_changes_has_a_tag():
+    assert set(TAGS) == set(COLUMNS) - {"step", "epoch"}
