@@ -188,3 +188,14 @@ def test_what_does_not_go_together_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"image 10: 1 boxes from det, expected the annotated ones"):
         evaluate.judge(Oracle(lsp), lsp, {10: Boxes.of([[0, 0, 9, 9]], source="det")})
     assert evaluate.people(Oracle(people), people, {}) == []
+
+
+def test_crowdpose_s_levels_are_judged_too(tmp_path):
+    people = make(tmp_path)
+    file = json.loads(people.annotations.read_text())
+    for image, index in zip(file["images"], (0.1, 0.5, 0.5)):
+        image["crowdIndex"] = index
+    people.annotations.write_text(json.dumps(file))
+    people = coco.read(people.annotations, tmp_path)
+    figures = evaluate.judge(Oracle(people), people, people.gt_boxes()).figures
+    assert (figures["AP_easy"], figures["AP_medium"], figures["AP_hard"]) == (pytest.approx(1), pytest.approx(1), -1)

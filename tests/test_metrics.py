@@ -197,3 +197,51 @@ def test_lengths_to_measure_by():
     assert metrics.head_size(np.array([[10, 10, 13, 14]])).tolist() == [3]
     with pytest.raises(LookupError, match=r"skeleton 'coco17' has no point \['head_top'\]; its points are"):
         metrics.segment(np.zeros((1, 17, 2)), np.ones((1, 17)), COCO17, "nose", "head_top")
+
+
+def dots(places, size=(64, 64)):
+    """Maps [1, K, h, w] that are highest at given (x, y), and nowhere above 0 for None."""
+    maps = np.full((1, len(places), *size), -1.0)
+    for k, place in enumerate(places):
+        if place:
+            maps[0, k, place[1], place[0]] = 1
+    return maps
+
+
+def test_animals_by_hand():
+    # Half of a tenth of 64 is 3.2: 3 pixels off is a hit, (2.4, 2.4) = 3.39 is none; row and column 0 are not judged.
+    target = dots([(10, 10), (20, 20), (30, 30), (1, 1), (0, 9), (9, 0), None])
+    output = dots([(13, 10), (20, 23), (33, 33), (1, 1), (0, 9), (9, 0), (5, 5)])
+    share = metrics.animal_accuracy(output, torch.from_numpy(target))
+    assert share.value.tolist() == [1, 1, 0, 1, -1, -1, -1]
+    assert share.mean == 0.75
+    # Both axes are measured by the width.
+    wide = metrics.animal_accuracy(dots([(10, 13)], (32, 64)), dots([(10, 10)], (32, 64)))
+    assert wide.value.tolist() == [1]
+
+
+def test_the_index_of_animals_is_applied_twice_as_released():
+    target = dots([(10, 10), (20, 20), (30, 30)])
+    output = dots([(30, 30), (0, 60), (20, 20)])  # the second is wrong
+    assert metrics.animal_accuracy(output, target[:, [2, 0, 1]]).value.tolist() == [1, 0, 1]
+    share = metrics.animal_accuracy(output, target, [2, 0, 1])
+    assert share.value.tolist() == [1, 1, 0]  # entries 2, 0 and 1 of that
+    assert share.mean == pytest.approx(2 / 3)
+
+
+def test_the_table_of_animals_depends_on_the_batches():
+    batches = [metrics.Pck(np.array(v), np.array(n), 0.5) for v, n in (
+        ([1.0, 0.5, -1], [4, 4, 0]), ([0.0, -1, -1], [1, 0, 0]), ([-1.0, -1, -1], [0, 0, 0]),
+    )]  # fmt: skip
+    by_point, total = metrics.animal_table(batches, [4, 1, 4])
+    assert by_point.tolist() == [0.5, 0.5, -1]
+    assert total == pytest.approx((0.75 * 4 + 0 * 1) / 5)
+    assert metrics.animal_table(batches[2:], [4])[1] == -1
+
+
+def test_the_area_of_animals():
+    assert metrics.animal_auc(np.zeros(3)) == 100
+    assert metrics.animal_auc(np.array([0.81, 2.0])) == 0
+    assert (
+        metrics.animal_auc(np.array([0.0, 0.5])) == 69.38
+    )  # 80 thresholds are above 0, the 31 from 50 / 99 on above 0.5

@@ -6,7 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -44,6 +44,9 @@ class People:
     crowd: np.ndarray  # [G] bool
     ignored: np.ndarray  # [G] bool: a match is neither right nor wrong
 
+    def __getitem__(self, kept: np.ndarray) -> People:
+        return People(*(getattr(self, f.name)[kept] for f in fields(self)))
+
     def judged(self, size: str) -> np.ndarray:
         least, most = SIZES[size]
         return ~self.ignored & (self.area >= least) & (self.area <= most)
@@ -57,6 +60,9 @@ class Poses:
     xy: np.ndarray  # [D, K, 2]
     score: np.ndarray  # [D]
     area: np.ndarray  # [D]
+
+    def __getitem__(self, kept: np.ndarray) -> Poses:
+        return Poses(*(getattr(self, f.name)[kept] for f in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,7 @@ class Pair:
 
     categories: tuple[Category, ...]
     images: int
+    crowding: np.ndarray | None  # [images] CrowdPose's crowd index of each, where all have one
     results: int  # of these categories
     notes: tuple[str, ...]
 
@@ -96,11 +103,14 @@ def load(truth: Source, results: Source, sigmas: Sigmas | None) -> Pair:
             people = _people(entries, rows, len(sigma), truth_name, no_areas)
             poses = _poses(answered[category.id], rows, len(sigma), results_name)
             categories.append(Category(people, poses, sigma))
-    return Pair(tuple(categories), len(rows), sum(map(len, answered.values())), tuple(notes))
+    return Pair(
+        tuple(categories), len(rows), _crowding(file.images, rows), sum(map(len, answered.values())), tuple(notes)
+    )
 
 
 class _Image(msgspec.Struct, gc=False):
     id: int
+    crowding: float | None = msgspec.field(name="crowdIndex", default=None)
 
 
 class _Category(msgspec.Struct, gc=False):
@@ -171,6 +181,13 @@ def _plain(value: Any) -> Any:
     if not hasattr(value, "tolist"):
         raise ValueError(f"expected numbers, text, lists and dictionaries, got {type(value).__name__}")
     return value.tolist()
+
+
+def _crowding(images: list[_Image], rows: dict[int, int]) -> np.ndarray | None:
+    known = {rows[i.id]: i.crowding for i in images}
+    if None in known.values():
+        return None
+    return np.array([known[row] for row in range(len(rows))], np.float64)
 
 
 def _by_category(file: _File, rows: dict[int, int], name: str, notes: list[str]) -> _Entries:

@@ -21,13 +21,22 @@ from posewright.scoring import Sigmas, oks
 FIGURES = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
 """The ten figures, in pycocotools' order."""
 
+LEVELS = ("easy", "medium", "hard")
+"""Of CrowdPose's images, by crowd index."""
+
+LIMITS = (0.2, 0.8)
+"""Crowd indices from which on an image is medium and hard in the released evaluation, which all published figures are
+from. The paper (Li et al., CVPR 2019, section 3.3) says 0.1 and 0.8."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """The ten figures with what is needed to read them rightly.
 
     Attributes:
-        figures: by the names in `FIGURES`, 0..1; -1 where there was no ground truth.
+        figures: by the names in `FIGURES`, 0..1; -1 where there was no ground truth. Where every image has a crowd
+            index, as CrowdPose's have, the AP of those of each of the `LEVELS` follows: "AP_easy", "AP_medium",
+            "AP_hard".
         boxes: where the boxes came from, as the caller said.
         people: how many annotated people were judged, by the names in `SIZES`.
         results: how many results there were for the annotated categories.
@@ -48,7 +57,14 @@ class Measured:
     notes: tuple[str, ...]
 
 
-def measure(truth: Source, results: Source, *, sigmas: Sigmas | None = None, boxes: str = "") -> Measured:
+def measure(
+    truth: Source,
+    results: Source,
+    *,
+    sigmas: Sigmas | None = None,
+    boxes: str = "",
+    limits: tuple[float, float] = LIMITS,
+) -> Measured:
     """The COCO figures of keypoint results, and what explains them.
 
     Every category is judged by itself and the figures are means over the categories that have annotations. Annotations
@@ -61,6 +77,7 @@ def measure(truth: Source, results: Source, *, sigmas: Sigmas | None = None, box
         results: COCO keypoint results, a list of {image_id, category_id, keypoints: [x, y, score] * K, score}.
         sigmas: K OKS sigmas, instead of the categories' own or those of the published skeleton with the same points.
         boxes: where the boxes came from, to be named beside the figures.
+        limits: crowd indices from which on an image counts as medium and as hard.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -69,7 +86,7 @@ def measure(truth: Source, results: Source, *, sigmas: Sigmas | None = None, box
     """
     with np.errstate(over="ignore"):  # coordinates may be absurd: their squares are then infinite, and the OKS is 0
         pair = load(truth, results, sigmas)
-        return _measured(pair, [_Overlap.of(category) for category in pair.categories], boxes)
+        return _measured(pair, [_Overlap.of(category) for category in pair.categories], boxes, limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +105,15 @@ class _Overlap:
         first, stop = (np.searchsorted(people.image, poses.image, side) for side in ("left", "right"))
         pose, person = ranges(first, stop)
         return _Overlap(people, poses, pose, person, _oks(category, pose, person))
+
+    def within(self, images: np.ndarray) -> _Overlap:
+        """What of it is in the images that a mask picks."""
+        people, poses = images[self.people.image], images[self.poses.image]
+        pairs = poses[self.pose]
+        pose, person = (np.cumsum(kept) - 1 for kept in (poses, people))
+        return _Overlap(
+            self.people[people], self.poses[poses], pose[self.pose[pairs]], person[self.person[pairs]], self.oks[pairs]
+        )
 
     def best(self) -> np.ndarray:
         """Best OKS of each person to be judged."""
@@ -151,13 +177,13 @@ def _silent(*_: Any) -> None:
     """In place of printing."""
 
 
-def _measured(pair: Pair, overlaps: list[_Overlap], boxes: str) -> Measured:
+def _measured(pair: Pair, overlaps: list[_Overlap], boxes: str, limits: tuple[float, float]) -> Measured:
     judged = [o.people.judged("all") for o in overlaps]
     shown = {row for o, these in zip(overlaps, judged) for row in np.unique(o.people.image[these]).tolist()}
     found = {row for o in overlaps for row in np.unique(o.poses.image).tolist()}
     best = np.concatenate([o.best() for o in overlaps]) if overlaps else np.zeros(0)
     return Measured(
-        figures=_figures(overlaps, pair.images),
+        figures=_figures(overlaps, pair.images) | _by_level(overlaps, pair, limits),
         boxes=boxes,
         people={size: sum(int(o.people.judged(size).sum()) for o in overlaps) for size in SIZES},
         results=pair.results,
@@ -186,6 +212,16 @@ def _figures(overlaps: list[_Overlap], images: int) -> dict[str, float]:
     matcher = _Matcher(shared | {"annotations": truth}, shared | {"annotations": found}, known)
     matcher.run()
     return dict(zip(FIGURES, map(float, matcher.stats)))
+
+
+def _by_level(overlaps: list[_Overlap], pair: Pair, limits: tuple[float, float]) -> dict[str, float]:
+    """AP of the images of each level of crowding, where that is known."""
+    if pair.crowding is None:
+        return {}
+    level = np.digitize(pair.crowding, limits)
+    parts = ([o.within(level == n) for o in overlaps] for n in range(len(LEVELS)))
+    kept = ([o for o in part if len(o.people.image)] for part in parts)
+    return {f"AP_{name}": _figures(part, pair.images)["AP"] for name, part in zip(LEVELS, kept)}
 
 
 def _rows(category: int, before: int, **columns: np.ndarray) -> list[dict[str, Any]]:

@@ -11,8 +11,22 @@ import numpy as np
 
 from posewright import detect, geometry
 from posewright._truth import MOST, SIZES, Source
-from posewright.average_precision import FIGURES, Measured, measure
-from posewright.metrics import Pck, accuracy, auc, box_size, epe, head_size, nme, pck, pckh, segment
+from posewright.average_precision import FIGURES, LEVELS, Measured, measure
+from posewright.metrics import (
+    Pck,
+    accuracy,
+    animal_accuracy,
+    animal_auc,
+    animal_table,
+    auc,
+    box_size,
+    epe,
+    head_size,
+    nme,
+    pck,
+    pckh,
+    segment,
+)
 from posewright.scoring import Sigmas, oks, oks_nms, rescore, soft_oks_nms
 from posewright.types import Boxes, Poses
 
@@ -28,6 +42,9 @@ __all__ = [
     "Pck",
     "Verdict",
     "accuracy",
+    "animal_accuracy",
+    "animal_auc",
+    "animal_table",
     "auc",
     "box_size",
     "boxes_for",
@@ -65,13 +82,14 @@ _HEADINGS |= {"AR50": "AR .5", "AR75": "AR .75", "AR_M": "AR (M)", "AR_L": "AR (
 def coco(truth: Source, results: Source, *, sigmas: Sigmas | None = None) -> dict[str, float]:
     """The ten COCO keypoint figures, 0..1, named and ordered as `FIGURES`; -1 where there is no ground truth.
 
-    `measure` gives them with what explains them; arguments and errors are described there.
+    Of CrowdPose's images, "AP_easy", "AP_medium" and "AP_hard" follow. `measure` gives them with what explains them;
+    arguments and errors are described there.
     """
     return measure(truth, results, sigmas=sigmas).figures
 
 
 def coco_lines(figures: dict[str, float]) -> list[str]:
-    """The ten figures in the words and the layout of pycocotools' summary."""
+    """The ten figures in the words and the layout of pycocotools' summary; those of CrowdPose's levels follow."""
     lines = []
     for name in FIGURES:
         title = "Average Precision" if name.startswith("AP") else "Average Recall"
@@ -79,6 +97,10 @@ def coco_lines(figures: dict[str, float]) -> list[str]:
         size = {"_M": "medium", "_L": "large"}.get(name[2:], "all")
         where = f"IoU={overlap:<9} | area={size:>6} | maxDets={MOST:>3}"
         lines.append(f" {title:<18} ({name[:2]}) @[ {where} ] = {figures[name]:.3f}")
+    for level in LEVELS:
+        if (name := f"AP_{level}") in figures:
+            where = f"IoU=0.50:0.95 | type={level:>6} | maxDets={MOST:>3}"
+            lines.append(f" Average Precision  (AP) @[ {where} ] = {figures[name]:.3f}")
     return lines
 
 

@@ -134,6 +134,60 @@ def accuracy(output: np.ndarray | torch.Tensor, target: np.ndarray | torch.Tenso
     return pck(found / tenth, there / tenth, np.all(there > 1, axis=-1), 1.0, threshold)
 
 
+def animal_accuracy(
+    output: np.ndarray | torch.Tensor, target: np.ndarray | torch.Tensor, index: Sequence[int] | None = None
+) -> Pck:
+    """Heat-map PCK@0.05 of a mini-batch, as papers on animals have it (CC-SSL: Mu et al., CVPR 2020).
+
+    Both maps' maxima are compared; a point is judged where the target's lies off the map's first row and column. A hit
+    is nearer than 0.05 of the map's width, which is 0.05 of the crop's side: as crops are 1.5 times the longest extent
+    of an animal's points (1.25 times for synthetic ones), this is 0.075 (0.0625) of that extent.
+
+    Args:
+        output: [N, K, h, w].
+        target: [N, K, h, w].
+        index: which of the target's channels each of the output's is of, a re-ordering of them, or None where they are
+            in the same order. As released, it re-orders the shares once more, so that a share stands where another
+            point's should; their mean is right.
+
+    Returns:
+        Shares by point; see `animal_table` for those of a data set.
+    """
+    picked = slice(None) if index is None else list(index)
+    found, there = _peaks(output), _peaks(target)[:, picked]
+    share = pck(found, there, np.all(there > 0, axis=-1), output.shape[3] / 10, 0.5)
+    return Pck(share.value[picked], share.count[picked], share.threshold)
+
+
+def animal_table(batches: Sequence[Pck], sizes: Sequence[int]) -> tuple[np.ndarray, float]:
+    """PCK@0.05 of a data set from its mini-batches, as published: it depends on how the set was cut into them.
+
+    Args:
+        batches: of `animal_accuracy`.
+        sizes: animals in each.
+
+    Returns:
+        by point: [K] unweighted means over the mini-batches that judge the point, -1 where none does.
+        total: the mini-batches' means over their points, weighted by their sizes, -1 where there are none.
+    """
+    value = np.array([b.value for b in batches])
+    judged = value >= 0
+    by_point = np.where(judged.any(0), (value * judged).sum(0) / np.maximum(judged.sum(0), 1), -1.0)
+    some = judged.any(1)
+    mean, weight = np.array([b.mean for b in batches])[some], np.asarray(sizes, np.float64)[some]
+    return by_point, float(mean @ weight / weight.sum()) if some.any() else -1.0
+
+
+def animal_auc(errors: np.ndarray) -> float:
+    """Area under the PCK curve up to 0.8, in percent, as papers on animals have it.
+
+    Args:
+        errors: any number of distances in units of what is measured by, above 0.
+    """
+    thresholds = np.linspace(0, 1, 100)[1:81]
+    return round(float((np.ravel(errors)[:, None] < thresholds).mean(0).sum() / 0.8), 2)
+
+
 def pckh(
     predicted: np.ndarray,
     annotated: np.ndarray,

@@ -25,6 +25,7 @@ class Image(msgspec.Struct, gc=False):
     file_name: str
     width: int | None = None
     height: int | None = None
+    crowding: float | None = msgspec.field(name="crowdIndex", default=None)
 
 
 class Annotation(msgspec.Struct, gc=False):

@@ -176,9 +176,13 @@ class People:
             here, there = shared_points(self.channels, self.skeleton)
             whole, triples = triples, np.zeros((len(kept), self.skeleton.num_keypoints, 3))
             triples[:, there] = whole[:, here]
+        crowding = {i.id: i.crowding for i in file.images}
         shift = 1 - min((a.id for a in file.annotations), default=1)
         return {
-            "images": [{"id": number, "file_name": path.name} for number, path in self.paths.items()],
+            "images": [
+                {"id": number, "file_name": path.name, "crowdIndex": crowding.get(number)}
+                for number, path in self.paths.items()
+            ],
             "annotations": [_evaluated(file.annotations[n], points, max(shift, 0)) for n, points in zip(kept, triples)],
             "categories": [to_category(self.skeleton, c.id, c.name) for c in file.categories if c.id in taken]
             or [to_category(self.skeleton)],
