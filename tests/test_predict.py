@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from posewright import image, weights
+from posewright import fetch, image, weights
 from posewright.codecs.cpn import CpnLadder
 from posewright.codecs.dark import Dark
 from posewright.codecs.heatmap import QuarterShift
@@ -342,11 +342,21 @@ def test_weights_of_others_need_a_name_and_perhaps_a_skeleton(tmp_path):
 def test_loading_says_what_is_missing(tmp_path):
     with pytest.raises(ValueError, match="neither name nor weights were given"):
         load()
-    with pytest.raises(FileNotFoundError, match=rf"{SLIM}: Posewright comes without weights for it; train it"):
+    with pytest.raises(FileNotFoundError, match=rf"{SLIM}: no weights are at hand; train it"):
         load(SLIM)
-    with pytest.raises(
-        FileNotFoundError, match=r"give a file of published weights .*, such as sb_r50_256x192_coco: http"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"or give a file .*, such as sb_r50_256x192_coco: http"):
         load("simplebaseline-r50-256x192")
     with pytest.raises(FileNotFoundError, match=r"gone\.pt"):
         load(weights=tmp_path / "gone.pt")
+
+
+def test_weights_that_were_imported_need_no_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("POSEWRIGHT_CACHE", str(tmp_path / "cache"))
+    spec = find("lpn-50-256x192")
+    torch.manual_seed(3)
+    net = spec.build()
+    torch.save(net.state_dict(), tmp_path / "lpn_50_256x192.pth")
+    fetch.import_file("lpn_50_256x192_coco", tmp_path / "lpn_50_256x192.pth")
+    images = torch.ones(1, 3, 256, 192)
+    with torch.inference_mode():
+        torch.testing.assert_close(load("lpn-50-256x192").net(images), net.eval()(images), atol=1e-4, rtol=1e-4)

@@ -118,6 +118,11 @@ def cached(id: str) -> Path | None:
     return None
 
 
+def cached_for(spec: str) -> Path | None:
+    """The first file in the cache that is of this pose system, in the table's order; None where there is none."""
+    return next((path for e in entries(spec) if (path := cached(e.id))), None)
+
+
 def pull(id: str, *, offline: bool | None = None, progress: Progress | None = None) -> Path:
     """The file of an entry, from the cache or else fetched into it.
 

@@ -200,7 +200,8 @@ def load(
 
     Args:
         name: of the pose system, see `names`; may be left out where `weights` were trained with Posewright.
-        weights: a file of weights of any toolkit.
+        weights: a file of weights of any toolkit; None takes published ones that were pulled or imported before
+            (`posewright weights`).
         num_keypoints: how many keypoints they find, where they differ from the published ones and nothing names them.
         skeleton: what they find, where that is neither the published skeleton nor written in the file.
         flip: see `Predictor`.
@@ -212,6 +213,7 @@ def load(
         FileNotFoundError: there is no such file, or no weights were given.
         ValueError: the file holds weights of another pose system, or for other keypoints.
     """
+    weights = weights or (fetch.cached_for(name) if name else None)
     about = describe(weights) if weights is not None else None
     if name is None and about is None:
         came = f"{weights} does not say what it holds" if weights is not None else "neither name nor weights were given"
@@ -219,8 +221,8 @@ def load(
     spec = find(name or (about.spec if about else ""))
     if weights is None:
         raise FileNotFoundError(
-            f"{spec.name}: Posewright comes without weights for it; train it (`posewright train {spec.name}`), or give "
-            f"a file of published weights (weights=FILE){_published(spec)}"
+            f"{spec.name}: no weights are at hand; train it (`posewright train {spec.name}`), pull published ones "
+            f"(`posewright weights pull ID`), or give a file (weights=FILE){_published(spec)}"
         )
     if about is not None and about.spec != spec.name:
         raise ValueError(f"{weights}: holds weights of {about.spec!r}, not of {spec.name!r}; leave the name out")
