@@ -20,7 +20,7 @@ LAYERS = {
     2: "codecs image losses objective optim weights runtime draw progress runlog scoring metrics fetch",
     3: "models catalogue",
     4: "data predict detect track evaluate diagnose average_precision folder",
-    5: "config distributed train adapt recipes export report serve demo",
+    5: "config distributed train sweep adapt recipes export report serve demo",
     6: "cli",
 }
 """A module imports from its own layer and those below. A module named _x lies where the lowest importer does."""

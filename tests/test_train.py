@@ -1,5 +1,6 @@
 """Training: exact resume, signals, checkpoints, and that every loss learns."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -13,9 +14,12 @@ import pytest
 import torch
 
 import posewright as pw
-from posewright import runlog, weights
+from posewright import _run, evaluate, runlog, weights
+from posewright._preflight import preflight
+from posewright._run import prepared
 from posewright.data import augment, coco, synthetic
-from posewright.train import TrainConfig, fit, resumed
+from posewright.distributed import Team
+from posewright.train import TrainConfig, fit, resumed, rounds
 
 SLIM = "simplebaseline-r18-slim-128x96"
 
@@ -164,3 +168,129 @@ def test_a_signal_saves_and_leaves(config, number):
     assert saved >= 2
     again = fit(resumed(config.out), resume=True, stop_at=saved + 1)
     assert again.step == saved + 1
+
+
+@pytest.mark.parametrize(
+    "changes", [{"precision": "bf16"}, {"precision": "fp16"}, {"accumulate": 2, "optimizer": "rmsprop"}], ids=str
+)
+def test_a_resumed_run_is_exact_in_half_precision_and_in_parts_too(config, tmp_path, monkeypatch, changes):
+    """In fp16 too, which is refused on CPUs for being slow; the scale of the gradients is part of the checkpoint."""
+    monkeypatch.setattr(_run, "_check_precision", lambda *_: None)
+    config = replace(config, steps=2, **changes)
+    fit(replace(config, out=str(tmp_path / "straight")))
+    fit(config, stop_at=1)
+    fit(resumed(config.out), resume=True)
+    a, b = (model(tmp_path / name / "last.pt") for name in ("straight", "run"))
+    assert same(a["model"], b["model"])
+    assert same(a["ema"]["state"], b["ema"]["state"])
+    assert bool(a["scaler"]) == (config.precision == "fp16")
+    assert a["scaler"] == b["scaler"]
+
+
+def test_parts_of_a_batch_add_up_to_its_gradients(config):
+    """But for batch norms, which see a part: here they are in evaluation mode, where they see nothing."""
+    learned = []
+    for accumulate in (1, 3):
+        with prepared(replace(config, accumulate=accumulate, clip=0.0, optimizer="sgd"), Team()) as run:
+            run.net.train = lambda mode=True, net=run.net: torch.nn.Module.train(net, False)
+            (batch, *_) = run.loader.epoch(0)
+            loss, maps = run.learn(batch, 0.0)
+            assert maps.shape == (4, 17, 32, 24)
+            learned.append((loss, [p.grad for p in run.net.parameters()]))
+    assert learned[0][0] == pytest.approx(learned[1][0])
+    for whole, added in zip(learned[0][1], learned[1][1], strict=True):
+        torch.testing.assert_close(whole, added, rtol=1e-4, atol=1e-7)
+
+
+def test_precisions_that_a_device_lacks_are_refused(config, monkeypatch):
+    with pytest.raises(ValueError, match=r"fp16 is for CUDA devices, .*; on the CPU use bf16 or float32"):
+        fit(replace(config, precision="fp16"))
+    monkeypatch.setattr(_run.torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    with pytest.raises(ValueError, match="this cpu has no bf16 arithmetic: use float32"):
+        fit(replace(config, precision="bf16"))
+
+
+def test_a_run_ends_once_nothing_gets_better(config, files, monkeypatch):
+    figures = iter([0.1, 0.3, 0.2, 0.25, 0.4])
+    verdict = evaluate.Verdict({}, [], None, None, "", (), "gt")
+    monkeypatch.setattr(evaluate, "judge", lambda *_, **__: replace(verdict, figures={"AP": next(figures)}))
+    config = replace(config, val=files["val"], steps=100, batch=8, patience=2)
+    assert not fit(config, stop_at=3).finished
+    fitted = fit(config, resume=True)
+    assert fitted.finished
+    assert fitted.figures == {"AP": 0.3}
+    assert [r["AP"] for r in runlog.read(fitted.out) if "AP" in r] == [0.1, 0.3, 0.2, 0.25]
+    assert weights.read_checkpoint(fitted.out / "best.pt")["metrics"] == {"AP": 0.3}
+
+
+def test_rounds_go_on_from_each_other_and_from_an_interruption(config, tmp_path):
+    config = replace(config, rounds=3, steps=2, ema=0.0)
+    stopped = rounds(config, stop_at=1)
+    assert (stopped.finished, stopped.out.name) == (False, "round1")
+    assert not (tmp_path / "run" / "round2").exists()
+    with pytest.raises(FileExistsError, match="holds a run already: resume it"):
+        rounds(config)
+    assert rounds(resumed(config.out), resume=True).finished
+    configs = [resumed(tmp_path / "run" / f"round{n}") for n in (1, 2, 3)]
+    assert [c.init for c in configs] == ["", *(str(tmp_path / "run" / f"round{n}" / "last.pt") for n in (1, 2))]
+    assert [(c.seed, c.rounds) for c in configs] == [(0, 1), (1, 1), (2, 1)]
+    assert [r["lr"] for r in runlog.read(tmp_path / "run" / "round3")] == [
+        r["lr"] for r in runlog.read(tmp_path / "run" / "round1")
+    ]
+    assert rounds(resumed(config.out), resume=True).step == 2  # there is nothing left to do
+
+
+def test_a_compiled_network_learns_the_same(config, tmp_path, monkeypatch):
+    """Without the compiler's back end, which wants a C++ compiler and a minute."""
+    compiled = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda net: compiled(net, backend="eager"))
+    config = replace(config, steps=2)
+    fit(replace(config, out=str(tmp_path / "plain")))
+    fit(replace(config, compile=True))
+    a, b = (runlog.read(tmp_path / name) for name in ("plain", "run"))
+    assert [r["loss"] for r in a] == pytest.approx([r["loss"] for r in b])
+    assert model(tmp_path / "run" / "last.pt")["model"].keys() == model(tmp_path / "plain" / "last.pt")["model"].keys()
+
+
+def test_a_rehearsal_changes_nothing(config):
+    with prepared(config, Team()) as run:
+        before = {name: value.clone() for name, value in run.net.state_dict().items()}
+        run.rehearse(3)
+        assert same(before, run.net.state_dict())
+        assert all(p.grad is None for p in run.net.parameters())
+
+
+def test_a_batch_that_does_not_fit_is_told_in_how_many_parts_it_does():
+    def attempt(people, most=10):
+        tried.append(people)
+        if people > most:
+            raise torch.OutOfMemoryError
+
+    tried = []
+    preflight(attempt, 20, 2, "memory")
+    assert tried == [10]
+    with pytest.raises(ValueError, match=r"33 people in 1 parts do not fit into cuda:0: in 4 parts .*accumulate=4"):
+        preflight(attempt, 33, 1, "cuda:0")
+    with pytest.raises(ValueError, match=r"3 people in 1 parts .*: in 3 parts they do"):
+        preflight(lambda n: attempt(n, 1), 3, 1, "memory")
+    with pytest.raises(ValueError, match="not even one person fits into memory: choose a smaller pose system"):
+        preflight(lambda n: attempt(n, 0), 8, 1, "memory")
+
+
+def test_sets_are_mixed_and_judged_by_the_sigmas_asked_for(config, files, tmp_path, capfd):
+    arms = {"points": ["left_wrist", "right_wrist", "tail"], "bones": [["left_wrist", "tail"]]}
+    (tmp_path / "arms.json").write_text(json.dumps(arms))
+    config = replace(
+        config, train=(files["train"], files["val"]), val=files["val"], skeleton=str(tmp_path / "arms.json"), steps=1
+    )
+    fitted = fit(config)
+    said = capfd.readouterr().err
+    assert ".json + " in said
+    assert "never labelled: tail" in said
+    assert "no OKS sigmas are known for arms: judged by PCK, not AP (see the setting sigmas)" in said
+    assert set(fitted.figures) == {"PCK"}
+    assert weights.describe(fitted.out / "best.pt").skeleton.bones == (("left_wrist", "tail"),)
+    with pytest.raises(ValueError, match="no sigmas are published for points named tail"):
+        fit(replace(config, sigmas="published", out=str(tmp_path / "again")))
+    assert "AP" in fit(replace(config, skeleton="", out=str(tmp_path / "coco"))).figures
+    assert set(fit(replace(config, skeleton="", sigmas="pck", out=str(tmp_path / "pck"))).figures) == {"PCK"}

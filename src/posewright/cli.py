@@ -146,15 +146,17 @@ def _add_train(verbs: Any) -> None:
     parser = _verb(verbs, "train", _train, about)
     parser.add_argument("recipe", nargs="?", help="a recipe (`posewright recipes`) or a pose system")
     paths = parser.add_argument_group("data and folders (short for --set train=... and so on)")
+    paths.add_argument("--train", nargs="+", help="annotations to learn from, one file or several")
+    paths.add_argument("--train-images", nargs="+", help="folder of their images, for each file not beside them")
     for flag, about_flag in (
-        ("train", "annotations to learn from"),
-        ("train-images", "folder of their images, where it is not beside them"),
         ("val", "annotations to choose the best weights on"),
         ("val-images", "folder of their images"),
         ("val-boxes", "detections JSON to evaluate with instead of the annotated boxes"),
         ("out", "the run's folder"),
         ("init", "weights to start from, of any toolkit"),
         ("backbone", "ImageNet weights for the backbone"),
+        ("skeleton", "JSON file that says what the points are"),
+        ("sigmas", "of OKS: published, pck, or annotations of the same people again; default: those of the files"),
     ):
         paths.add_argument(f"--{flag}", help=about_flag)
     parser.add_argument(
@@ -162,23 +164,32 @@ def _add_train(verbs: Any) -> None:
     )
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change any setting")
     parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run's folder")
+    parser.add_argument("--find-lr", action="store_true", help="only sweep over learning rates and suggest one")
 
 
 def _train(options: argparse.Namespace) -> int:
     from posewright import recipes
-    from posewright.train import fit, resumed
+    from posewright.train import resumed, rounds
 
     if options.resume:
-        if options.recipe or options.set:
-            raise ValueError("--resume goes on with the run's own settings: leave out the recipe and --set")
+        if options.recipe or options.set or options.find_lr:
+            raise ValueError("--resume goes on with the run's own settings: leave out the recipe, --set and --find-lr")
         config = replace(resumed(options.resume), out=str(options.resume))
     else:
         if not options.recipe:
             raise ValueError("name a recipe or a pose system (`posewright recipes`, `posewright models`)")
         config = _with_paths(recipes.find(options.recipe), options)
-    fitted = fit(config, resume=bool(options.resume))
+    if options.find_lr:
+        from posewright.sweep import find_lr
+
+        sweep = find_lr(config)
+        print(f"learning rate {sweep.best:.1e}: --set lr={sweep.best:.1e}; see {Path(config.out) / 'find-lr.svg'}")
+        return 0
+    fitted = rounds(config, resume=bool(options.resume))
+    if int(os.environ.get("RANK", "0")) > 0:
+        return 0  # of several processes, the first one talks
     if not fitted.finished:
-        print(f"stopped at step {fitted.step}; go on with: posewright train --resume {fitted.out}")
+        print(f"stopped at step {fitted.step}; go on with: posewright train --resume {config.out}")
         return 130
     best = "".join(f" {name} {value:.3f}" for name, value in fitted.figures.items() if name in ("AP", "AR", "PCK"))
     print(f"trained {fitted.step} steps; best:{best or ' not evaluated'}; see {fitted.out}")
@@ -188,10 +199,13 @@ def _train(options: argparse.Namespace) -> int:
 def _with_paths(config: TrainConfig, options: argparse.Namespace) -> TrainConfig:
     from posewright.recipes import override
 
-    names = ("train", "train_images", "val", "val_images", "val_boxes", "out", "init", "backbone")
+    names = ("val", "val_images", "val_boxes", "out", "init", "backbone", "skeleton", "sigmas")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    for name in ("train", "train_images"):
+        if several := getattr(options, name):
+            given[name] = several[0] if len(several) == 1 else tuple(several)
     if "train" in given:  # own data: nothing of the recipe's own paths may linger
-        given = {"train_images": "", "val": "", "val_images": "", "val_boxes": ""} | given
+        given = {"train_images": "", "val": "", "val_images": "", "val_boxes": "", "skeleton": ""} | given
     if "val" in given and "val_boxes" not in given:
         given["val_boxes"] = ""
     return override(replace(config, **given, new_head=options.new_head or config.new_head), options.set)

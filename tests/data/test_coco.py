@@ -383,3 +383,37 @@ def test_real_files(shared):
     for name in ("mpii/test_mpii.json", "coco/test_coco_det_AP_H_56.json"):
         with pytest.raises(ValueError, match=r"expected a COCO annotation file.*got a list of"):
             coco.read(shared / "data/formats" / name)
+
+
+def test_sets_are_joined_by_the_names_of_their_points(tmp_path):
+    one = dataset(tmp_path / "one", [person(7)])
+    wings = {"id": 1, "name": "fly", "keypoints": ["right_wing", "sting", "head"]}
+    two = dataset(tmp_path / "two", [person(7), person(8, iscrowd=1)], categories=[wings])
+    both = coco.read_all([one, two], ["", tmp_path / "two" / "images"])
+    assert both.skeleton == coco.read(one).skeleton
+    assert both.annotation_id.tolist() == [7, 7]
+    assert both.paths == {1: tmp_path / "one/images/a.jpg", 2: tmp_path / "two/images/a.jpg"}
+    np.testing.assert_array_equal(both.xy, [[[15, 25], [20.5, 30.25], [0, 0]], [[0, 0], [0, 0], [15, 25]]])
+    np.testing.assert_array_equal(both.seen, [[2, 1, 0], [0, 0, 2]])
+    assert both.skipped == {"a crowd": 1}
+    assert both.summary().startswith(f"{one} + {two}: 2 people in 2 images, bug3")
+    with pytest.raises(ValueError, match=r"people of several files are for training; evaluate them one by one"):
+        both.ground_truth()
+    with pytest.raises(ValueError, match="2 annotation files, but 1 folders of images: one for each"):
+        coco.read_all([one, two], [""])
+
+
+def test_a_file_takes_the_points_of_a_skeleton_by_name_or_in_order(tmp_path):
+    own = Skeleton("own", ("head", "tail", "right_wing"), sigmas=(0.1, 0.2, 0.3))
+    named = coco.read_all([dataset(tmp_path / "named", [person()])], [""], own)
+    assert named.skeleton == own
+    np.testing.assert_array_equal(named.seen, [[2, 0, 0]])
+    assert named.summary().endswith("never labelled: tail")
+    assert named.ground_truth()["annotations"][0]["keypoints"] == [15, 25, 2, 0, 0, 0, 0, 0, 0]
+    nameless = coco.read_all([dataset(tmp_path / "nameless", [person()], categories=[])], [""], own)
+    assert nameless.skeleton == own
+    np.testing.assert_array_equal(nameless.seen, [[2, 1, 0]])
+    with pytest.raises(ValueError, match=r"no point of 'bug3' .* is named in 'lsp14'"):
+        coco.read_all([dataset(tmp_path / "other", [person()])], [""], LSP14)
+    with pytest.raises(ValueError, match="expected the points"):
+        named.with_skeleton(LSP14)
