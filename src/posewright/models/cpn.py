@@ -86,10 +86,10 @@ class CPN(nn.Module):
 
     Args:
         channels: of the maps.
-        depth: of the ResNet: 50, 101 or 152.
+        depth: of the ResNet: 50, 101 or 152 in the paper, or 18.
     """
 
-    def __init__(self, channels: int, depth: Literal[50, 101, 152] = 50) -> None:
+    def __init__(self, channels: int, depth: Literal[18, 50, 101, 152] = 50) -> None:
         super().__init__()
         block, counts, outputs = layout(depth)
         self.resnet = ResNet((block, block, block, block), counts, outputs)
@@ -133,7 +133,7 @@ def rename(keys: list[str]) -> dict[str, str]:
     return {key: mindspore_name(key) for key in keys}
 
 
-def _coco(depth: Literal[50, 101], codec: CpnLadder) -> Spec:
+def _coco(depth: Literal[18, 50, 101], codec: CpnLadder) -> Spec:
     """As pytorch-cpn has it: RGB less a mean of its own, in units of 255."""
     size = f"{codec.size[0]}x{codec.size[1]}"
     return Spec(
@@ -155,4 +155,9 @@ def _coco(depth: Literal[50, 101], codec: CpnLadder) -> Spec:
 _MIDDLE = CpnLadder((256, 192), (64, 48))
 _LARGE = CpnLadder((384, 288), (96, 72), kernels=(23, 17, 13, 9))
 
-SPECS: dict[str, Spec] = {spec.name: spec for spec in (_coco(50, _MIDDLE), _coco(50, _LARGE), _coco(101, _LARGE))}
+# For small data and small machines; not published. The kernels keep their shares of the maps.
+_SMALL = CpnLadder((128, 96), (32, 24), kernels=(7, 5, 5, 3), blur=11)
+
+SPECS: dict[str, Spec] = {
+    spec.name: spec for spec in (_coco(18, _SMALL), _coco(50, _MIDDLE), _coco(50, _LARGE), _coco(101, _LARGE))
+}

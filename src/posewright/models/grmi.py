@@ -30,10 +30,10 @@ class GRMI(ResNet):
 
     Args:
         channels: of the maps, three a keypoint.
-        depth: 50 or 101.
+        depth: 50 or 101, or 18: bottlenecks of fewer channels then.
     """
 
-    def __init__(self, channels: int, depth: Literal[50, 101] = 101) -> None:
+    def __init__(self, channels: int, depth: Literal[18, 50, 101] = 101) -> None:
         _, counts, outputs = layout(depth)
         atrous = (Bottleneck, Bottleneck, partial(Bottleneck, dilation=2), partial(Bottleneck, dilation=4))
         super().__init__(atrous, counts, outputs, strides=(1, 2, 1, 1))
@@ -74,12 +74,12 @@ def rename(keys: list[str]) -> dict[str, str]:
     return {key: mindspore_name(key) for key in keys}
 
 
-def _spec(depth: Literal[50, 101]) -> Spec:
-    size = (353, 257)
+def _spec(depth: Literal[18, 50, 101], size: tuple[int, int] = (353, 257)) -> Spec:
+    """The disc's radius keeps its share of the input: the paper's is 25 pixels of 353 rows."""
     return Spec(
         name=f"grmi-r{depth}-{size[0]}x{size[1]}",
         builder=partial(GRMI, depth=depth),
-        codec=DiscVotes(size, size),
+        codec=DiscVotes(size, size, radius=25 * size[0] / 353),
         skeleton=COCO17,
         size=size,
         crop="udp",
@@ -88,4 +88,5 @@ def _spec(depth: Literal[50, 101]) -> Spec:
     )
 
 
-SPECS: dict[str, Spec] = {spec.name: spec for spec in (_spec(50), _spec(101))}
+# The smallest is for small data and small machines; only ResNet-101's was published.
+SPECS: dict[str, Spec] = {spec.name: spec for spec in (_spec(18, (129, 97)), _spec(50), _spec(101))}

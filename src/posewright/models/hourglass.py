@@ -174,6 +174,12 @@ def _people(stacks: int, variant: str = "", skeleton: Skeleton = COCO17) -> Spec
     )
 
 
+def _small(stacks: int) -> Spec:
+    """For small data and small machines; not published without DARK."""
+    codec = QuarterShift((128, 96), (32, 24), sigma=1.0)
+    return replace(_people(stacks), name=f"hourglass-{stacks}-128x96", codec=codec, size=codec.size)
+
+
 def _dark(stacks: int) -> Spec:
     """DARK's: images in BGR, from which the means of *RGB* are subtracted, and at this size too a blur of 11."""
     return replace(
@@ -204,6 +210,7 @@ def _animals(stacks: int) -> Spec:
 SPECS: dict[str, Spec] = {
     spec.name: spec
     for spec in (
+        _small(1),
         *(_people(stacks) for stacks in (1, 2, 4, 8)),
         *(_people(stacks, "mpii-", MPII16) for stacks in (1, 2, 4, 8)),
         *(_dark(stacks) for stacks in (4, 8)),

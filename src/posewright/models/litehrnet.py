@@ -284,6 +284,9 @@ def _spec(variant: str, size: tuple[int, int], skeleton: Skeleton = COCO17) -> S
 
 SPECS: dict[str, Spec] = {
     spec.name: spec
-    for variant in _BUILDERS
-    for spec in (_spec(variant, (256, 192)), _spec(variant, (384, 288)), _spec(variant, (256, 256), MPII16))
+    for spec in (
+        _spec("naive-18", (128, 96)),  # for small data and small machines; not published
+        *(_spec(variant, size) for variant in _BUILDERS for size in ((256, 192), (384, 288))),
+        *(_spec(variant, (256, 256), MPII16) for variant in _BUILDERS),
+    )
 }

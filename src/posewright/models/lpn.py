@@ -69,7 +69,7 @@ class LPN(ResNet):
 
     Args:
         channels: of the maps.
-        depth: 50, 101 or 152: the block counts are those of the ResNet of that depth.
+        depth: 18, 50, 101 or 152: the block counts are those of the ResNet of that depth.
     """
 
     def __init__(self, channels: int, depth: int = 50) -> None:
@@ -111,13 +111,12 @@ def rename(keys: list[str]) -> dict[str, str]:
     return {key: mindspore_name(key) for key in keys}
 
 
-def _spec(depth: int) -> Spec:
+def _spec(depth: int, size: tuple[int, int] = (256, 192)) -> Spec:
     """As the official code has it: images in BGR, from which the means of *RGB* are subtracted."""
-    size = (256, 192)
     return Spec(
-        name=f"lpn-{depth}-256x192",
+        name=f"lpn-{depth}-{size[0]}x{size[1]}",
         builder=partial(LPN, depth=depth),
-        codec=SoftArgmax(size, (64, 48)),
+        codec=SoftArgmax(size, (size[0] // 4, size[1] // 4), sigma=size[0] / 128),
         skeleton=COCO17,
         size=size,
         colour="bgr",
@@ -125,4 +124,5 @@ def _spec(depth: int) -> Spec:
     )
 
 
-SPECS: dict[str, Spec] = {spec.name: spec for spec in map(_spec, (50, 101, 152))}
+# The smallest is for small data and small machines; it was not published.
+SPECS: dict[str, Spec] = {spec.name: spec for spec in (_spec(18, (128, 96)), *map(_spec, (50, 101, 152)))}

@@ -46,15 +46,18 @@ class MSPN(MultiStage):
         stages: 1 to 4 in the paper.
         width: the decoders' channels.
         same_pool: pad the stem's pooling at the right and bottom only, as MindSpore's does.
+        slim: ResNet-18's counts and a quarter of the channels, for small data and small machines. Not from the paper.
     """
 
-    def __init__(self, channels: int, stages: int = 2, *, width: int = 256, same_pool: bool = False) -> None:
+    def __init__(
+        self, channels: int, stages: int = 2, *, width: int = 256, same_pool: bool = False, slim: bool = False
+    ) -> None:
         super().__init__(
             channels,
             stages=stages,
             block=Bottleneck,
-            counts=(3, 4, 6, 3),
-            outputs=(256, 512, 1024, 2048),
+            counts=(2, 2, 2, 2) if slim else (3, 4, 6, 3),
+            outputs=(64, 128, 256, 512) if slim else (256, 512, 1024, 2048),
             top=Top(same_pool=same_pool),
             width=width,
         )
@@ -82,6 +85,13 @@ _MIDDLE = Ladder((256, 192), (64, 48))
 
 # The official code has no settings for 384x288; the kernels are those with which CPN goes from 256x192 to it.
 _LARGE = Ladder((384, 288), (96, 72), kernels=(23, 17, 13, 9, 7))
+
+_SLIM = replace(
+    # The kernels keep their shares of the maps.
+    _coco(2, Ladder((128, 96), (32, 24), kernels=(7, 5, 5, 3, 3), blur=3)),
+    name="mspn-2stg-slim-128x96",
+    builder=partial(MSPN, stages=2, width=64, slim=True),
+)
 
 _MINDSPORE = replace(
     _coco(2, _MIDDLE),
@@ -119,6 +129,7 @@ SPECS: dict[str, Spec] = {
     for spec in (
         *(_coco(stages, _MIDDLE) for stages in (1, 2, 3, 4)),
         _coco(4, _LARGE),
+        _SLIM,
         _MINDSPORE,
         _MPII,
         *map(_mmpose, (1, 2, 3, 4)),

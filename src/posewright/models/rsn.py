@@ -221,12 +221,21 @@ _UDP = replace(
     paper="Huang et al., The Devil is in the Details: Delving into Unbiased Data Processing, arXiv 1911.07524",
 )
 
+_SLIM = replace(
+    _coco(18, 1),
+    name="rsn-18-slim-128x96",  # for small data and small machines; not published
+    builder=partial(RSN, depth=18, width=64),
+    codec=Ladder((128, 96), (32, 24), kernels=(7, 5, 5, 3, 3), blur=3),
+    size=(128, 96),
+)
+
 _DEPTHS: tuple[Literal[18, 50], ...] = (18, 50)
 
 SPECS: dict[str, Spec] = {
     spec.name: spec
     for spec in (
         *(_coco(depth, stages) for depth in _DEPTHS for stages in (1, 2, 3, 4)),
+        _SLIM,
         _UDP,
         _mmpose(18, 1),
         *(_mmpose(50, stages) for stages in (1, 2, 3)),
