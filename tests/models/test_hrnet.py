@@ -90,9 +90,8 @@ def test_rename(foreign):
 def test_specs_have_the_networks_and_rules_of_their_papers():
     specs = hrnet.SPECS
     widened = {name for name, spec in specs.items() if spec.builder.keywords["widened"]}
-    assert widened == {
-        f"hrnet-w{w}-udp-{v}{s}" for w in (32, 48) for v in ("", "offset-") for s in ("256x192", "384x288")
-    }
+    published = {f"hrnet-w{w}-udp-{v}{s}" for w in (32, 48) for v in ("", "offset-") for s in ("256x192", "384x288")}
+    assert widened == published | {"hrnet-w8-udp-128x96", "hrnet-w8-udp-offset-128x96"}
     assert {spec.crop for name, spec in specs.items() if "udp" in name} == {"udp"}
     assert specs["hrnet-w32-dark-256x192"].crop == "dark"
     assert specs["hrnet-w32-dark-mmpose-256x192"].crop == "standard"
