@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import posewright as pw
-from posewright import _run, evaluate, runlog, weights
+from posewright import _run, evaluate, recipes, runlog, weights
 from posewright._preflight import preflight
 from posewright._run import prepared
 from posewright.data import augment, coco, synthetic
@@ -139,10 +139,17 @@ def test_the_loss_falls_on_a_few_people(config):
 
 
 @pytest.mark.parametrize(
-    ("name", "loss"), [(SLIM, "ohkm"), ("mspn-1stg-256x192", "coarse-to-fine"), ("lpn-50-256x192", "mse")]
-)
-def test_every_kind_of_loss_and_codec_takes_a_step(config, name, loss):
-    assert fit(replace(config, model=name, loss=loss, steps=1, batch=2)).finished
+    "recipe",
+    [
+        "simplebaseline_r50_coco", "hrnet_w32_coco", "hrnet_w32_dark_coco", "hrnet_w32_udp_coco",
+        "hrnet_w32_udp_offset_coco", "grmi_r101_coco", "cpn_50_coco", "mspn_2stg_coco", "rsn_18_coco", "lpn_50_coco",
+        "litehrnet_18_coco", "hourglass_8_coco",
+    ],
+)  # fmt: skip
+def test_every_systems_recipe_takes_a_step(config, recipe):
+    small = recipes.small(recipes.find(recipe), people=2, batch=2)
+    small = replace(small, train=config.train, val="", out=config.out, workers=0, rounds=1, log_every=1, device="cpu")
+    assert fit(small).finished
     (row,) = runlog.read(Path(config.out))
     assert row["loss"] > 0
     assert 0 <= row["accuracy"] <= 1
@@ -275,6 +282,17 @@ def test_a_batch_that_does_not_fit_is_told_in_how_many_parts_it_does():
         preflight(lambda n: attempt(n, 1), 3, 1, "memory")
     with pytest.raises(ValueError, match="not even one person fits into memory: choose a smaller pose system"):
         preflight(lambda n: attempt(n, 0), 8, 1, "memory")
+
+
+def test_published_weights_are_given_by_their_id(config, monkeypatch, tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"lpn_50_256x192_coco are not in the cache: fetch them \(posewright wei"
+    ):
+        fit(replace(config, init="lpn_50_256x192_coco"))
+    fit(replace(config, out=str(tmp_path / "first"), steps=1))
+    monkeypatch.setattr(_run.fetch, "cached", lambda name: tmp_path / "first" / "last.pt")
+    with prepared(replace(config, init="lpn_50_256x192_coco"), Team()) as run:
+        assert same(run.net.state_dict(), model(tmp_path / "first" / "last.pt")["model"])
 
 
 def test_sets_are_mixed_and_judged_by_the_sigmas_asked_for(config, files, tmp_path, capfd):

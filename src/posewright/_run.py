@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from posewright import __version__, evaluate, weights
+from posewright import __version__, evaluate, fetch, weights
 from posewright._preflight import preflight
 from posewright.config import TrainConfig
 from posewright.data import coco
@@ -213,9 +213,9 @@ def prepared(config: TrainConfig, team: Team, *, resume: bool = False) -> Iterat
     torch.manual_seed(config.seed)
     net = spec.build()
     if config.init:
-        tell(weights.load(net, config.init, spec, new_head=config.new_head).summary())
+        tell(weights.load(net, _file(config.init), spec, new_head=config.new_head).summary())
     elif config.backbone:
-        tell(weights.load_backbone(net, config.backbone).summary())
+        tell(weights.load_backbone(net, _file(config.backbone)).summary())
     run = _run(config, spec, net, people, val, device, team)
     if device.type == "cuda":
         preflight(run.rehearse, ceil(run.people_a_step / team.size), config.accumulate, f"the memory of {device}")
@@ -239,6 +239,15 @@ def _check_precision(precision: str, device: torch.device) -> None:
 
 def _gpu_has_bf16(device: torch.device) -> bool:
     return device.type != "cuda" or torch.cuda.is_bf16_supported()
+
+
+def _file(name: str) -> Path:
+    """A file of weights: itself, or that of an id of published weights in the cache."""
+    if Path(name).exists() or all(entry.id != name for entry in fetch.entries()):
+        return Path(name)
+    if cached := fetch.cached(name):
+        return cached
+    raise FileNotFoundError(f"the weights {name} are not in the cache: fetch them (posewright weights pull {name})")
 
 
 def _data(config: TrainConfig) -> tuple[coco.People, tuple[coco.People, dict[int, Boxes]] | None]:

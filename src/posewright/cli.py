@@ -197,7 +197,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _with_paths(config: TrainConfig, options: argparse.Namespace) -> TrainConfig:
-    from posewright.recipes import override
+    from posewright.config import override
 
     names = ("val", "val_images", "val_boxes", "out", "init", "backbone", "skeleton", "sigmas")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}

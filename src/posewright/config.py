@@ -1,10 +1,12 @@
-"""TrainConfig: everything a training run depends on, as plain values."""
+"""TrainConfig: everything a training run depends on, as plain values, and settings that change it."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -28,9 +30,10 @@ class TrainConfig:
         skeleton: a JSON file that says what the points are, in place of the annotations; see `data.skeleton.read`.
         sigmas: where OKS sigmas come from; see `data.skeleton.with_sigmas`.
         out: the run's folder.
-        init: weights to start from, of any toolkit; empty starts from scratch.
+        init: weights to start from, a file of any toolkit or the id of published ones in the cache (`posewright
+            weights`); empty starts from scratch.
         new_head: start the last layer anew where the number of keypoints differs.
-        backbone: ImageNet weights for the backbone alone.
+        backbone: ImageNet weights for the backbone alone, a file or an id as above.
         epochs: passes over the training people.
         steps: optimiser steps instead of `epochs`; 0 counts epochs.
         rounds: whole trainings in a row, each from the weights that the one before ended with; see `train.rounds`.
@@ -127,3 +130,43 @@ def resumed(folder: str | Path) -> TrainConfig:
         raise FileNotFoundError(f"{folder} holds no run: there is no {path.name} in it") from None
     except msgspec.MsgspecError as error:
         raise ValueError(f"{path}: not a run's configuration: {error}") from None
+
+
+def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
+    """The configuration with `key=value` settings applied; `augment.key=value` reaches into the augmentation.
+
+    Raises:
+        ValueError: a key does not exist (the nearest is named) or a value has the wrong type.
+    """
+    plain: dict[str, Any] = msgspec.to_builtins(config)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set wants key=value, got {setting!r}")
+        *path, last = key.strip().split(".")
+        place: Any = plain
+        for part in path:
+            place = place.get(part) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or last not in place:
+            known = _keys(plain)
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"settings: {', '.join(known)}"
+            raise ValueError(f"no setting {key!r}; {hint}")
+        place[last] = _value(text)
+    try:
+        return msgspec.convert(plain, type(config))
+    except msgspec.ValidationError as error:
+        raise ValueError(f"--set {' '.join(settings)}: {error}") from None
+
+
+def _value(text: str) -> Any:
+    """Numbers, true/false, null and lists as JSON has them; anything else is text."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def _keys(plain: dict[str, Any]) -> list[str]:
+    nested = [f"{k}.{inner}" for k, v in plain.items() if isinstance(v, dict) for inner in v]
+    return [*plain, *nested]

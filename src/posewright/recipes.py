@@ -1,103 +1,27 @@
-"""One function a published recipe, each returning a TrainConfig; variants call another and replace fields.
+"""The recipes: one function a published result, each returning a TrainConfig; variants call another and replace fields.
 
-The figures are those of the papers and of the released training scripts. Batches are of all GPUs together. A recipe's
-paths point at the usual COCO layout, `data/coco/annotations/...`; the command line replaces them.
+The functions are in `_heatmap_recipes` and `_ladder_recipes`; here they are found by name. Their figures are those of
+the papers and of the released training scripts: AP on COCO val2017 with the 56.4 AP person boxes where nothing else is
+said. Batches are of all GPUs together. Most results started from ImageNet weights of their backbones, which are given
+with `--backbone`, such as `--backbone imagenet_resnet50`; recipes start from scratch. Their paths point at the usual
+layouts, `data/coco/annotations/...`; the command line replaces them.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from fnmatch import fnmatchcase
 
-import msgspec
-
+from posewright import _heatmap_recipes as heatmaps
+from posewright import _ladder_recipes as ladders
+from posewright.config import TrainConfig
 from posewright.data import augment
-from posewright.spec import find as find_spec
 from posewright.spec import names as spec_names
-from posewright.train import TrainConfig
 
-_COCO = "data/coco/annotations/person_keypoints_{}2017.json"
-
-
-def simplebaseline_r50_coco() -> TrainConfig:
-    """SimpleBaseline-R50 (Xiao et al., ECCV 2018): 70.4 AP on val2017 with the 56.4 AP person boxes.
-
-    Adam 1e-3, down tenfold after 90 and 120 of 140 epochs, 4 x 32 people a step; rotation 40, scale 0.3. The released
-    script names a weight decay but its Adam does not use it.
-    """
-    return TrainConfig(
-        model="simplebaseline-r50-256x192",
-        train=_COCO.format("train"),
-        val=_COCO.format("val"),
-        epochs=140,
-        drops=(90 / 140, 120 / 140),
-        batch=128,
-        lr=1e-3,
-        augment=augment.SIMPLEBASELINE,
-    )
-
-
-def simplebaseline_r101_coco() -> TrainConfig:
-    """SimpleBaseline-R101: 71.4 AP."""
-    return replace(simplebaseline_r50_coco(), model="simplebaseline-r101-256x192")
-
-
-def simplebaseline_r152_coco() -> TrainConfig:
-    """SimpleBaseline-R152: 72.0 AP."""
-    return replace(simplebaseline_r50_coco(), model="simplebaseline-r152-256x192")
-
-
-def mspn_2stg_coco() -> TrainConfig:
-    """MSPN, 2 stages (Li et al., arXiv 1901.00148): 74.5 AP on minival2014 with its detector's boxes.
-
-    Adam 5e-4 with weight decay 1e-5, 2,400 steps of warm-up, then straight down to 0 at step 96,000 of 8 x 32 people.
-    (The released script multiplies 5e-4 by the number of GPUs; the paper does not.)
-    """
-    return TrainConfig(
-        model="mspn-2stg-256x192",
-        train=_COCO.format("train"),
-        val=_COCO.format("val"),
-        steps=96_000,
-        batch=256,
-        loss="coarse-to-fine",
-        lr=5e-4,
-        weight_decay=1e-5,
-        schedule="linear",
-        warmup=2400,
-        augment=augment.MSPN,
-    )
-
-
-def mspn_2stg_coco2014() -> TrainConfig:
-    """MSPN as its authors split COCO 2014: everything but the 5,000 images of minival, judged on minival."""
-    return replace(
-        mspn_2stg_coco(),
-        train="dataset/COCO/gt_json/train_val_minus_minival_2014.json",
-        val="dataset/COCO/gt_json/minival_2014.json",
-        val_boxes="dataset/COCO/det_json/minival_2014_det.json",
-    )
-
-
-def mspn_2stg_mindspore_coco2014() -> TrainConfig:
-    """MSPN as the MindSpore case tunes it: 5 epochs from its published weights, Adam 5e-4, cosine, 62 people a step."""
-    return replace(
-        mspn_2stg_coco2014(),
-        model="mspn-2stg-mindspore-256x192",
-        steps=0,
-        epochs=5,
-        batch=62,
-        weight_decay=0.0,
-        schedule="cosine",
-        warmup=0,
-        init="mspn.ckpt",
-    )
-
-
-def lpn_50_coco() -> TrainConfig:
-    """LPN-50, one round (Zhang et al., arXiv 1911.10346): Adam 1e-3, down tenfold after 90 and 120 of 150 epochs."""
-    return replace(simplebaseline_r50_coco(), model="lpn-50-256x192", epochs=150, drops=(90 / 150, 120 / 150))
+_COCO_PEOPLE = 149_813
+"""People in train2017 that one can learn from: epochs times this are the people that a recipe shows."""
 
 
 def demo() -> TrainConfig:
@@ -120,76 +44,75 @@ def demo() -> TrainConfig:
     )
 
 
-RECIPES: dict[str, Callable[[], TrainConfig]] = {
-    recipe.__name__: recipe
-    for recipe in (
-        simplebaseline_r50_coco,
-        simplebaseline_r101_coco,
-        simplebaseline_r152_coco,
-        mspn_2stg_coco,
-        mspn_2stg_coco2014,
-        mspn_2stg_mindspore_coco2014,
-        lpn_50_coco,
-        demo,
-    )
-}
+Recipe = Callable[[], TrainConfig]
 
-_OF_FAMILY: dict[str, Callable[[], TrainConfig]] = {
-    "simplebaseline": simplebaseline_r50_coco,
-    "mspn": mspn_2stg_coco,
-    "lpn": lpn_50_coco,
-}
+RECIPES: dict[str, Recipe] = {recipe.__name__: recipe for recipe in (*heatmaps.RECIPES, *ladders.RECIPES, demo)}
+
+_OF_SYSTEM: tuple[tuple[str, Recipe, str], ...] = (
+    ("rsn-18-udp-*", ladders.rsn_18_udp_coco, "rsn-18-slim-128x96"),
+    ("rsn-*", ladders.rsn_18_coco, "rsn-18-slim-128x96"),
+    ("mspn-*", ladders.mspn_2stg_coco, "mspn-2stg-slim-128x96"),
+    ("cpn-*", ladders.cpn_50_coco, "cpn-18-128x96"),
+    ("grmi-*", ladders.grmi_r101_coco, "grmi-r18-129x97"),
+    ("lpn-*", heatmaps.lpn_50_coco, "lpn-18-128x96"),
+    ("litehrnet-*-384x288", heatmaps.litehrnet_18_384x288_coco, "litehrnet-naive-18-128x96"),
+    ("litehrnet-*", heatmaps.litehrnet_18_coco, "litehrnet-naive-18-128x96"),
+    ("hourglass-*-dark-*", heatmaps.hourglass_4_dark_coco, "hrnet-w8-dark-128x96"),
+    ("hourglass-*-mpii-*", heatmaps.hourglass_8_mpii, "hourglass-1-128x96"),
+    ("hourglass-*", heatmaps.hourglass_8_coco, "hourglass-1-128x96"),
+    ("hrnet-*-udp-offset-*", heatmaps.hrnet_w32_udp_offset_coco, "hrnet-w8-udp-offset-128x96"),
+    ("hrnet-*-udp-regress-*", heatmaps.hrnet_w32_udp_offset_coco, "hrnet-w8-udp-offset-128x96"),
+    ("hrnet-*-udp-*", heatmaps.hrnet_w32_udp_coco, "hrnet-w8-udp-128x96"),
+    ("hrnet-*-dark-*", heatmaps.hrnet_w32_dark_coco, "hrnet-w8-dark-128x96"),
+    ("hrnet-*", heatmaps.hrnet_w32_coco, "hrnet-w8-128x96"),
+    ("simplebaseline-*-udp-*", heatmaps.simplebaseline_r50_udp_coco, "hrnet-w8-udp-128x96"),
+    ("simplebaseline-*-dark-*", heatmaps.simplebaseline_r50_dark_128x96_coco, "hrnet-w8-dark-128x96"),
+    ("simplebaseline-*", heatmaps.simplebaseline_r50_coco, "simplebaseline-r18-slim-128x96"),
+)
+"""Patterns of pose systems' names, the recipe of all that have none of their own, and a small system like them."""
 
 
 def find(name: str) -> TrainConfig:
-    """The recipe of that name; the name of a pose system gives its family's recipe with that system.
+    """The recipe of that name; a pose system's name gives its own recipe, or else that of its family with the system.
 
     Raises:
         LookupError: there is neither; the message names the nearest.
     """
     if name in RECIPES:
         return RECIPES[name]()
-    if (family := name.split("-")[0]) in _OF_FAMILY:
-        return replace(_OF_FAMILY[family](), model=find_spec(name).name)
+    if name in spec_names():
+        own = (recipe() for recipe in RECIPES.values() if recipe is not demo)
+        found = next((config for config in own if config.model == name and not config.init), None)
+        return found or replace(_like(name)[0](), model=name)
     near = difflib.get_close_matches(name, [*RECIPES, *spec_names()], n=3, cutoff=0.5)
     raise LookupError(f"no recipe or pose system is named {name!r}; nearest: {', '.join(near) or ', '.join(RECIPES)}")
 
 
-def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
-    """The configuration with `key=value` settings applied; `augment.key=value` reaches into the augmentation.
+def small(config: TrainConfig, *, people: int, batch: int = 32) -> TrainConfig:
+    """A recipe at a size for CPUs and tests: a small system of its family that is shown fewer people.
 
-    Raises:
-        ValueError: a key does not exist (the nearest is named) or a value has the wrong type.
+    Optimiser, rate, schedule, loss and augmentation are the recipe's, and the warm-up is as large a part of the run.
+    Of the rounds of an iterative training there are two.
+
+    Args:
+        config: the recipe.
+        people: how many are shown in all, each as often as that gives.
+        batch: people a step, where the recipe has more.
     """
-    plain: dict[str, Any] = msgspec.to_builtins(config)
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise ValueError(f"--set wants key=value, got {setting!r}")
-        *path, last = key.strip().split(".")
-        place: Any = plain
-        for part in path:
-            place = place.get(part) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or last not in place:
-            known = _keys(plain)
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"settings: {', '.join(known)}"
-            raise ValueError(f"no setting {key!r}; {hint}")
-        place[last] = _value(text)
-    try:
-        return msgspec.convert(plain, type(config))
-    except msgspec.ValidationError as error:
-        raise ValueError(f"--set {' '.join(settings)}: {error}") from None
+    batch = min(batch, config.batch)
+    steps = max(1, people // batch)
+    whole = config.steps or config.epochs * _COCO_PEOPLE // config.batch
+    return replace(
+        config,
+        model=_like(config.model)[1],
+        steps=steps,
+        batch=batch,
+        warmup=round(config.warmup * steps / whole),
+        rounds=min(2, config.rounds),
+        init="",
+    )
 
 
-def _value(text: str) -> Any:
-    """Numbers, true/false, null and lists as JSON has them; anything else is text."""
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
-
-
-def _keys(plain: dict[str, Any]) -> list[str]:
-    nested = [f"{k}.{inner}" for k, v in plain.items() if isinstance(v, dict) for inner in v]
-    return [*plain, *nested]
+def _like(name: str) -> tuple[Recipe, str]:
+    """The recipe for a pose system that has none of its own, and a small system like it."""
+    return next((recipe, small) for pattern, recipe, small in _OF_SYSTEM if fnmatchcase(name, pattern))
