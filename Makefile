@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-slow check-systems lint format clean
 
 demo: $(READY)
 	$(BIN)/posewright demo --out runs/demo
@@ -13,6 +13,10 @@ test: $(READY) lint
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow
+
+# Each pose system learns synthetic people from scratch: an hour or two on two cores.
+check-systems: $(READY)
+	$(BIN)/python benchmarks/check_systems.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
