@@ -253,6 +253,20 @@ def test_training_by_hand_resuming_and_the_lists(capsys, set_up, listing, tmp_pa
     assert "no pose system matches 'nothing*'" in errors
 
 
+def test_several_files_in_several_rounds(capsys, set_up, listing, tmp_path):
+    arguments = ("--train", listing, listing, "--out", tmp_path / "run", "--sigmas", "published")
+    settings = ("steps=1", "rounds=2", "batch=2", "workers=0", "device=cpu")
+    status, text, errors = run(capsys, "train", SLIM, *arguments, "--set", *settings)
+    assert status == 0
+    assert f"{listing} + {listing}" in errors
+    assert f"see {tmp_path / 'run' / 'round2'}" in text
+    status, text, _ = run(capsys, "train", "--resume", tmp_path / "run")
+    assert status == 0
+    status, _, errors = run(capsys, "train", "--resume", tmp_path / "run", "--find-lr")
+    assert status == 2
+    assert "--resume goes on with the run's own settings" in errors
+
+
 def test_drawing_people_and_refusing_to_mix_them(capsys, tmp_path):
     assert run(capsys, "data", "synth", tmp_path, "--images", "2")[0] == 0
     picture = image.read(tmp_path / "train" / "000000000001.jpg")

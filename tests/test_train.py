@@ -217,6 +217,23 @@ def test_precisions_that_a_device_lacks_are_refused(config, monkeypatch):
         fit(replace(config, precision="bf16"))
 
 
+def test_a_batch_too_small_for_its_parts_is_refused(config):
+    with pytest.raises(
+        ValueError, match="a batch of 4 people cannot be worked on in 5 parts by 1 processes: choose a la"
+    ):
+        fit(replace(config, accumulate=5))
+
+
+def test_a_checkpoint_of_another_version_is_refused(config):
+    fit(config, stop_at=1)
+    path = Path(config.out) / "last.pt"
+    weights.write_checkpoint(path, {k: v for k, v in model(path).items() if k != "scaler"})
+    with pytest.raises(
+        ValueError, match=r"last.pt: of another version of Posewright; begin a new run with its weights"
+    ):
+        fit(config, resume=True)
+
+
 def test_a_run_ends_once_nothing_gets_better(config, files, monkeypatch):
     figures = iter([0.1, 0.3, 0.2, 0.25, 0.4])
     verdict = evaluate.Verdict({}, [], None, None, "", (), "gt")

@@ -187,6 +187,10 @@ class Run:
         content = weights.read_checkpoint(path)
         if content.get("spec") != self.spec.name:
             raise ValueError(f"{path}: holds a run of {content.get('spec')!r}, not of {self.spec.name!r}")
+        if not {"model", "ema", "optimizer", "scaler", "rng", "step", "judged", "stale", "best"} <= content.keys():
+            raise ValueError(
+                f"{path}: of another version of Posewright; begin a new run with its weights (--init {path})"
+            )
         self.net.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.scaler.load_state_dict(content["scaler"])
@@ -217,6 +221,11 @@ def prepared(config: TrainConfig, team: Team, *, resume: bool = False) -> Iterat
     elif config.backbone:
         tell(weights.load_backbone(net, _file(config.backbone)).summary())
     run = _run(config, spec, net, people, val, device, team)
+    if run.people_a_step < config.accumulate * team.size:
+        raise ValueError(
+            f"a batch of {run.people_a_step} people cannot be worked on in {config.accumulate} parts by {team.size} "
+            "processes: choose a larger batch, or a smaller accumulate"
+        )
     if device.type == "cuda":
         preflight(run.rehearse, ceil(run.people_a_step / team.size), config.accumulate, f"the memory of {device}")
     if resume:
@@ -230,15 +239,18 @@ def _say_nothing(text: str) -> None:
 
 
 def _check_precision(precision: str, device: torch.device) -> None:
-    cpu = device.type == "cpu"
-    if precision == "fp16" and cpu:
+    if precision == "fp16" and device.type == "cpu":
         raise ValueError("precision fp16 is for CUDA devices, with scaled gradients; on the CPU use bf16 or float32")
-    if precision == "bf16" and not (torch.ops.mkldnn._is_mkldnn_bf16_supported() if cpu else _gpu_has_bf16(device)):
-        raise ValueError(f"this {device.type} has no bf16 arithmetic: use float32" + ("" if cpu else " or fp16"))
+    if precision == "bf16" and not _has_bf16(device):
+        raise ValueError(f"this {device.type} has no bf16 arithmetic: use float32")
 
 
-def _gpu_has_bf16(device: torch.device) -> bool:
-    return device.type != "cuda" or torch.cuda.is_bf16_supported()
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type != "cpu" or (
+        torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
 
 
 def _file(name: str) -> Path:
@@ -264,7 +276,7 @@ def _data(config: TrainConfig) -> tuple[coco.People, tuple[coco.People, dict[int
 
 def _parts(batch: Batch, count: int) -> Iterator[Batch]:
     """The batch in so many parts, as even as can be."""
-    for places in np.array_split(np.arange(len(batch.images)), min(count, len(batch.images))):
+    for places in np.array_split(np.arange(len(batch.images)), count):
         here = slice(places[0], places[-1] + 1)
         yield Batch(*(getattr(batch, field.name)[here] for field in fields(Batch)))
 
