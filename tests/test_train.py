@@ -301,6 +301,27 @@ def test_a_batch_that_does_not_fit_is_told_in_how_many_parts_it_does():
         preflight(lambda n: attempt(n, 0), 8, 1, "memory")
 
 
+def test_sigmas_of_the_validation_file_do(config, files, tmp_path):
+    """Also where the training file has none; training has no use for them."""
+
+    def renamed(path, sigmas):
+        content = json.loads(Path(path).read_text())
+        content["categories"][0] |= {"keypoints": [f"p{n}" for n in range(17)], "skeleton": []}
+        content["categories"][0].pop("sigmas", None)
+        content["categories"][0] |= {"sigmas": sigmas} if sigmas else {}
+        where = tmp_path / Path(path).name
+        where.write_text(json.dumps(content))
+        return str(where), str(Path(path).parents[1])
+
+    train, images = renamed(files["train"], None)
+    val, _ = renamed(files["val"], [0.05] * 17)
+    config = replace(config, train=train, train_images=images, val=val, val_images=images)
+    with prepared(config, Team()) as run:
+        assert run.spec.skeleton.sigmas == run.val[0].skeleton.sigmas == (0.05,) * 17
+    with prepared(replace(config, sigmas="pck"), Team()) as run:
+        assert run.spec.skeleton.sigmas is run.val[0].skeleton.sigmas is None
+
+
 def test_published_weights_are_given_by_their_id(config, monkeypatch, tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"lpn_50_256x192_coco are not in the cache: fetch them \(posewright wei"

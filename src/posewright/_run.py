@@ -267,10 +267,14 @@ def _data(config: TrainConfig) -> tuple[coco.People, tuple[coco.People, dict[int
     files = (config.train,) if isinstance(config.train, str) else config.train
     folders = (config.train_images,) * len(files) if isinstance(config.train_images, str) else config.train_images
     people = coco.read_all(files, folders, read_skeleton(config.skeleton) if config.skeleton else None)
-    people = people.with_skeleton(with_sigmas(people, config.sigmas))
-    if not config.val:
+    val = coco.read_all([config.val], [config.val_images], people.skeleton) if config.val else None
+    if val and people.skeleton.sigmas is None:
+        people = people.with_skeleton(val.skeleton)  # sigmas are for evaluation: its file may be the one that has them
+    skeleton = with_sigmas(people, config.sigmas)
+    people = people.with_skeleton(skeleton)
+    if val is None:
         return people, None
-    val = coco.read_all([config.val], [config.val_images], people.skeleton)
+    val = val.with_skeleton(skeleton)
     return people, (val, evaluate.boxes_for(val, config.val_boxes))
 
 

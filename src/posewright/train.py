@@ -87,7 +87,7 @@ def rounds(config: TrainConfig, *, resume: bool = False, stop_at: int | None = N
     """Train `config.rounds` times in a row, each time from the weights that the round before ended with.
 
     Each round is a run in a folder of its own, `round1`, `round2`, ..., with the whole schedule from the initial rate
-    on: the iterative training of LPN (Zhang et al., arXiv 1911.10346, section 3.3). One that was interrupted goes on
+    on: the iterative training of LPN (Zhang et al., arXiv 1911.10346). One that was interrupted goes on
     with `rounds(resumed(folder), resume=True)`; rounds that are done are not done again.
 
     Args:

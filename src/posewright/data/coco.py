@@ -250,7 +250,7 @@ def read_all(
     Args:
         annotations: the JSON files.
         images: for each of them the folder of its images, or "" to look around it.
-        skeleton: what the points are; by default the first file's.
+        skeleton: what the points are; by default the first file's. Where it has no sigmas, a file's own remain.
 
     Raises:
         FileNotFoundError, ValueError: see `read`; or a file shares no point with the skeleton.
@@ -263,8 +263,10 @@ def read_all(
         unnamed = not any(category.keypoints for category in file.categories)
         people = _people(path, Path(folder) if folder else None, file, skeleton if unnamed else None, None, "raise")
         skeleton = skeleton or people.skeleton
-        alike = people.skeleton.points == skeleton.points
-        sets.append(people.with_skeleton(skeleton) if alike else people.mapped(skeleton))
+        if people.skeleton.points == skeleton.points:
+            sets.append(people.with_skeleton(replace(skeleton, sigmas=skeleton.sigmas or people.skeleton.sigmas)))
+        else:
+            sets.append(people.mapped(skeleton))
     return sets[0] if len(sets) == 1 else _joined(sets)
 
 
