@@ -7,6 +7,7 @@ compute what one does, but for the order of sums.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -91,6 +92,7 @@ def team() -> Iterator[Team]:
         distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     yield Team(distributed.get_rank(), distributed.get_world_size())
     if not begun:  # after an error the others may wait for this one: it ends, and torchrun ends them
+        gc.collect()  # networks that average their gradients must not outlive the group that they do it by
         distributed.destroy_process_group()
 
 
