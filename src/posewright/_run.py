@@ -44,6 +44,7 @@ class Run:
         optimizer, scaler, ema: what follows the gradients; the scaler does nothing but for fp16.
         loader: this process's share of the training people.
         val: the people to evaluate on, and their boxes, or None.
+        frozen: modules whose statistics do not change.
         device: where the network is.
         team: the processes.
         total: steps of the whole run.
@@ -64,6 +65,7 @@ class Run:
     ema: Ema | None
     loader: Loader
     val: tuple[coco.People, dict[int, Boxes]] | None
+    frozen: tuple[nn.Module, ...]
     device: torch.device
     team: Team
     total: int
@@ -97,6 +99,8 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.net.train()
+        for part in self.frozen:
+            part.eval()
         self.optimizer.zero_grad(set_to_none=True)
         parts = list(_parts(batch, self.config.accumulate))
         done = []
@@ -304,6 +308,7 @@ def _run(
         hardest=config.hardest,
         keypoint_weight=config.keypoint_weight,
     )
+    frozen = _freeze(net, config.freeze)
     net.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's stub lacks it
     learner = team.joined(_Supervised(net), device)
     if config.compile:
@@ -320,10 +325,28 @@ def _run(
         Ema(net, config.ema) if config.ema else None,
         loader,
         val,
+        frozen,
         device,
         team,
         total=config.steps or config.epochs * len(loader),
     )
+
+
+def _freeze(net: nn.Module, parts: tuple[str, ...]) -> tuple[nn.Module, ...]:
+    """Take the parameters whose names begin so out of the training; the modules that hold nothing else."""
+    names = [name for name, _ in net.named_parameters()]
+    for part in parts:
+        if not any(_within(name, part) for name in names):
+            raise ValueError(f"freeze: no parameter's name begins with {part!r}; they are such as {', '.join(names[:3])}")
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(not any(_within(name, part) for part in parts))
+    modules = [m for m in net.modules() if any(True for _ in m.parameters())]
+    return tuple(m for m in modules if not any(p.requires_grad for p in m.parameters()))
+
+
+def _within(name: str, part: str) -> bool:
+    """Whether a parameter belongs to a part of the network: "layer1" has "layer1.0.bias", but not "layer10.bias"."""
+    return f"{name}.".startswith(f"{part.rstrip('.')}.")
 
 
 class _Supervised(nn.Module):

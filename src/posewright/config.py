@@ -34,6 +34,8 @@ class TrainConfig:
             weights`); empty starts from scratch.
         new_head: start the last layer anew where the number of keypoints differs.
         backbone: ImageNet weights for the backbone alone, a file or an id as above.
+        freeze: parts of the network that stay as they start, by the beginnings of their parameters' names, such as
+            ("conv1", "bn1", "layer1"); their batch norms use the statistics that they came with.
         epochs: passes over the training people.
         steps: optimiser steps instead of `epochs`; 0 counts epochs.
         rounds: whole trainings in a row, each from the weights that the one before ended with; see `train.rounds`.
@@ -74,6 +76,7 @@ class TrainConfig:
     init: str = ""
     new_head: bool = False
     backbone: str = ""
+    freeze: tuple[str, ...] = ()
     epochs: int = 210
     steps: int = 0
     rounds: int = 1
