@@ -253,6 +253,61 @@ def test_training_by_hand_resuming_and_the_lists(capsys, set_up, listing, tmp_pa
     assert "no pose system matches 'nothing*'" in errors
 
 
+def test_eval_judges_points_by_name_and_by_the_sigmas_of_the_file_or_else_of_the_weights(
+    capsys, set_up, listing, tmp_path
+):
+    (points,) = (c["keypoints"] for c in json.loads(listing.read_text())["categories"])
+    own = [f"{point}_spot" for point in points]
+
+    def written(name, names, sigma=None):
+        """The listing with points of other names, in the order of their names here."""
+        content = json.loads(listing.read_text())
+        sigmas = {"sigmas": [sigma] * len(names)} if sigma else {}
+        content["categories"] = [{"id": 1, "name": "spots", "keypoints": names} | sigmas]
+        for a in content["annotations"]:
+            triples = dict(zip(own, np.reshape(a["keypoints"], (-1, 3)).tolist()))
+            a["keypoints"] = [v for n in names for v in triples.get(n, (0, 0, 0))]
+        path = tmp_path / name
+        path.write_text(json.dumps(content))
+        return path
+
+    def evaluated(path):
+        arguments = ("--data", path, "--images", set_up / "val", "--weights", best, "--out", tmp_path / "eval")
+        status, text, errors = run(capsys, "eval", *arguments)
+        assert status == 0, errors
+        return text, [line for line in text.splitlines() if "@[" in line]
+
+    bare = written("bare.json", own)
+    skeleton = tmp_path / "own.json"
+    skeleton.write_text(json.dumps({"points": own, "sigmas": dict.fromkeys(own, 2.0)}))
+    settings = ("steps=1", "batch=2", "workers=0", "device=cpu", "flip_test=false")
+    paths = ("--train", bare, "--val", bare, "--train-images", set_up / "val", "--val-images", set_up / "val")
+    arguments = (*paths, "--skeleton", skeleton, "--out", tmp_path / "run", "--set", *settings)
+    status, _, errors = run(capsys, "train", SLIM, *arguments)
+    assert status == 0, errors
+    best = tmp_path / "run" / "best.pt"
+
+    said = f"bare.json has no OKS sigmas: AP is by those of {best}\n"
+    text, figures = evaluated(bare)
+    assert said in text
+    assert not figures[0].endswith("0.000")  # with sigmas so large, even this network does well
+    text, same = evaluated(backwards := written("backwards.json", own[::-1], 2.0))
+    assert "OKS sigmas" not in text
+    assert same == figures
+    status, text, _ = run(capsys, "eval", "--data", backwards, "--results", tmp_path / "eval" / "results.json")
+    assert [line for line in text.splitlines() if "@[" in line] == figures
+    assert evaluated(written("strict.json", own, 1e-4))[1][0].endswith("0.000")  # the file's own win
+    text, few = evaluated(written("few.json", own[:5]))
+    assert f"never labelled: {', '.join(sorted(own[5:]))}\nfew.json" in text.replace(f"{tmp_path}/", "")
+    assert len(few) == 10
+
+    other = written("other.json", [*own[:16], "tail"])
+    status, _, errors = run(capsys, "eval", "--data", other, "--images", set_up / "val", "--weights", best)
+    assert status == 2
+    assert "other.json: its points are not the network's, by name: the network does not find tail, and" in errors
+    assert f"the file does not label {own[16]}" in errors
+
+
 def test_several_files_in_several_rounds(capsys, set_up, listing, tmp_path):
     arguments = ("--train", listing, listing, "--out", tmp_path / "run", "--sigmas", "published")
     settings = ("steps=1", "rounds=2", "batch=2", "workers=0", "device=cpu")

@@ -222,6 +222,9 @@ def _add_eval(verbs: Any) -> None:
     parser.add_argument("--boxes", default="gt", metavar="gt|JSON", help="annotated boxes, or a detections JSON")
     parser.add_argument("--results", metavar="JSON", help="judge this results file instead of running weights")
     parser.add_argument("--out", default="runs/eval", help="folder for results.json (default: %(default)s)")
+    parser.add_argument(
+        "--sheets", action="store_true", help="also draw contact sheets of the worst, random and best cases into it"
+    )
     _model_options(parser)
 
 

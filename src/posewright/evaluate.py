@@ -28,6 +28,7 @@ from posewright.metrics import (
     segment,
 )
 from posewright.scoring import Sigmas, oks, oks_nms, rescore, soft_oks_nms
+from posewright.skeletons import shared_points
 from posewright.types import Boxes, Poses
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ __all__ = [
     "markdown_row",
     "measure",
     "nme",
+    "of_file",
     "oks",
     "oks_nms",
     "pck",
@@ -258,6 +260,21 @@ def people(
             ones, so that nothing says which is of which; or predictor and people are of different skeletons.
     """
     return _results(_run(predictor, people, boxes, progress), people, predictor.spec)
+
+
+def of_file(results: list[dict[str, Any]], people: People) -> list[dict[str, Any]]:
+    """COCO keypoint results with the points of the people's annotation file, in its order; zeros for those not found.
+
+    Args:
+        results: with the points of `people.skeleton`, as `people` gives them.
+        people: whose skeleton may be another than their file's.
+    """
+    file = people.channels or people.skeleton
+    here, there = shared_points(people.skeleton, file)
+    triples = np.zeros((len(results), file.num_keypoints, 3))
+    for row, result in zip(triples, results):
+        row[there] = np.reshape(result["keypoints"], (-1, 3))[here]
+    return [result | {"keypoints": row.ravel().tolist()} for row, result in zip(triples, results)]
 
 
 def _run(predictor: Predictor, people: People, boxes: dict[int, Boxes], progress: Tick | None) -> dict[int, Poses]:

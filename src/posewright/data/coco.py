@@ -43,7 +43,7 @@ class People:
         area: [N] float64, square pixels.
         skipped: how many annotations or images were left out, by reason.
         filled: how many fields were missing and filled in, by field.
-        channels: the skeleton of the file, where `mapped` chose another.
+        channels: the skeleton of the file, where it may be another.
         left_out: ids of the people that `subset` left out, so that evaluation leaves them out too.
         files: how many files they come from.
     """
@@ -95,13 +95,15 @@ class People:
         )
 
     def summary(self) -> str:
-        """One line: how many people and images, of which points, and what was skipped and filled in."""
+        """One line: how many people and images, of which points, and what was skipped, filled in and left out."""
         line = f"{self.annotations}: {len(self)} people in {len(self.image_id)} images, {self.skeleton.name}"
         for words, counts in (("skipped", self.skipped), ("filled in", self.filled)):
             if counts:
                 line += f"; {words}: " + ", ".join(f"{count} {reason}" for reason, count in counts.items())
-        if self.channels and (absent := sorted(set(self.skeleton.points) - set(self.channels.points))):
-            line += f"; never labelled: {', '.join(absent)}"
+        here, there = set(self.skeleton.points), set((self.channels or self.skeleton).points)
+        for words, points in (("left out", there - here), ("never labelled", here - there)):
+            if points:
+                line += f"; {words}: {', '.join(sorted(points))}"
         return line
 
     @property

@@ -1,4 +1,4 @@
-"""Skeletons of one's own: what the points are, from a small JSON file, and OKS sigmas, chosen aloud."""
+"""Skeletons of one's own, from a small JSON file; OKS sigmas, chosen aloud; people with the points of a network."""
 
 from __future__ import annotations
 
@@ -83,6 +83,38 @@ def with_sigmas(people: coco.People, source: str) -> Skeleton:
     if source == "published":
         return replace(people.skeleton, sigmas=_published(people.skeleton))
     return replace(people.skeleton, sigmas=estimate(people, coco.read_all([source], [""], people.skeleton)))
+
+
+def people_for(
+    network: Skeleton, annotations: str | os.PathLike[str], images: str | os.PathLike[str] | None = None
+) -> coco.People:
+    """The people of a COCO-format file to judge a network by: its points, in its order, matched by name.
+
+    Points that the file lacks are unlabelled, and those that the network lacks are left out; only one of the two may
+    lack any. OKS sigmas are the file's, or those published for its very points; where it has none, the network's.
+
+    Args:
+        network: what the network finds.
+        annotations: the JSON file. One that does not name its points must have the network's, in its order.
+        images: the folder of the images; see `coco.read`.
+
+    Returns:
+        The people; the file's own skeleton is under `channels`.
+
+    Raises:
+        FileNotFoundError, ValueError: see `coco.read`; or file and network both have points that the other lacks.
+    """
+    people = coco.read_all([annotations], [images or ""], replace(network, sigmas=None))
+    file = people.channels or people.skeleton
+    fewer, more = ([p for p in a.points if p not in b.points] for a, b in ((file, network), (network, file)))
+    if fewer and more:
+        raise ValueError(
+            f"{annotations}: its points are not the network's, by name: the network does not find {', '.join(fewer)}, "
+            f"and the file does not label {', '.join(more)}; judge by annotations of the points that it was trained on"
+        )
+    known = dict(zip(network.points, network.sigmas or ())) | dict(zip(file.points, file.sigmas or ()))
+    sigmas = tuple(known[point] for point in network.points) if known.keys() >= set(network.points) else None
+    return replace(people, skeleton=replace(network, sigmas=sigmas), channels=file)
 
 
 def estimate(first: coco.People, second: coco.People) -> tuple[float, ...]:
