@@ -235,18 +235,21 @@ def _eval(options: argparse.Namespace) -> int:
         measured = evaluate.measure(options.data, options.results, boxes=f"of {options.results}")
         print("\n".join(evaluate.summary(measured, Path(options.results).stem)))
         return 0
-    from posewright.data import coco
+    from posewright.data.skeleton import people_for
     from posewright.files import write_json
     from posewright.progress import bar, tick
 
     predictor = _predictor(options)
-    people = coco.read(options.data, options.images)
+    people = people_for(predictor.spec.skeleton, options.data, options.images)
     boxes = evaluate.boxes_for(people, "" if options.boxes == "gt" else options.boxes)
     with bar("evaluating", "images") as show:
         verdict = evaluate.judge(predictor, people, boxes, progress=tick(show))
     results = Path(options.out) / "results.json"
-    write_json(results, verdict.results)
-    print("\n".join([people.summary(), *verdict.lines(predictor.spec.name), "", f"results: {results}"]))
+    write_json(results, evaluate.of_file(verdict.results, people))
+    lines = [people.summary()]
+    if people.skeleton.sigmas and people.channels and not people.channels.sigmas:
+        lines += [f"{options.data} has no OKS sigmas: AP is by those of {options.weights or predictor.spec.name}"]
+    print("\n".join([*lines, *verdict.lines(predictor.spec.name), "", f"results: {results}"]))
     return 0
 
 
