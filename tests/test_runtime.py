@@ -207,3 +207,30 @@ def test_onnx_models_name_the_extra_they_need(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install posewright\[onnx\]"):
         runtime.OnnxModel(tmp_path / "any.onnx")
+
+
+def test_bf16_that_is_imitated_may_be_asked_for_and_is_not_fast(monkeypatch):
+    cpu = torch.device("cpu")
+
+    def has(*, registers: bool, product: bool) -> None:
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: registers)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: product)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+
+    has(registers=True, product=True)
+    assert (runtime.can_bf16(cpu), runtime.fast_bf16(cpu)) == (True, True)
+    has(registers=True, product=False)
+    assert (runtime.can_bf16(cpu), runtime.fast_bf16(cpu)) == (True, False)
+    has(registers=False, product=False)
+    assert (runtime.can_bf16(cpu), runtime.fast_bf16(cpu)) == (False, False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    assert runtime.fast_bf16(cpu)
+
+
+@pytest.mark.parametrize("imitated", [True, False])
+def test_bf16_of_a_gpu(monkeypatch, imitated):
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or not imitated
+    )
+    gpu = torch.device("cuda")
+    assert (runtime.can_bf16(gpu), runtime.fast_bf16(gpu)) == (True, not imitated)

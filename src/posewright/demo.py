@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from posewright import detect, evaluate, recipes, report
+from posewright import detect, evaluate, recipes, report, runtime
 from posewright.data import coco, synthetic
+from posewright.distributed import Team
 from posewright.files import ready_folder, write_json
 from posewright.folder import predict_images
 from posewright.predict import load
@@ -42,7 +41,7 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
     ready_folder(out)
     files = {split: _draw_split(out / "data", split, count, seed) for split, count in SPLITS.items()}
     config = replace(recipes.demo(), train=str(files["train"]), val=str(files["val"]), out=str(out / "run"), seed=seed)
-    if _fast_bf16():
+    if runtime.fast_bf16(Team().device(config.device)):
         config = replace(config, precision="bf16")
     if not _train(config, fresh=fresh):
         yield f"stopped; `posewright demo --out {out}` goes on from there"
@@ -62,12 +61,6 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
     yield f"AP {verdict.figures['AP']:.3f} on {len(unseen)} unseen people in {SPLITS['test']} images (boxes: gt)"
     yield f"drawings: {drawn.out}   results: {out / 'results.json'}   weights: {out / 'run' / 'best.pt'}"
     yield f"open {out / 'index.html'} for the curves, the figures, good and bad cases"
-
-
-def _fast_bf16() -> bool:
-    """Whether this CPU multiplies bf16 itself; where it does not, torch imitates it, slower than float32."""
-    asks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(ask is not None and ask() for ask in asks)
 
 
 def _draw_split(folder: Path, split: str, images: int, seed: int) -> Path:

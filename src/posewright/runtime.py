@@ -1,4 +1,4 @@
-"""Networks made ready to run: torch's folded and channels-last, ONNX files behind one call."""
+"""Networks made ready to run: torch's folded and channels-last, ONNX files behind one call; what a device can do."""
 
 from __future__ import annotations
 
@@ -130,6 +130,23 @@ def _absorb(conv: _ConvNd, norm: _BatchNorm) -> None:
 
 def _same(input: torch.Tensor) -> torch.Tensor:
     return input
+
+
+def can_bf16(device: torch.device) -> bool:
+    """Whether networks run in bf16 there at all, if only imitated: what one may ask for."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type != "cpu" or (
+        torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 itself: what one may choose unasked. Imitated, it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    asks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return device.type == "cpu" and any(ask is not None and ask() for ask in asks)
 
 
 class OnnxModel:
