@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from posewright import __version__, evaluate, fetch, weights
+from posewright import __version__, evaluate, fetch, runtime, weights
 from posewright._preflight import preflight
 from posewright.config import TrainConfig
 from posewright.data import coco
@@ -245,16 +245,8 @@ def _say_nothing(text: str) -> None:
 def _check_precision(precision: str, device: torch.device) -> None:
     if precision == "fp16" and device.type == "cpu":
         raise ValueError("precision fp16 is for CUDA devices, with scaled gradients; on the CPU use bf16 or float32")
-    if precision == "bf16" and not _has_bf16(device):
+    if precision == "bf16" and not runtime.can_bf16(device):
         raise ValueError(f"this {device.type} has no bf16 arithmetic: use float32")
-
-
-def _has_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return device.type != "cpu" or (
-        torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    )
 
 
 def _file(name: str) -> Path:
