@@ -17,6 +17,7 @@ def test_mirror_pairs_are_the_published_ones():
         "aic14": [(0, 3), (1, 4), (2, 5), (6, 9), (7, 10), (8, 11)],
         "animalpose20": [(0, 1), (2, 3), (8, 9), (10, 11), (12, 13), (14, 15), (16, 17), (18, 19)],
         "ap10k17": [(0, 1), (5, 8), (6, 9), (7, 10), (11, 14), (12, 15), (13, 16)],
+        "tigdog18": [(0, 1), (3, 4), (5, 6), (8, 9), (10, 11), (12, 13), (14, 15), (16, 17)],
     }
     assert expected.keys() == SKELETONS.keys()
     for name, pairs in expected.items():

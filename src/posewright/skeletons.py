@@ -132,7 +132,16 @@ ANIMALPOSE20 = _skeleton(
 )  # fmt: skip
 """Animal-Pose (Cao et al., ICCV 2019). Its authors published no sigmas: these are mmpose's, behind all published AP."""
 
-SKELETONS = {s.name: s for s in (COCO17, CROWDPOSE14, MPII16, LSP14, AP10K17, AIC14, ANIMALPOSE20)}
+TIGDOG18 = _skeleton(
+    "tigdog18",
+    ("left_eye", "right_eye", "chin", "left_front_hoof", "right_front_hoof", "left_back_hoof", "right_back_hoof",
+     "tail", "left_front_knee", "right_front_knee", "left_back_knee", "right_back_knee", "left_shoulder",
+     "right_shoulder", "left_front_elbow", "right_front_elbow", "left_back_elbow", "right_back_elbow"),
+    (("left_eye", "chin"), ("right_eye", "chin"), ("left_shoulder", "tail"), ("right_shoulder", "tail")),
+)  # fmt: skip
+"""Horses and tigers of TigDog (Del Pero et al., CVPR 2015), without the neck, as CC-SSL has them; scored by PCK."""
+
+SKELETONS = {s.name: s for s in (COCO17, CROWDPOSE14, MPII16, LSP14, AP10K17, AIC14, ANIMALPOSE20, TIGDOG18)}
 
 
 def shared_points(source: Skeleton, target: Skeleton) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ from posewright.codecs.dark import Dark
 from posewright.codecs.heatmap import QuarterShift
 from posewright.codecs.hourglass import HourglassHeatmap
 from posewright.models._blocks import check_size, mindspore_name
-from posewright.skeletons import COCO17, MPII16, mirror_pairs
+from posewright.skeletons import COCO17, MPII16, TIGDOG18
 from posewright.spec import Spec
 from posewright.types import Skeleton
 
@@ -148,15 +148,6 @@ def rename(keys: list[str]) -> dict[str, str]:
     return {key: mindspore_name(key) for key in keys}
 
 
-_POINTS = (
-    "left_eye", "right_eye", "chin", "left_front_hoof", "right_front_hoof", "left_back_hoof", "right_back_hoof", "tail",
-    "left_front_knee", "right_front_knee", "left_back_knee", "right_back_knee", "left_shoulder", "right_shoulder",
-    "left_front_elbow", "right_front_elbow", "left_back_elbow", "right_back_elbow",
-)  # fmt: skip
-_BONES = (("left_eye", "chin"), ("right_eye", "chin"), ("left_shoulder", "tail"), ("right_shoulder", "tail"))
-TIGDOG18 = Skeleton("tigdog18", _POINTS, _BONES, mirror_pairs(_POINTS))
-"""Horses and tigers of TigDog (Del Pero et al., CVPR 2015), without the neck, as CC-SSL has them; scored by PCK."""
-
 _PAPER = "Newell et al., Stacked Hourglass Networks for Human Pose Estimation, ECCV 2016, arXiv 1603.06937"
 _DARK = "Zhang et al., Distribution-Aware Coordinate Representation for Human Pose Estimation, CVPR 2020"
 _CCSSL = "Mu et al., Learning from Synthetic Animals (CC-SSL), CVPR 2020, arXiv 1912.08265"
@@ -181,11 +172,14 @@ def _small(stacks: int) -> Spec:
 
 
 def _dark(stacks: int) -> Spec:
-    """DARK's: images in BGR, from which the means of *RGB* are subtracted, and at this size too a blur of 11."""
+    """DARK's: images in BGR, from which the means of *RGB* are subtracted, and at this size too a blur of 11.
+
+    As released, the Gaussians are twice as wide for 8 stacks as for 4.
+    """
     return replace(
         _people(stacks),
         name=f"hourglass-{stacks}-dark-128x96",
-        codec=Dark((128, 96), (32, 24), sigma=1.0, blur=11),
+        codec=Dark((128, 96), (32, 24), sigma=2.0 if stacks == 8 else 1.0, blur=11),
         size=(128, 96),
         crop="dark",
         colour="bgr",
