@@ -114,6 +114,31 @@ def test_nms_by_hand():
         scoring.soft_oks_nms(xy, score, area, SIGMAS, decay="cosine")
 
 
+def test_what_lies_exactly_at_the_threshold():
+    """Of two points one coincides and one is far away, so that the OKS of the first two poses is 0.5 to the last bit."""
+    xy = np.array([[[0, 0], [0, 0]], [[0, 0], [1e6, 0]], [[0, 1e6], [1e6, 1e6]]])
+    score, area, sigmas = np.array([0.9, 0.8, 0.5]), np.ones(3), [0.5, 0.5]
+    assert scoring.oks(xy[0], xy[1], 1.0, sigmas) == 0.5
+    above, below = np.nextafter(0.5, 1), np.nextafter(0.5, 0)
+    assert scoring.oks_nms(xy, score, area, sigmas, 0.5).tolist() == [0, 1, 2]  # above it one goes, at it one stays
+    assert scoring.oks_nms(xy, score, area, sigmas, below).tolist() == [0, 2]
+    # Linear: at the threshold 0.8 becomes 0.8 (1 - 0.5) = 0.4, less than the 0.5 of the third; below it stays.
+    assert scoring.soft_oks_nms(xy, score, area, sigmas, 0.5, decay="linear").tolist() == [0, 2, 1]
+    assert scoring.soft_oks_nms(xy, score, area, sigmas, above, decay="linear").tolist() == [0, 1, 2]
+    # Gaussian: the threshold is a width, and 0.8 exp(-0.25 / 0.5) = 0.48522.
+    for third, order in ((0.4853, [0, 2, 1]), (0.4852, [0, 1, 2])):
+        assert scoring.soft_oks_nms(xy, np.array([0.9, 0.8, third]), area, sigmas, 0.5).tolist() == order
+
+
+@pytest.mark.parametrize("decay", ["gaussian", "linear"])
+@pytest.mark.parametrize(("many", "left"), [(19, 19), (20, 20), (21, 20)])
+def test_soft_nms_takes_twenty_an_image_and_drops_nobody_before(decay, many, left):
+    xy, score = np.zeros((2 * many, 17, 2)), np.linspace(1, 0, 2 * many)
+    image = np.arange(2 * many) % 2
+    kept = scoring.soft_oks_nms(xy, score, np.ones(2 * many), SIGMAS, 0.9, image, decay)
+    assert np.bincount(image[kept]).tolist() == [left, left]
+
+
 def test_one_point_skeletons_and_nobody():
     xy, score, area = np.array([[[0.0, 0]], [[0.1, 0]], [[90, 0]]]), np.array([0.1, 0.2, 0.3]), np.full(3, 1e4)
     assert scoring.oks_nms(xy, score, area, [0.1]).tolist() == [2, 1]
