@@ -115,7 +115,7 @@ def test_nms_by_hand():
 
 
 def test_what_lies_exactly_at_the_threshold():
-    """Of two points one coincides and one is far away, so that the OKS of the first two poses is 0.5 to the last bit."""
+    """Of two points one coincides and one is far away: the OKS of the first two poses is 0.5 to the last bit."""
     xy = np.array([[[0, 0], [0, 0]], [[0, 0], [1e6, 0]], [[0, 1e6], [1e6, 1e6]]])
     score, area, sigmas = np.array([0.9, 0.8, 0.5]), np.ones(3), [0.5, 0.5]
     assert scoring.oks(xy[0], xy[1], 1.0, sigmas) == 0.5
