@@ -19,6 +19,7 @@ SMALLEST = {
     "grmi": ("grmi-r50-353x257", 65),
     "hourglass": ("hourglass-1-256x256", 64),
     "hrnet": ("hrnet-w32-256x192", 64),
+    "litebaseline": ("litebaseline-128x96", 64),
     "litehrnet": ("litehrnet-18-256x192", 64),
     "lpn": ("lpn-50-256x192", 64),
     "mspn": ("mspn-2stg-256x192", 64),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from posewright.models._depthwise import Depthwise
+
 
 class ConvBN(nn.Module):
     """Convolution, batch normalisation and, unless switched off, ReLU: `conv.*` and `bn.*`.
@@ -25,7 +27,7 @@ class ConvBN(nn.Module):
         relu: bool = True,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=bias)
+        self.conv = _convolution(inputs, outputs, kernel, stride, groups=groups, bias=bias)
         self.bn = nn.BatchNorm2d(outputs)
         self.act = nn.ReLU(inplace=True) if relu else nn.Identity()
 
@@ -36,10 +38,13 @@ class ConvBN(nn.Module):
 
 def conv_bn(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, *, groups: int = 1) -> list[nn.Module]:
     """Convolution without bias and batch normalisation, to be put into an `nn.Sequential`."""
-    return [
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
-    ]
+    return [_convolution(inputs, outputs, kernel, stride, groups=groups, bias=False), nn.BatchNorm2d(outputs)]
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int, *, groups: int, bias: bool) -> nn.Conv2d:
+    if groups == inputs == outputs and kernel in (3, 5) and not bias:
+        return Depthwise(inputs, kernel, stride)
+    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=bias)
 
 
 def stem_pool(*, same: bool = False) -> nn.MaxPool2d:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from posewright.codecs.softargmax import SoftArgmax
 from posewright.models._blocks import check_size, init_normal, mindspore_name
+from posewright.models._depthwise import Depthwise
 from posewright.models._resnet import ResNet, layout, projection
 from posewright.skeletons import COCO17
 from posewright.spec import Spec
@@ -48,7 +49,7 @@ class LightBottleneck(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, stride, 1, groups=outputs, bias=False)
+        self.conv2 = Depthwise(outputs, 3, stride)
         self.bn2 = nn.BatchNorm2d(outputs)
         self.conv3 = nn.Conv2d(outputs, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
