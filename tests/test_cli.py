@@ -98,7 +98,8 @@ def test_whole_image_is_said_plainly(capsys, set_up, last, tmp_path):
     path = set_up / "val" / "000000000001.jpg"
     status, text, _ = run(capsys, "predict", path, "--weights", last, "--out", tmp_path)
     assert status == 0
-    assert "each image was taken for one person; --detector or --boxes finds several" in text
+    assert "each image was taken for one person who fills it" in text
+    assert "`posewright weights pull yolox-nano`, then --detector yolox-nano" in text
 
 
 def test_eval_prints_the_ten_lines_and_a_row_with_the_box_source(capsys, listing, last, tmp_path):
@@ -107,6 +108,7 @@ def test_eval_prints_the_ten_lines_and_a_row_with_the_box_source(capsys, listing
     assert text.count(" @[ IoU=0.") == 10
     assert text.count("Average Recall     (AR)") == 5
     assert "| gt |" in text
+    assert "contact sheets" not in text
     (results := tmp_path / "results.json").stat()
     status, again, _ = run(capsys, "eval", "--data", listing, "--results", results)
     assert status == 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +21,15 @@ from posewright.spec import families, find, names
 
 CONTENT = bytes(range(1, 256)) * 40
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+def zipped() -> bytes:
+    """An archive that holds CONTENT beside something else."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("readme", "nothing")
+        archive.writestr("models/net.pth", CONTENT)
+    return file.getvalue()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -43,6 +54,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(b"\n <html>sign in</html>")
         elif kind == "wrong":
             self.answer(CONTENT[::-1])
+        elif kind == "zip":
+            self.answer(zipped())
         else:
             start = int(span[6:-1]) if span and self.headers.get("If-Range") == self.etag else 0
             self.partial(kind, start)
@@ -304,6 +317,36 @@ def test_verify(table: dict[str, Entry], tmp_path: Path) -> None:
     assert fetch.verify() == []
 
 
+def test_a_file_within_a_zip_archive(server: Server, table: dict[str, Entry], cache: Path) -> None:
+    table["net"] = published(f"{server.root}/zip/net.whl#models/net.pth")
+    path = fetch.pull("net")
+    assert path == cache / "weights" / DIGEST / "net.pth"
+    assert path.read_bytes() == CONTENT
+    assert partials(cache) == []
+
+
+@pytest.mark.parametrize("place", ["zip/net.whl#models/other.pth", "whole/net.whl#models/net.pth"])
+def test_an_archive_that_is_none_or_lacks_the_file(
+    server: Server, table: dict[str, Entry], cache: Path, place: str
+) -> None:
+    table["net"] = published(f"{server.root}/{place}")
+    with pytest.raises(OSError, match=r"expected a zip archive with models/\w+.pth, got another"):
+        fetch.pull("net")
+    assert partials(cache) == []
+
+
+def test_a_file_is_given_by_its_path_or_its_id(table: dict[str, Entry], tmp_path: Path) -> None:
+    table["net"] = published("https://pan.baidu.com/s/x")
+    assert fetch.file_of("nowhere.pth") == Path("nowhere.pth")
+    with pytest.raises(
+        FileNotFoundError, match=r"net is not in the cache: fetch it first \(posewright weights pull net"
+    ):
+        fetch.file_of("net")
+    (tmp_path / "net.pth").write_bytes(CONTENT)
+    kept = fetch.import_file("net", tmp_path / "net.pth")
+    assert fetch.file_of("net") == kept
+
+
 def test_unknown_names(table: dict[str, Entry]) -> None:
     table["net"] = published("https://pan.baidu.com/s/x")
     with pytest.raises(LookupError, match=r"no published weights are named 'nett'; nearest: net \(`posewright weights"):
@@ -344,7 +387,7 @@ def test_entries_are_of_pose_systems_of_their_size_and_points() -> None:
 def test_every_family_with_published_weights_has_entries() -> None:
     count = {family: len(fetch.entries(f"{family}-*")) for family in families()}
     assert count == {
-        "cpn": 3, "grmi": 0, "hourglass": 4, "hrnet": 36, "litehrnet": 22, "lpn": 3, "mspn": 6, "rsn": 5,
+        "cpn": 3, "grmi": 0, "hourglass": 4, "hrnet": 36, "litebaseline": 0, "litehrnet": 22, "lpn": 3, "mspn": 6, "rsn": 5,
         "simplebaseline": 37,
     }  # fmt: skip
     e = fetch.entry("mm_hrnet_w32_udp_regress_256x192_coco")

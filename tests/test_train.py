@@ -58,6 +58,11 @@ def batches(files):
     return len(coco.read(files["train"])) // 4
 
 
+def fit_steps(run, steps):
+    for batch, _ in zip(run.loader.epoch(0), range(steps)):
+        run.learn(batch, 1e-3)
+
+
 def same(a, b):
     return all(torch.equal(a[k], b[k]) for k in a) and a.keys() == b.keys()
 
@@ -322,9 +327,26 @@ def test_sigmas_of_the_validation_file_do(config, files, tmp_path):
         assert run.spec.skeleton.sigmas is run.val[0].skeleton.sigmas is None
 
 
+@pytest.mark.parametrize("parts", [("conv1", "bn1", "layer1"), ("conv1", "layer1.0.bn1.")])
+def test_frozen_parts_stay_as_they_start(config, parts):
+    config = replace(config, freeze=parts, ema=0.0)
+    with prepared(config, Team()) as run:
+        before = {k: v.clone() for k, v in run.net.state_dict().items()}
+        fit_steps(run, 2)
+        after = run.net.state_dict()
+    frozen = {k for k in before if any(k.startswith(p.rstrip(".") + ".") for p in parts)}
+    assert frozen
+    assert {k for k in before if torch.equal(before[k], after[k])} == frozen
+
+
+def test_a_part_to_freeze_that_there_is_not_is_refused(config):
+    with pytest.raises(ValueError, match=r"freeze: no parameter's name begins with 'layer'; they are such as conv1"):
+        fit(replace(config, freeze=("layer",)))
+
+
 def test_published_weights_are_given_by_their_id(config, monkeypatch, tmp_path):
     with pytest.raises(
-        FileNotFoundError, match=r"lpn_50_256x192_coco are not in the cache: fetch them \(posewright wei"
+        FileNotFoundError, match=r"lpn_50_256x192_coco is not in the cache: fetch it first \(posewright wei"
     ):
         fit(replace(config, init="lpn_50_256x192_coco"))
     fit(replace(config, out=str(tmp_path / "first"), steps=1))

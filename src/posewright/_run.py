@@ -221,9 +221,9 @@ def prepared(config: TrainConfig, team: Team, *, resume: bool = False) -> Iterat
     torch.manual_seed(config.seed)
     net = spec.build()
     if config.init:
-        tell(weights.load(net, _file(config.init), spec, new_head=config.new_head).summary())
+        tell(weights.load(net, fetch.file_of(config.init), spec, new_head=config.new_head).summary())
     elif config.backbone:
-        tell(weights.load_backbone(net, _file(config.backbone)).summary())
+        tell(weights.load_backbone(net, fetch.file_of(config.backbone)).summary())
     run = _run(config, spec, net, people, val, device, team)
     if run.people_a_step < config.accumulate * team.size:
         raise ValueError(
@@ -247,15 +247,6 @@ def _check_precision(precision: str, device: torch.device) -> None:
         raise ValueError("precision fp16 is for CUDA devices, with scaled gradients; on the CPU use bf16 or float32")
     if precision == "bf16" and not runtime.can_bf16(device):
         raise ValueError(f"this {device.type} has no bf16 arithmetic: use float32")
-
-
-def _file(name: str) -> Path:
-    """A file of weights: itself, or that of an id of published weights in the cache."""
-    if Path(name).exists() or all(entry.id != name for entry in fetch.entries()):
-        return Path(name)
-    if cached := fetch.cached(name):
-        return cached
-    raise FileNotFoundError(f"the weights {name} are not in the cache: fetch them (posewright weights pull {name})")
 
 
 def _data(config: TrainConfig) -> tuple[coco.People, tuple[coco.People, dict[int, Boxes]] | None]:
@@ -329,7 +320,9 @@ def _freeze(net: nn.Module, parts: tuple[str, ...]) -> tuple[nn.Module, ...]:
     names = [name for name, _ in net.named_parameters()]
     for part in parts:
         if not any(_within(name, part) for name in names):
-            raise ValueError(f"freeze: no parameter's name begins with {part!r}; they are such as {', '.join(names[:3])}")
+            raise ValueError(
+                f"freeze: no parameter's name begins with {part!r}; they are such as {', '.join(names[:3])}"
+            )
     for name, parameter in net.named_parameters():
         parameter.requires_grad_(not any(_within(name, part) for part in parts))
     modules = [m for m in net.modules() if any(True for _ in m.parameters())]

@@ -87,7 +87,7 @@ def _add_predict(verbs: Any) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--boxes", metavar="JSON", help="detections: a list of {image_id, category_id, bbox, score}")
     source.add_argument("--annotations", metavar="JSON", help="take the boxes of a COCO annotation file")
-    source.add_argument("--detector", metavar="ONNX", help="find people with a YOLOX-style detector")
+    source.add_argument("--detector", metavar="ONNX", help="YOLOX-style detector of people: a file, or yolox-nano")
     parser.add_argument(
         "--score-threshold", type=float, default=0.0, help="draw poses scored above this (default: %(default)s)"
     )
@@ -100,7 +100,7 @@ def _add_predict(verbs: Any) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from posewright import detect
+    from posewright import detect, fetch
     from posewright.folder import predict_images
 
     predictor = _predictor(options)
@@ -110,7 +110,7 @@ def _predict(options: argparse.Namespace) -> int:
     elif options.annotations:
         boxes = detect.annotated(options.annotations)
     elif options.detector:
-        boxes = detect.YoloxDetector(options.detector, score=options.box_threshold or 0.3)
+        boxes = detect.YoloxDetector(fetch.file_of(options.detector), score=options.box_threshold or 0.3)
     summary = predict_images(
         predictor,
         options.images,
@@ -125,7 +125,9 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="pose system (`posewright models`); a run's own checkpoint knows it")
-    parser.add_argument("--weights", metavar="FILE", help="weights: a run's best.pt, or a published file")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="weights: a run's best.pt, or a published file; without, the default model's"
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     parser.add_argument(
         "--flip-test", action=argparse.BooleanOptionalAction, default=True, help="average with the mirrored image"
@@ -249,7 +251,12 @@ def _eval(options: argparse.Namespace) -> int:
     lines = [people.summary()]
     if people.skeleton.sigmas and people.channels and not people.channels.sigmas:
         lines += [f"{options.data} has no OKS sigmas: AP is by those of {options.weights or predictor.spec.name}"]
-    print("\n".join([*lines, *verdict.lines(predictor.spec.name), "", f"results: {results}"]))
+    lines += [*verdict.lines(predictor.spec.name), "", f"results: {results}"]
+    if options.sheets:
+        from posewright.report import write_sheets
+
+        lines += [f"contact sheets: {', '.join(map(str, write_sheets(results.parent, people, verdict)))}"]
+    print("\n".join(lines))
     return 0
 
 

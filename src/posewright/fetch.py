@@ -13,6 +13,7 @@ import functools
 import hashlib
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 
 from posewright._download import Progress, download
 from posewright.files import ready_folder, write_text, write_with
+from posewright.spec import DEFAULT
 
 try:
     import fcntl
@@ -43,7 +45,7 @@ class Entry:
         size: the input as HxW.
         boxes: the boxes behind the figures, such as "det 56.4" or "GT".
         ap, ar, pckh: published figures, 0..1, where there are any.
-        urls: where it can be had, best first.
+        urls: where it can be had, best first; what follows a "#" is its path in the zip archive that is there.
         sha256: the checksum in hex, or as many leading digits of it as were published.
         file: its name, within the folder where a URL leads to a folder.
         source: who published it.
@@ -118,9 +120,28 @@ def cached(id: str) -> Path | None:
     return None
 
 
-def cached_for(spec: str) -> Path | None:
-    """The first file in the cache that is of this pose system, in the table's order; None where there is none."""
+def at_hand(spec: str) -> Path | None:
+    """The weights of a pose system that need no fetching; None where there are none.
+
+    Those inside the package, or else the first file in the cache that is of this system, in the table's order.
+    """
+    own = Path(__file__).parent / "default.safetensors"
+    if spec == DEFAULT and own.is_file():
+        return own
     return next((path for e in entries(spec) if (path := cached(e.id))), None)
+
+
+def file_of(name: str) -> Path:
+    """A file by its path, or by the id of published weights that are in the cache.
+
+    Raises:
+        FileNotFoundError: it is an id and the weights were not fetched. Whether a file exists is not asked.
+    """
+    if Path(name).exists() or name not in _table():
+        return Path(name)
+    if found := cached(name):
+        return found
+    raise FileNotFoundError(f"{name} is not in the cache: fetch it first (posewright weights pull {name})")
 
 
 def pull(id: str, *, offline: bool | None = None, progress: Progress | None = None) -> Path:
@@ -201,6 +222,7 @@ def _entry(row: dict[str, str]) -> Entry:
 
 
 def _pull_from(url: str, wanted: Entry, progress: Progress | None) -> Path:
+    url, _, member = url.partition("#")
     name = wanted.file or Path(urlsplit(url).path).name
     part = ready_folder(cache_folder() / "partial") / hashlib.sha256(url.encode()).hexdigest()[:16]
     with _alone(part.with_suffix(".lock")):
@@ -208,6 +230,8 @@ def _pull_from(url: str, wanted: Entry, progress: Progress | None) -> Path:
             return path  # another process has fetched it meanwhile
         download(url, part, progress=progress)
         try:
+            if member:
+                _unpack(part, member)
             place = _place(part, wanted, name)
             ready_folder(place.parent)
             part.replace(place)
@@ -215,6 +239,15 @@ def _pull_from(url: str, wanted: Entry, progress: Progress | None) -> Path:
             for leftover in (part, part.with_name(f"{part.name}.tag")):
                 leftover.unlink(missing_ok=True)
         return _keep(place, wanted)
+
+
+def _unpack(archive: Path, member: str) -> None:
+    """Put one file of a zip archive in the archive's place."""
+    try:
+        with zipfile.ZipFile(archive) as files, files.open(member) as source:
+            write_with(archive, lambda file: shutil.copyfileobj(source, file))
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(f"{archive.name}: expected a zip archive with {member}, got another: {error}") from None
 
 
 def _place(path: Path, wanted: Entry, name: str) -> Path:

@@ -47,7 +47,8 @@ class Summary:
         lines = [f"skipped: {reason}" for reason in self.failed]
         if self.source == "whole image":
             lines.append(
-                "no boxes were given: each image was taken for one person; --detector or --boxes finds several"
+                "no boxes were given: each image was taken for one person who fills it. For several people, or small "
+                "ones: `posewright weights pull yolox-nano`, then --detector yolox-nano; or --boxes FILE"
             )
         if self.outside:
             lines.append(f"skipped: {self.outside} boxes that do not touch their image")

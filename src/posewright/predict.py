@@ -199,9 +199,10 @@ def load(
     """A pose system with its weights, ready to predict.
 
     Args:
-        name: of the pose system, see `names`; may be left out where `weights` were trained with Posewright.
-        weights: a file of weights of any toolkit; None takes published ones that were pulled or imported before
-            (`posewright weights`).
+        name: of the pose system, see `names`; may be left out where `weights` were trained with Posewright. Without
+            both it is "default", whose weights are in the package: 14 points of people.
+        weights: a file of weights of any toolkit; None takes those in the package, or published ones that were pulled
+            or imported before (`posewright weights`).
         num_keypoints: how many keypoints they find, where they differ from the published ones and nothing names them.
         skeleton: what they find, where that is neither the published skeleton nor written in the file.
         flip: see `Predictor`.
@@ -213,11 +214,14 @@ def load(
         FileNotFoundError: there is no such file, or no weights were given.
         ValueError: the file holds weights of another pose system, or for other keypoints.
     """
-    weights = weights or (fetch.cached_for(name) if name else None)
+    if weights is None:
+        name = find(name or "default").name
+        weights = fetch.at_hand(name)
     about = describe(weights) if weights is not None else None
     if name is None and about is None:
-        came = f"{weights} does not say what it holds" if weights is not None else "neither name nor weights were given"
-        raise ValueError(f"expected the name of a pose system, such as 'hrnet-w32-256x192': {came}")
+        raise ValueError(
+            f"expected the name of a pose system, such as 'hrnet-w32-256x192': {weights} does not say what it holds"
+        )
     spec = find(name or (about.spec if about else ""))
     if weights is None:
         raise FileNotFoundError(

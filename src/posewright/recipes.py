@@ -88,7 +88,9 @@ def people14() -> TrainConfig:
 
 Recipe = Callable[[], TrainConfig]
 
-RECIPES: dict[str, Recipe] = {recipe.__name__: recipe for recipe in (*heatmaps.RECIPES, *ladders.RECIPES, demo, people14)}
+RECIPES: dict[str, Recipe] = {
+    recipe.__name__: recipe for recipe in (*heatmaps.RECIPES, *ladders.RECIPES, demo, people14)
+}
 
 _OF_SYSTEM: tuple[tuple[str, Recipe, str], ...] = (
     ("rsn-18-udp-*", ladders.rsn_18_udp_coco, "rsn-18-slim-128x96"),

@@ -17,9 +17,10 @@ from posewright.data.coco import People
 from posewright.evaluate import Verdict
 from posewright.files import write_text
 from posewright.image import draw_disc, encode, read, resize
+from posewright.image import write as write_image
 from posewright.runlog import read as read_log
 from posewright.train import TrainConfig
-from posewright.types import Boxes, Poses
+from posewright.types import Boxes, Poses, Sample, Skeleton
 
 Points = list[tuple[float, float]]
 
@@ -165,19 +166,17 @@ def _picture(picture: Picture) -> str:
 # -- what a run's page shows ------------------------------------------------------------------------------------------
 
 
-def sections(config: TrainConfig, people: People, verdict: Verdict, *, cases: int = 12) -> list[Section]:
+def sections(config: TrainConfig, people: People, verdict: Verdict, *, count: int = 12) -> list[Section]:
     """Figures, the worst, random and best cases, and the settings of a run judged on COCO-format people."""
     heads, _, row = (line.strip("| ").split(" | ") for line in markdown(config, verdict).splitlines())
-    oks, results = best_results(people, verdict)
-    order = np.argsort(oks, kind="stable")
-    chance = np.random.default_rng(0).permutation(len(people))
-    shown = {"Worst cases": order[:cases], "Random cases": chance[:cases], "Best cases": order[::-1][:cases]}
-    caption = "Lines: found. Rings: annotated. OKS is 1 for a perfect pose; COCO counts it as found from 0.5 to 0.95."
+    measure = "OKS is 1 for a perfect pose; COCO counts it as found from 0.5 to 0.95."
+    if people.skeleton.sigmas is None:
+        measure = "Off is the mean distance of the points in sides of the box, each counted up to 1."
     return [
         Section("Figures", people.summary(), rows=[heads, row]),
         *(
-            Section(title, caption, pictures=[case(people, int(n), float(oks[n]), results[n]) for n in places])
-            for title, places in shown.items()
+            Section(f"{kind} cases", f"Lines: found. Rings: annotated. {measure}", pictures=pictures)
+            for kind, pictures in cases(people, verdict, count).items()
         ),
         Section("Settings", preformatted=msgspec.json.format(msgspec.json.encode(config), indent=2).decode()),
     ]
@@ -188,23 +187,63 @@ def markdown(config: TrainConfig, verdict: Verdict) -> str:
     return evaluate.markdown_row(verdict.figures, config.model, verdict.boxes)
 
 
+def cases(people: People, verdict: Verdict, count: int = 12) -> dict[str, list[Picture]]:
+    """The "Worst", "Random" and "Best" people of a data set, at most `count` of each, with what was found of them.
+
+    Good is a high OKS; where there are no sigmas for that, a small mean distance from the annotated points in units of
+    the box's longer side, each point counted up to 1.
+    """
+    quality, results = best_results(people, verdict)
+    order = np.argsort(quality, kind="stable")
+    chance = np.random.default_rng(0).permutation(len(people))
+    chosen = {"Worst": order[:count], "Random": chance[:count], "Best": order[::-1][:count]}
+    told = "OKS {:.2f}" if people.skeleton.sigmas else "off {:.2f}"
+
+    def words(place: int) -> str:
+        return f"{told.format(abs(quality[place]))}, {people[place].path.name}"
+
+    return {kind: [case(people, int(n), words(int(n)), results[n]) for n in places] for kind, places in chosen.items()}
+
+
+def write_sheets(folder: Path, people: People, verdict: Verdict, count: int = 24) -> list[Path]:
+    """Write the cases as contact sheets, `worst.jpg`, `random.jpg` and `best.jpg`; their paths."""
+    paths = []
+    for kind, pictures in cases(people, verdict, count).items():
+        sheet = draw.sheet(
+            [p.image for p in pictures], columns=6, cell=(240, 240), captions=[p.caption for p in pictures]
+        )
+        paths.append(folder / f"{kind.lower()}.jpg")
+        write_image(paths[-1], sheet)
+    return paths
+
+
 def best_results(people: People, verdict: Verdict) -> tuple[np.ndarray, list[np.ndarray | None]]:
-    """For each of N people the highest OKS of any result in the image [N], and that result, [K, 3] x, y, score."""
+    """For each of N people how good the best result in the image is [N], and that result, [K, 3] x, y, score.
+
+    Good is as in `cases`: OKS, or the distance times -1.
+    """
     found: dict[int, list[np.ndarray]] = {}
     for result in verdict.results:
         found.setdefault(result["image_id"], []).append(np.reshape(result["keypoints"], (-1, 3)))
-    oks, best = np.zeros(len(people)), list[np.ndarray | None]()
-    sigmas = np.array(people.skeleton.sigmas)
+    quality, best = np.zeros(len(people)), list[np.ndarray | None]()
     for n in range(len(people)):
-        person = people[n]
-        here, labelled = found.get(person.image_id, []), person.seen > 0
-        alike = [float(evaluate.oks(r[labelled, :2], person.xy[labelled], person.area, sigmas[labelled])) for r in here]
-        oks[n] = max(alike, default=0.0)
+        here = found.get(people[n].image_id, [])
+        alike = [_quality(r[:, :2], people[n], people.skeleton) for r in here]
+        quality[n] = max(alike, default=0.0 if people.skeleton.sigmas else -1.0)
         best.append(here[int(np.argmax(alike))] if here else None)
-    return oks, best
+    return quality, best
 
 
-def case(people: People, place: int, oks: float, result: np.ndarray | None, height: int = 240) -> Picture:
+def _quality(xy: np.ndarray, person: Sample, skeleton: Skeleton) -> float:
+    labelled = person.seen > 0
+    if skeleton.sigmas:
+        sigmas = np.array(skeleton.sigmas)[labelled]
+        return float(evaluate.oks(xy[labelled], person.xy[labelled], person.area, sigmas))
+    away = np.linalg.norm(xy - person.xy, axis=1)[labelled] / evaluate.box_size(person.box)
+    return -float(np.minimum(away, 1).mean())
+
+
+def case(people: People, place: int, caption: str, result: np.ndarray | None, height: int = 240) -> Picture:
     """One person of a data set: the found pose, with the annotated points as rings, cut out of its image."""
     person = people[place]
     x, y, w, h = person.box
@@ -223,4 +262,4 @@ def case(people: People, place: int, oks: float, result: np.ndarray | None, heig
         picture = draw.draw(picture, poses, boxes=False, scores=False)
     for point in here(person.xy[person.seen > 0]):
         draw_disc(picture, point, 4, (255, 255, 255), 1)
-    return Picture(picture, f"OKS {oks:.2f}, {person.path.name}")
+    return Picture(picture, caption)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Maps = TypeVar("Maps", bound="np.ndarray | torch.Tensor")
 
+DEFAULT = "litebaseline-160x160"
+"""What "default" stands for: the pose system whose weights are in the package."""
+
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 """RGB, in grey levels 0..255."""
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -141,11 +144,12 @@ def names(pattern: str = "*") -> list[str]:
 
 
 def find(name: str) -> Spec:
-    """The spec of that name.
+    """The spec of that name; "default" is that of the weights in the package.
 
     Raises:
         LookupError: there is none; the message names the nearest.
     """
+    name = DEFAULT if name == "default" else name
     family = name.split("-")[0]
     if family in families() and name in (specs := _specs(family)):
         return specs[name]
