@@ -13,7 +13,7 @@ def discs(
     map_size: tuple[int, int],
     radius: float,
     *,
-    stride: tuple[float, float] = (1.0, 1.0),
+    stride: np.ndarray | tuple[float, float] = (1.0, 1.0),
     unit: float = 1.0,
     masked: bool = True,
 ) -> np.ndarray:

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
 from posewright.codecs import _blur, _maps, _taylor
+from posewright.codecs._base import MapCodec
 
 _BORDER = 10
 """Zeros around a map before it is blurred and its maxima are looked for."""
 _SMALL = 9
 """The largest blur for which looking near the peak first pays; its square stays within the border of zeros."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlurLadder(MapCodec):
+    """Labels from a wide blur to a narrow one, and maps that are blurred before decoding.
+
+    Attributes:
+        size: (height, width) of the input.
+        map_size: (height, width) of the maps.
+        kernels: sizes of the labels' blurs, coarse to fine.
+        blur: size of the blur before decoding.
+    """
+
+    kernels: tuple[int, ...] = (15, 11, 9, 7, 5)
+    blur: int = 5
+
+    def __post_init__(self) -> None:
+        MapCodec.__post_init__(self)
+        for kernel in (*self.kernels, self.blur):
+            _blur.taps(kernel)
 
 
 def labels(

@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from posewright.codecs import _blur, _ladders, _maps
-from posewright.types import CropRule, Skeleton
+from posewright.codecs import _ladders, _maps
+from posewright.codecs._ladders import BlurLadder
+from posewright.types import CropRule
 
 if TYPE_CHECKING:
     import torch
 
-    from posewright.spec import Maps
-
 
 @dataclass(frozen=True, slots=True)
-class CpnLadder:
+class CpnLadder(BlurLadder):
     """Four labels a keypoint, from a wide blur to a narrow one; maps at the scale of 0 to 255.
 
     Attributes:
@@ -31,25 +30,14 @@ class CpnLadder:
         shifts: lengths, in map pixels, of the moves toward the second maximum (the third, ...).
     """
 
-    size: tuple[int, int]
-    map_size: tuple[int, int]
     kernels: tuple[int, ...] = (15, 11, 9, 7)
     blur: int = 21
     shifts: tuple[float, ...] = (0.25,)
-
-    def __post_init__(self) -> None:
-        _maps.check_sizes(self)
-        for kernel in (*self.kernels, self.blur):
-            _blur.taps(kernel)
 
     @property
     def crop_rules(self) -> tuple[CropRule, ...]:
         """Right for CPN's own crop only, which is cut out and resized."""
         return ("cpn",)
-
-    def channels(self, num_keypoints: int) -> int:
-        """One map a keypoint."""
-        return num_keypoints
 
     def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to labels [..., 4, K, h, w] and weight.
@@ -88,7 +76,3 @@ class CpnLadder:
         scaled = np.divide(maps, peak, out=np.zeros_like(maps), where=peak != 0)
         xy = _ladders.toward_second_maximum(scaled, self.blur, self.shifts)
         return (xy + 0.5) * _maps.stride(self.size, self.map_size), _ladders.score_at(maps, xy)
-
-    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
-        """Maps of mirrored inputs, mirrored back; no shift."""
-        return _maps.mirror(maps, skeleton, shift=False)

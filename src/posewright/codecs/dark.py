@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from posewright.codecs import _blur, _gaussians, _maps, _taylor
+from posewright.codecs._base import MapCodec
 from posewright.types import CropRule, Skeleton
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _FLOOR = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
-class Dark:
+class Dark(MapCodec):
     """Gaussian heatmaps without rounding, decoded to a fraction of a pixel.
 
     Attributes:
@@ -37,14 +38,12 @@ class Dark:
             shifted as with `QuarterShift`.
     """
 
-    size: tuple[int, int]
-    map_size: tuple[int, int]
     sigma: float = 2.0
     blur: int = 11
     crop: Literal["dark", "standard"] = "dark"
 
     def __post_init__(self) -> None:
-        _maps.check_sizes(self)
+        MapCodec.__post_init__(self)
         _maps.check_above_zero(self, "sigma")
         _blur.taps(self.blur)
         if self.crop not in ("dark", "standard"):
@@ -54,10 +53,6 @@ class Dark:
     def crop_rules(self) -> tuple[CropRule, ...]:
         """Right for its own crop rule only."""
         return (self.crop,)
-
-    def channels(self, num_keypoints: int) -> int:
-        """One map a keypoint."""
-        return num_keypoints
 
     def _bridge(self) -> tuple[np.ndarray, np.ndarray]:
         """Map pixels = input pixels * scale + shift, both (x, y)."""

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from posewright.codecs import _discs, _maps
-from posewright.types import CropRule, Skeleton
+from posewright.codecs._base import TripleCodec
 
 if TYPE_CHECKING:
     import torch
 
-    from posewright.spec import Maps
-
 
 @dataclass(frozen=True, slots=True)
-class DiscVotes:
+class DiscVotes(TripleCodec):
     """Three maps a keypoint: the logit of being near it, and the offsets to it along x and y in input pixels.
 
     Positions 0 and size - 1 of input and map coincide, so mirrored maps need no shift.
@@ -31,28 +29,11 @@ class DiscVotes:
         radius: of the disc, in input pixels.
     """
 
-    size: tuple[int, int]
-    map_size: tuple[int, int]
     radius: float = 25.0
 
     def __post_init__(self) -> None:
-        _maps.check_sizes(self)
+        TripleCodec.__post_init__(self)
         _maps.check_above_zero(self, "radius")
-        if min(*self.size, *self.map_size) < 2:
-            raise ValueError(f"DiscVotes: sides must be at least 2, got {self.size} and {self.map_size}")
-
-    @property
-    def crop_rules(self) -> tuple[CropRule, ...]:
-        """Right for crops whose edges lie at 0 and size - 1."""
-        return ("udp",)
-
-    def channels(self, num_keypoints: int) -> int:
-        """Three maps a keypoint."""
-        return 3 * num_keypoints
-
-    def _stride(self) -> tuple[float, float]:
-        (height, width), (map_height, map_width) = self.size, self.map_size
-        return (width - 1) / (map_width - 1), (height - 1) / (map_height - 1)
 
     def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to maps [..., 3 K, h, w] and weight [..., K].
@@ -64,7 +45,7 @@ class DiscVotes:
         """
         xy, seen = _maps.read_points(xy, seen)
         weight = np.minimum(seen, 1)
-        maps = _discs.discs(xy, weight, self.map_size, self.radius, stride=self._stride(), unit=self.radius)
+        maps = _discs.discs(xy, weight, self.map_size, self.radius, stride=self._stride, unit=self.radius)
         return maps, weight
 
     def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -80,16 +61,12 @@ class DiscVotes:
         return _maps.decode(maps, self.map_size, self._read, per_point=3, at_a_time=16)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        stride = self._stride()
+        stride = self._stride
         pixel, votes = _maps.peaks(_votes(maps.astype(np.float64), stride))
         return pixel * stride, votes * (stride[0] * stride[1] / (np.pi * self.radius**2))
 
-    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
-        """Maps of mirrored inputs, mirrored back, x offsets negated; no shift."""
-        return _maps.mirror_triples(maps, skeleton)
 
-
-def _votes(triples: np.ndarray, stride: tuple[float, float]) -> np.ndarray:
+def _votes(triples: np.ndarray, stride: np.ndarray) -> np.ndarray:
     """Sums of votes [M, h, w] of logits and offsets [M, 3, h, w]."""
     count, _, height, width = triples.shape
     _maps.refuse_not_finite(triples)

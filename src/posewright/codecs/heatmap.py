@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from posewright.codecs import _maps
+from posewright.codecs._base import MapCodec
 from posewright.codecs._gaussians import pixel_gaussians
-from posewright.types import CropRule, Skeleton
+from posewright.types import Skeleton
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,7 @@ COCO_KEYPOINT_WEIGHT = (1.0,) * 7 + (1.2, 1.2, 1.5, 1.5, 1.0, 1.0, 1.2, 1.2, 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class QuarterShift:
+class QuarterShift(MapCodec):
     """Gaussian heatmaps, one a keypoint, decoded by arg-max and a quarter of a pixel toward the higher neighbour.
 
     Map pixel i lies at input pixel i * stride, without any half-pixel term, so a mirrored map is one pixel off: the
@@ -39,25 +40,14 @@ class QuarterShift:
         separately: apply the quarter rule to each axis on its own, as mmpose 1.x does.
     """
 
-    size: tuple[int, int]
-    map_size: tuple[int, int]
     sigma: float = 2.0
     keypoint_weight: tuple[float, ...] | None = None
     empty: int = 0
     separately: bool = False
 
     def __post_init__(self) -> None:
-        _maps.check_sizes(self)
+        MapCodec.__post_init__(self)
         _maps.check_above_zero(self, "sigma")
-
-    @property
-    def crop_rules(self) -> tuple[CropRule, ...]:
-        """Right for the standard crop only."""
-        return ("standard",)
-
-    def channels(self, num_keypoints: int) -> int:
-        """One map a keypoint."""
-        return num_keypoints
 
     def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to maps [..., K, h, w] and weight [..., K].

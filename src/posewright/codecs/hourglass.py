@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from posewright.codecs import _maps
-from posewright.types import CropRule, Skeleton
+from posewright.codecs._base import MapCodec
 
 if TYPE_CHECKING:
     import torch
 
-    from posewright.spec import Maps
-
 
 @dataclass(frozen=True, slots=True)
-class HourglassHeatmap:
+class HourglassHeatmap(MapCodec):
     """Small Gaussians at whole pixels, decoded by arg-max, the quarter rule and half a pixel more.
 
     The published code rounds the decoded points down to whole image pixels; here they stay as they are.
@@ -33,25 +31,14 @@ class HourglassHeatmap:
         shape: "gaussian", or "cauchy" for sigma / (d^2 + sigma^2)^1.5.
     """
 
-    size: tuple[int, int]
-    map_size: tuple[int, int]
     sigma: float = 1.0
     shape: Literal["gaussian", "cauchy"] = "gaussian"
 
     def __post_init__(self) -> None:
-        _maps.check_sizes(self)
+        MapCodec.__post_init__(self)
         _maps.check_above_zero(self, "sigma")
         if self.shape not in ("gaussian", "cauchy"):
             raise ValueError(f"HourglassHeatmap: shape must be 'gaussian' or 'cauchy', got {self.shape!r}")
-
-    @property
-    def crop_rules(self) -> tuple[CropRule, ...]:
-        """Right for the standard crop, which is the same map."""
-        return ("standard",)
-
-    def channels(self, num_keypoints: int) -> int:
-        """One map a keypoint."""
-        return num_keypoints
 
     def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to maps [..., K, h, w] and weight [..., K].
@@ -94,7 +81,3 @@ class HourglassHeatmap:
         pixel, score = _maps.peaks(maps, -1)
         xy = pixel + _maps.quarter_shift(maps, pixel, excluded=0) + 0.5
         return xy * _maps.stride(self.size, self.map_size), score
-
-    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
-        """Maps of mirrored inputs, mirrored back; no shift."""
-        return _maps.mirror(maps, skeleton, shift=False)

@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from posewright.codecs import _blur, _ladders, _maps
-from posewright.types import CropRule, Skeleton
+from posewright.codecs._ladders import BlurLadder
 
 if TYPE_CHECKING:
     import torch
 
-    from posewright.spec import Maps
-
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
+class Ladder(BlurLadder):
     """Five labels a keypoint, from a wide blur to a narrow one; maps at the scale of 0 to 255.
 
     Attributes:
@@ -32,25 +30,7 @@ class Ladder:
         shifts: lengths, in map pixels, of the moves toward the second maximum (the third, ...).
     """
 
-    size: tuple[int, int]
-    map_size: tuple[int, int]
-    kernels: tuple[int, ...] = (15, 11, 9, 7, 5)
-    blur: int = 5
     shifts: tuple[float, ...] = (0.25,)
-
-    def __post_init__(self) -> None:
-        _maps.check_sizes(self)
-        for kernel in (*self.kernels, self.blur):
-            _blur.taps(kernel)
-
-    @property
-    def crop_rules(self) -> tuple[CropRule, ...]:
-        """Right for the standard crop only."""
-        return ("standard",)
-
-    def channels(self, num_keypoints: int) -> int:
-        """One map a keypoint."""
-        return num_keypoints
 
     def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to labels [..., L, K, h, w] and weight.
@@ -87,13 +67,9 @@ class Ladder:
         xy = _ladders.toward_second_maximum(maps, self.blur, self.shifts)
         return (xy + 0.5) * _maps.stride(self.size, self.map_size), _ladders.score_at(maps, xy)
 
-    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
-        """Maps of mirrored inputs, mirrored back; no shift."""
-        return _maps.mirror(maps, skeleton, shift=False)
-
 
 @dataclass(frozen=True, slots=True)
-class MmposeLadder:
+class MmposeLadder(BlurLadder):
     """The labels of MSPN and RSN as mmpose draws and reads them ("megvii"), for weights that were trained there.
 
     Attributes:
@@ -103,24 +79,7 @@ class MmposeLadder:
         blur: size of the blur before decoding.
     """
 
-    size: tuple[int, int]
-    map_size: tuple[int, int]
-    kernels: tuple[int, ...] = (15, 11, 9, 7, 5)
     blur: int = 11
-
-    def __post_init__(self) -> None:
-        _maps.check_sizes(self)
-        for kernel in (*self.kernels, self.blur):
-            _blur.taps(kernel)
-
-    @property
-    def crop_rules(self) -> tuple[CropRule, ...]:
-        """Right for the standard crop only."""
-        return ("standard",)
-
-    def channels(self, num_keypoints: int) -> int:
-        """One map a keypoint."""
-        return num_keypoints
 
     def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to labels [..., L, K, h, w] and weight.
@@ -160,7 +119,3 @@ class MmposeLadder:
         half = 0.5 * ((pixel > 1) & (pixel < last)).all(-1, keepdims=True)
         xy = pixel + _maps.quarter_shift(blurred, pixel) + half
         return xy * _maps.stride(self.size, self.map_size), value / 255 + 0.5
-
-    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
-        """Maps of mirrored inputs, mirrored back; no shift."""
-        return _maps.mirror(maps, skeleton, shift=False)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from posewright.codecs import _maps
+from posewright.codecs._base import MapCodec
 from posewright.codecs._gaussians import pixel_gaussians
-from posewright.types import CropRule, Skeleton
+from posewright.types import Skeleton
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,7 @@ _NEGLIGIBLE = 40.0
 
 
 @dataclass(frozen=True, slots=True)
-class SoftArgmax:
+class SoftArgmax(MapCodec):
     """QuarterShift's maps, decoded by the mean position under softmax(beta * map).
 
     Attributes:
@@ -34,23 +35,12 @@ class SoftArgmax:
         beta: sharpness; 160 as evaluated in the paper.
     """
 
-    size: tuple[int, int]
-    map_size: tuple[int, int]
     sigma: float = 2.0
     beta: float = 160.0
 
     def __post_init__(self) -> None:
-        _maps.check_sizes(self)
+        MapCodec.__post_init__(self)
         _maps.check_above_zero(self, "sigma", "beta")
-
-    @property
-    def crop_rules(self) -> tuple[CropRule, ...]:
-        """Right for the standard crop only."""
-        return ("standard",)
-
-    def channels(self, num_keypoints: int) -> int:
-        """One map a keypoint."""
-        return num_keypoints
 
     def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `QuarterShift.encode`."""

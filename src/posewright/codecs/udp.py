@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from posewright.codecs import _blur, _discs, _gaussians, _maps, _taylor
-from posewright.types import CropRule, Skeleton
+from posewright.codecs._base import AlignedCodec, TripleCodec
 
 if TYPE_CHECKING:
     import torch
-
-    from posewright.spec import Maps
 
 Toolkit = Literal["udp", "mmpose0", "mmpose1"]
 """Whose decoding: the authors' release, mmpose 0.x or mmpose 1.x."""
@@ -31,7 +29,7 @@ _DAMPING = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True, slots=True)
-class Udp:
+class Udp(AlignedCodec):
     """Gaussian heatmaps with sub-pixel centres, decoded by a Newton step on the logarithm of the blurred map.
 
     Attributes:
@@ -44,8 +42,6 @@ class Udp:
             mmpose ones damp the step a little, and put keypoints of empty maps at (-1, -1) instead of (0, 0).
     """
 
-    size: tuple[int, int]
-    map_size: tuple[int, int]
     sigma: float = 2.0
     blur: int = 7
     toolkit: Toolkit = "udp"
@@ -53,16 +49,6 @@ class Udp:
     def __post_init__(self) -> None:
         _check(self)
         _maps.check_above_zero(self, "sigma")
-        _check_toolkit(self)
-
-    @property
-    def crop_rules(self) -> tuple[CropRule, ...]:
-        """Right for the UDP crop only."""
-        return ("udp",)
-
-    def channels(self, num_keypoints: int) -> int:
-        """One map a keypoint."""
-        return num_keypoints
 
     def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to maps [..., K, h, w] and weight [..., K].
@@ -73,7 +59,7 @@ class Udp:
             ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
         """
         xy, seen = _maps.read_points(xy, seen)
-        centre = xy / _stride(self)
+        centre = xy / self._stride
         return _gaussians.cut_gaussians(centre, np.trunc(centre + 0.5), seen, self.map_size, self.sigma)
 
     def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -89,15 +75,11 @@ class Udp:
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         xy, score = _peaks(maps, self.blur, self.toolkit)
-        return xy * _stride(self), score
-
-    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
-        """Maps of mirrored inputs, mirrored back; no shift."""
-        return _maps.mirror(maps, skeleton, shift=False)
+        return xy * self._stride, score
 
 
 @dataclass(frozen=True, slots=True)
-class UdpLadder:
+class UdpLadder(AlignedCodec):
     """Labels from coarse to fine for RSN with UDP: whole Gaussians of peak 255, decoded as by `Udp`.
 
     Attributes:
@@ -108,26 +90,14 @@ class UdpLadder:
         toolkit: see `Udp`.
     """
 
-    size: tuple[int, int]
-    map_size: tuple[int, int]
     sigmas: tuple[float, ...] = (2.6, 2.0, 1.7, 1.4105, 1.1105)
     blur: int = 7
     toolkit: Toolkit = "udp"
 
     def __post_init__(self) -> None:
         _check(self)
-        _check_toolkit(self)
         if not all(sigma > 0 for sigma in self.sigmas):
             raise ValueError(f"UdpLadder: sigmas must be above 0 map pixels, got {self.sigmas}")
-
-    @property
-    def crop_rules(self) -> tuple[CropRule, ...]:
-        """Right for the UDP crop only."""
-        return ("udp",)
-
-    def channels(self, num_keypoints: int) -> int:
-        """One map a keypoint."""
-        return num_keypoints
 
     def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to labels [..., L, K, h, w] and weight.
@@ -142,7 +112,7 @@ class UdpLadder:
         xy, seen = _maps.read_points(xy, seen)
         inside = ((xy >= 0) & (xy <= (self.size[1] - 1, self.size[0] - 1))).all(-1)
         weight = np.where(inside, seen, 0).astype(np.float32)
-        centre = xy / _stride(self)
+        centre = xy / self._stride
         levels = [_gaussians.whole_gaussians(centre, weight, self.map_size, sigma) for sigma in self.sigmas]
         return np.stack(levels, -4) * np.float32(255), weight
 
@@ -156,15 +126,11 @@ class UdpLadder:
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         xy, score = _peaks(maps / 255, self.blur, self.toolkit)
-        return xy * _stride(self), score
-
-    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
-        """Maps of mirrored inputs, mirrored back; no shift."""
-        return _maps.mirror(maps, skeleton, shift=False)
+        return xy * self._stride, score
 
 
 @dataclass(frozen=True, slots=True)
-class UdpOffset:
+class UdpOffset(TripleCodec):
     """A disc and two offset maps a keypoint ("combined" target): channels 3k, 3k + 1, 3k + 2 are class, dx and dy.
 
     Attributes:
@@ -177,24 +143,15 @@ class UdpOffset:
         masked: whether offsets outside of the disc are 0; False, as mmpose 1.x leaves them, for the target only.
     """
 
-    size: tuple[int, int]
-    map_size: tuple[int, int]
     radius: float = 4.0
     blurs: tuple[int, int] = (15, 7)
     masked: bool = True
 
     def __post_init__(self) -> None:
-        _check(self)
+        TripleCodec.__post_init__(self)
         _maps.check_above_zero(self, "radius")
-
-    @property
-    def crop_rules(self) -> tuple[CropRule, ...]:
-        """Right for the UDP crop only."""
-        return ("udp",)
-
-    def channels(self, num_keypoints: int) -> int:
-        """Three maps a keypoint."""
-        return 3 * num_keypoints
+        for kernel in self.blurs:
+            _blur.taps(kernel)
 
     def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to maps [..., 3 K, h, w] and weight [..., K].
@@ -206,7 +163,7 @@ class UdpOffset:
         """
         xy, seen = _maps.read_points(xy, seen)
         weight = np.minimum(seen, 1)
-        discs = _discs.discs(xy / _stride(self), weight, self.map_size, self.radius, masked=self.masked)
+        discs = _discs.discs(xy / self._stride, weight, self.map_size, self.radius, masked=self.masked)
         return discs, weight
 
     def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -226,30 +183,14 @@ class UdpOffset:
             _taylor.blurred_around(maps[:, axis], every, pixel, self.blurs[1], 0, mirrored=True)[:, 0, 0]
             for axis in (1, 2)
         ]
-        return (pixel + self.radius * np.stack(offsets, -1)) * _stride(self), score
-
-    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
-        """Maps of mirrored inputs, mirrored back, dx negated; no shift."""
-        return _maps.mirror_triples(maps, skeleton)
+        return (pixel + self.radius * np.stack(offsets, -1)) * self._stride, score
 
 
-def _check(codec: Udp | UdpLadder | UdpOffset) -> None:
-    _maps.check_sizes(codec)
-    if min(*codec.size, *codec.map_size) < 2:
-        raise ValueError(f"{type(codec).__name__}: sides must be at least 2, got {codec.size} and {codec.map_size}")
-    for kernel in codec.blurs if isinstance(codec, UdpOffset) else (codec.blur,):
-        _blur.taps(kernel)
-
-
-def _check_toolkit(codec: Udp | UdpLadder) -> None:
+def _check(codec: Udp | UdpLadder) -> None:
+    AlignedCodec.__post_init__(codec)
+    _blur.taps(codec.blur)
     if codec.toolkit not in get_args(Toolkit):
         raise ValueError(f"{type(codec).__name__}: toolkit must be one of {get_args(Toolkit)}, got {codec.toolkit!r}")
-
-
-def _stride(codec: Udp | UdpLadder | UdpOffset) -> np.ndarray:
-    """Input pixels a map pixel along x and y: ((W_i - 1) / (W_o - 1), (H_i - 1) / (H_o - 1))."""
-    (height, width), (map_height, map_width) = codec.size, codec.map_size
-    return np.array([(width - 1) / (map_width - 1), (height - 1) / (map_height - 1)])
 
 
 def _peaks(maps: np.ndarray, kernel: int, toolkit: Toolkit) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,77 @@
+"""What codecs have in common beside functions: two sizes, a crop rule, channels and the way back from a mirror."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from posewright.codecs import _maps
+from posewright.types import CropRule, Skeleton
+
+if TYPE_CHECKING:
+    from posewright.spec import Maps
+
+
+@dataclass(frozen=True, slots=True)
+class MapCodec:
+    """One map a keypoint, of the standard crop, mirrored without a shift; codecs say where they differ.
+
+    Attributes:
+        size: (height, width) of the input.
+        map_size: (height, width) of the maps.
+    """
+
+    size: tuple[int, int]
+    map_size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        _maps.check_sizes(self)
+
+    @property
+    def crop_rules(self) -> tuple[CropRule, ...]:
+        """Right for the standard crop only."""
+        return ("standard",)
+
+    def channels(self, num_keypoints: int) -> int:
+        """One map a keypoint."""
+        return num_keypoints
+
+    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
+        """Maps of mirrored inputs, mirrored back; no shift."""
+        return _maps.mirror(maps, skeleton, shift=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedCodec(MapCodec):
+    """Positions 0 and size - 1 of input and map coincide."""
+
+    def __post_init__(self) -> None:
+        MapCodec.__post_init__(self)
+        if min(*self.size, *self.map_size) < 2:
+            raise ValueError(f"{type(self).__name__}: sides must be at least 2, got {self.size} and {self.map_size}")
+
+    @property
+    def crop_rules(self) -> tuple[CropRule, ...]:
+        """Right for crops whose edges lie at 0 and size - 1."""
+        return ("udp",)
+
+    @property
+    def _stride(self) -> np.ndarray:
+        """Input pixels a map pixel along x and y: ((W_i - 1) / (W_o - 1), (H_i - 1) / (H_o - 1))."""
+        (height, width), (map_height, map_width) = self.size, self.map_size
+        return np.array([(width - 1) / (map_width - 1), (height - 1) / (map_height - 1)])
+
+
+@dataclass(frozen=True, slots=True)
+class TripleCodec(AlignedCodec):
+    """Three maps a keypoint: whether it is near, and the offsets to it along x and y."""
+
+    def channels(self, num_keypoints: int) -> int:
+        """Three maps a keypoint."""
+        return 3 * num_keypoints
+
+    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
+        """Maps of mirrored inputs, mirrored back, x offsets negated; no shift."""
+        return _maps.mirror_triples(maps, skeleton)
