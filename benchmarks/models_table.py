@@ -53,8 +53,8 @@ NOTES = {
         released layout make 25.6.""",
     "hrnet": f"""{GIBI}. UDP's own networks widen the last exchange to four times the width; its README has 28.7 and
         63.8 million parameters, its code makes 28.6 and 63.7. mmpose's UDP systems are the standard network.""",
-    "litebaseline": """Not from a paper: the default model is one, see default-model.md. EfficientNet-Lite0's own figures,
-        4.65 million parameters and 0.407 GMACs at 224x224, include its classifier.""",
+    "litebaseline": """Not from a paper: the [default model](default-model.md) is one. EfficientNet-Lite0's own
+        figures, 4.65 million parameters and 0.407 GMACs at 224x224, include its classifier.""",
     "litehrnet": """The authors' counter adds normalisations, activations and pooling, ours not. Their code computes
         the first path of every exchange twice, with the same result (0.242 GMACs for Lite-HRNet-18 at 256x192); here
         it is computed once. The naive network's 0.7 million parameters are 0.76, cut off.""",

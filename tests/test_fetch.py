@@ -387,8 +387,8 @@ def test_entries_are_of_pose_systems_of_their_size_and_points() -> None:
 def test_every_family_with_published_weights_has_entries() -> None:
     count = {family: len(fetch.entries(f"{family}-*")) for family in families()}
     assert count == {
-        "cpn": 3, "grmi": 0, "hourglass": 4, "hrnet": 36, "litebaseline": 0, "litehrnet": 22, "lpn": 3, "mspn": 6, "rsn": 5,
-        "simplebaseline": 37,
+        "cpn": 3, "grmi": 0, "hourglass": 4, "hrnet": 36, "litebaseline": 0, "litehrnet": 22, "lpn": 3, "mspn": 6,
+        "rsn": 5, "simplebaseline": 37,
     }  # fmt: skip
     e = fetch.entry("mm_hrnet_w32_udp_regress_256x192_coco")
     assert e.urls[0].endswith("/coco/td-hm_hrnet-w32_udp-regress-8xb64-210e_coco-256x192-9c0b77b4_20220926.pth")
