@@ -98,8 +98,8 @@ def test_whole_image_is_said_plainly(capsys, set_up, last, tmp_path):
     path = set_up / "val" / "000000000001.jpg"
     status, text, _ = run(capsys, "predict", path, "--weights", last, "--out", tmp_path)
     assert status == 0
-    assert "each image was taken for one person who fills it" in text
-    assert "`posewright weights pull yolox-nano`, then --detector yolox-nano" in text
+    assert "each image was taken for one person, looked for in the whole of it and then closer" in text
+    assert "`posewright weights pull yolox-nano`, then --detector yolox-nano; or --boxes FILE" in text
 
 
 def test_eval_prints_the_ten_lines_and_a_row_with_the_box_source(capsys, listing, last, tmp_path):

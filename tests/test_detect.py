@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from posewright import detect, image
-from posewright.types import Boxes
+from posewright.types import Boxes, Poses, Skeleton
 
 # -- which images ---------------------------------------------------------------------------------------------------
 
@@ -183,6 +183,26 @@ def test_annotations_name_the_images_of_detections(tmp_path):
 def test_files_without_annotated_boxes_are_refused(tmp_path, content, message):
     with pytest.raises(ValueError, match=r"gt\.json: .*" + message):
         detect.annotated(written(tmp_path / "gt.json", content))
+
+
+@pytest.mark.parametrize(
+    ("scores", "box", "source"),
+    [
+        ([0.9, 0.9, 0.9, 0.21, 0.1], [16, 1, 48, 47], "whole image, then closer"),  # 20..60 x 5..44, 4 to spare
+        ([0.9, 0.9, 0.9, 0.2, 0.1], [0, 0, 100, 80], "whole image"),  # three are too few
+    ],
+)
+def test_a_first_look_gives_the_box_of_the_second(scores, box, source):
+    xy = np.array([[[20.0, 5], [60, 40], [30, 44], [40, 20], [99, 79]]])
+    skeleton = Skeleton("five", tuple("abcde"))
+
+    def find(pixels: np.ndarray) -> Poses:
+        whole = Boxes.of([[0, 0, pixels.shape[1], pixels.shape[0]]], source="whole image")
+        return Poses(xy, np.array([scores]), np.ones(1), whole, skeleton)
+
+    found = detect.closer(find)(np.zeros((80, 100, 3), np.uint8))
+    assert found.xywh.tolist() == [box]
+    assert found.source == source
 
 
 def test_given_boxes_are_those_that_touch_the_image():

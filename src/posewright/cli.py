@@ -104,7 +104,7 @@ def _predict(options: argparse.Namespace) -> int:
     from posewright.folder import predict_images
 
     predictor = _predictor(options)
-    boxes: detect.BoxFile | detect.Detector | None = None
+    boxes: detect.BoxFile | detect.Detector = detect.closer(predictor)
     if options.boxes:
         boxes = detect.detections(options.boxes, threshold=options.box_threshold)
     elif options.annotations:

@@ -1,7 +1,8 @@
 """Where boxes come from: an annotation file, a detections file, or an ONNX detector; and which images are meant.
 
 Sources that look at pixels are plain callables, image [H, W, 3] uint8 RGB -> `Boxes`; any other of that form will do.
-Sources that look things up are a `BoxFile`. The whole image needs no source: `Predictor` takes it where none is given.
+Sources that look things up are a `BoxFile`. The whole image needs no source: `Predictor` takes it where none is given;
+`closer` makes a box of what it finds there.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from posewright._yolox import YoloxDetector as YoloxDetector
 from posewright.geometry import sanitise_box
 from posewright.image import SUFFIXES, listed
-from posewright.types import Boxes
+from posewright.types import Boxes, Poses
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 Detector: TypeAlias = Callable[[np.ndarray], Boxes]
@@ -280,6 +281,32 @@ def given(boxes: Boxes) -> Detector:
         return Boxes(boxes.xywh[keep], boxes.score[keep], boxes.source)
 
     return touching
+
+
+_SURE, _ENOUGH, _MARGIN = 0.2, 4, 0.1
+
+
+def closer(find: Callable[[np.ndarray], Poses]) -> Detector:
+    """A detector of one person in an image, without a network of its own: a first look at the whole of it.
+
+    The box goes around the points that the first look found with a score above 0.2, with a tenth of their extent to
+    spare on every side. It is the whole image where fewer than four were found.
+
+    Args:
+        find: the pose of the one person in an image, such as a `Predictor`.
+    """
+
+    def look(image: np.ndarray) -> Boxes:
+        poses = find(image)
+        sure = poses.xy[0][poses.score[0] > _SURE]
+        if len(sure) < _ENOUGH:
+            return poses.boxes
+        low, high = sure.min(0), sure.max(0)
+        margin = _MARGIN * (high - low).max()
+        low, high = np.maximum(low - margin, 0), np.minimum(high + margin, (image.shape[1], image.shape[0]))
+        return Boxes.of([[*low, *(high - low)]], source="whole image, then closer")
+
+    return look
 
 
 def _box_file(

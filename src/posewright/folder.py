@@ -45,10 +45,11 @@ class Summary:
     def __str__(self) -> str:
         rate = self.images / self.seconds if self.seconds else 0.0
         lines = [f"skipped: {reason}" for reason in self.failed]
-        if self.source == "whole image":
+        if self.source.startswith("whole image"):
             lines.append(
-                "no boxes were given: each image was taken for one person who fills it. For several people, or small "
-                "ones: `posewright weights pull yolox-nano`, then --detector yolox-nano; or --boxes FILE"
+                "no boxes were given: each image was taken for one person, looked for in the whole of it and then "
+                "closer. For several people, or small ones: `posewright weights pull yolox-nano`, then --detector "
+                "yolox-nano; or --boxes FILE"
             )
         if self.outside:
             lines.append(f"skipped: {self.outside} boxes that do not touch their image")
