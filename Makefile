@@ -3,7 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-slow check-systems lint format clean
+.PHONY: install demo test test-slow check-systems lint format clean
+
+install: $(READY)
 
 demo: $(READY)
 	$(BIN)/posewright demo --out runs/demo

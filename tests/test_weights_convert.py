@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from posewright import _fitting, _foreign, weights
-from posewright.skeletons import COCO17, CROWDPOSE14, to_category
+from posewright.skeletons import COCO17, CROWDPOSE14, LSP14, to_category
 from posewright.spec import families, find
 
 NETWORKS = [
     "simplebaseline-r18-256x192",
     "hrnet-w32-256x192",
     "hrnet-w32-udp-256x192",
+    "litebaseline-128x96",
     "litehrnet-18-256x192",
     "litehrnet-naive-18-256x192",
     "mspn-2stg-256x192",
@@ -174,3 +175,24 @@ def test_a_file_of_others_gets_the_specs_skeleton_only_where_it_fits(
     weights.convert(tmp_path / "net.pth", tmp_path / "out", "safetensors", find("lpn-50-256x192"))
     about = weights.describe(tmp_path / "out")
     assert (about.skeleton if about else None) == skeleton
+
+
+def test_half_is_half_the_size_and_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
+    name = "litebaseline-128x96"
+    state = state_of(name, 14)
+    weights.save(tmp_path / "a.safetensors", state, {"spec": name, "skeleton": to_category(LSP14)})
+    weights.convert(tmp_path / "a.safetensors", tmp_path / "half.safetensors", "safetensors", half=True)
+    half = weights.read(tmp_path / "half.safetensors")
+    assert same(half, {k: v.half() if v.is_floating_point() else v for k, v in state.items()})
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.51 * (tmp_path / "a.safetensors").stat().st_size
+    about = weights.describe(tmp_path / "half.safetensors")
+    assert about is not None
+    assert (about.spec, about.skeleton.points) == (name, LSP14.points)
+    net = find(name).build(14)
+    weights.load(net, tmp_path / "half.safetensors", find(name))
+    assert all(v.dtype != torch.float16 for v in net.state_dict().values())
+    state["stem.1.running_var"][0] = 70_000
+    weights.save(tmp_path / "b.safetensors", state, {"spec": name, "skeleton": to_category(LSP14)})
+    with pytest.raises(ValueError, match=r"float16 reaches to 65504, but stem\.1\.running_var has numbers beyond"):
+        weights.convert(tmp_path / "b.safetensors", tmp_path / "c.safetensors", "safetensors", half=True)
+    assert not (tmp_path / "c.safetensors").exists()

@@ -321,6 +321,7 @@ def _add_weights(verbs: Any) -> None:
     convert.add_argument("file")
     convert.add_argument("--to", required=True, choices=("official", "mmpose", "mindspore", "safetensors"))
     convert.add_argument("--model", help="pose system; a run's own checkpoint knows it")
+    convert.add_argument("--half", action="store_true", help="write float16, half the size")
     convert.add_argument("--out", required=True, help="the file to write")
 
 
@@ -369,7 +370,7 @@ def _weights_convert(options: argparse.Namespace) -> int:
     from posewright.spec import find
 
     spec = find(options.model) if options.model else None
-    print(weights.convert(options.file, options.out, options.to, spec).summary())
+    print(weights.convert(options.file, options.out, options.to, spec, half=options.half).summary())
     print(options.out)
     return 0
 

@@ -209,7 +209,7 @@ def describe(path: Source) -> About | None:
         return About(note["posewright"], note["spec"], skeleton, note.get("metrics") or {}, note.get("config") or {})
 
 
-def convert(source: Source, target: Source, to: Format, spec: Spec | None = None) -> Loaded:
+def convert(source: Source, target: Source, to: Format, spec: Spec | None = None, *, half: bool = False) -> Loaded:
     """Write a file of weights anew, with the names and in the format that other code loads.
 
     * "official": as the original PyTorch code of the family saves it;
@@ -225,10 +225,12 @@ def convert(source: Source, target: Source, to: Format, spec: Spec | None = None
         target: written atomically.
         to: see above.
         spec: what the source is; may be left out for Posewright's own files, which say so.
+        half: write float16, half the size; networks are float32 again once loaded.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it does not fit the spec, is of no known spec, or the other toolkit has no such network.
+        ValueError: it does not fit the spec, is of no known spec, or the other toolkit has no such network; or float16
+            cannot hold its numbers.
         OSError: the target cannot be written.
     """
     source, target = Path(source), Path(target)
@@ -241,6 +243,7 @@ def convert(source: Source, target: Source, to: Format, spec: Spec | None = None
     names = _foreign.names(family, state, to)
     if to == "mmpose":
         state = _foreign.without_biases(state)
+    state = _halved(source, state) if half else state
     renamed = {names[k]: v for k, v in state.items()}
     if to == "safetensors":
         save(target, state, _metadata(spec, about, state))
@@ -285,6 +288,13 @@ def _fitted(path: Path, given: State, want: State, spec: Spec, head: Collection[
     renamed = {k: name for k, name in names.items() if k != name and name not in head}
     dropped = (*training, *(k for k, name in names.items() if name in head))
     return want | zeros | taken, Loaded(path, len(taken), renamed, dropped, tuple(absent), tuple(head))
+
+
+def _halved(path: Path, state: State) -> State:
+    """The state dict in float16."""
+    if big := [k for k, v in state.items() if v.is_floating_point() and not v.half().isfinite().all()]:
+        raise ValueError(f"{path}: float16 reaches to 65504, but {few(big)} has numbers beyond: convert to float32")
+    return {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
 
 
 def _metadata(spec: Spec, about: About | None, state: State) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from posewright.codecs.udp import Udp
-from posewright.models._blocks import check_size, init_normal
+from posewright.models._blocks import check_size, init_normal, mindspore_name
 from posewright.models._efficientnet import CHANNELS, EfficientNetLite0, classifier_name
 from posewright.skeletons import LSP14
 from posewright.spec import Spec
@@ -56,8 +56,8 @@ class LiteBaseline(EfficientNetLite0):
 
 
 def rename(keys: list[str]) -> dict[str, str]:
-    """Nobody else has this network: names stay."""
-    return {key: key for key in keys}
+    """MindSpore's parameter names to ours; ours stay."""
+    return {key: mindspore_name(key) for key in keys}
 
 
 def imagenet(keys: list[str]) -> dict[str, str]:
