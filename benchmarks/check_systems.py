@@ -1,6 +1,6 @@
 """Each of the eleven pose systems learns synthetic people from scratch, by its own recipe, at a size for CPUs.
 
-    python benchmarks/check_systems.py [--people 12000] [--images 2000] [--systems HRNet CPN ...] [--out FOLDER]
+    python benchmarks/check_systems.py [--people 24000] [--images 2000] [--systems HRNet CPN ...] [--out FOLDER]
 
 Prints a table: system, recipe, network, steps, AP on unseen people, minutes. Ends with status 1 if an AP is below the
 bar. A network that has not learned has an AP of 0.00.
@@ -54,7 +54,7 @@ def learn(system: str, data: dict[str, str], people: int, out: Path) -> tuple[Tr
 def main() -> int:
     """Train all that is asked for, one after the other; 1 if any stays below the bar."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--people", type=int, default=12_000, help="shown to each system (default: %(default)s)")
+    parser.add_argument("--people", type=int, default=24_000, help="shown to each system (default: %(default)s)")
     parser.add_argument("--images", type=int, default=2000, help="that they are in (default: %(default)s)")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), metavar="SYSTEM")
     parser.add_argument("--out", type=Path, default=Path("runs/check-systems"), help="(default: %(default)s)")
