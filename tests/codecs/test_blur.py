@@ -23,6 +23,22 @@ def test_blurred_equals_opencv(kernel, size):
         np.testing.assert_allclose(three, cv2.GaussianBlur(np.pad(heat, 10), (kernel, kernel), 0), atol=1e-7)
 
 
+@pytest.mark.parametrize("count", [0, 1, 100])
+def test_pieces_are_all_of_the_maps_in_order_and_share_their_memory(count):
+    maps = np.random.default_rng(2).normal(size=(count, 64, 48)).astype(np.float32)
+    before = maps.copy()
+    seen, blurs, places = [], [], set()
+    for some, blurred in _blur.pieces(maps, 7, mirrored=True, dtype=np.float32):
+        seen.append(some)
+        blurs.append(blurred.copy())
+        places.add(blurred.__array_interface__["data"][0])
+        blurred[:] = np.nan
+    assert len(places) == 1
+    assert len(seen) == (count == 100) * 4 + 1  # of 2^16 pixels
+    np.testing.assert_array_equal(np.concatenate(seen), before)
+    np.testing.assert_array_equal(np.concatenate(blurs), _blur.blurred(maps, 7, mirrored=True, dtype=np.float32))
+
+
 @pytest.mark.parametrize("mirrored", [True, False])
 def test_what_is_blurred_around_a_pixel_is_what_the_whole_blur_has_there(mirrored):
     maps = np.random.default_rng(1).normal(size=(500, 20, 16))

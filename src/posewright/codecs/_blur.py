@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 
@@ -15,6 +16,9 @@ _TAPS = {
     9: (4, 13, 30, 51, 60, 51, 30, 13, 4),
 }
 """OpenCV does not evaluate the Gaussian for these sizes: it uses these fixed numbers, divided by their sum."""
+
+_PIECE = 1 << 16
+"""Pixels to blur at a time."""
 
 
 @cache
@@ -59,26 +63,47 @@ def matrix(length: int, kernel: int, border: int = 0) -> np.ndarray:
     return blur
 
 
-def blurred(maps: np.ndarray, kernel: int, *, mirrored: bool, border: int = 0, dtype: type = np.float64) -> np.ndarray:
-    """Whole maps [M, h, w] blurred, [M, h + 2 border, w + 2 border], as `dtype`.
+def pieces(
+    maps: np.ndarray, kernel: int, *, mirrored: bool, border: int = 0, dtype: type = np.float64
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A few of the maps at a time, and what they are like blurred.
+
+    All pieces are blurred into the same memory, which fits a cache: fresh memory, which the system must clear page by
+    page, can cost more than the blur. So a piece must be read before the next one, and may be written into.
 
     Args:
-        maps: the maps.
+        maps: [M, h, w].
         kernel: the blur's size.
         mirrored: whether the maps, or their border, continue as a mirror image, or else with zeros.
         border: zeros added around the maps before the blur.
         dtype: the number type to compute in.
+
+    Yields:
+        some: [m, h, w], a view of the next maps.
+        blurred: [m, h + 2 border, w + 2 border], `dtype`. With no maps at all there is one piece, of none.
     """
     count, height, width = maps.shape
-    source = maps.astype(dtype, copy=False).reshape(-1, width)
-    across = np.empty((count * height, width + 2 * border), dtype)
-    for to, of, weights in _strips(width, kernel, border, mirrored, dtype):
-        np.matmul(source[:, of], weights.T, out=across[:, to])
-    across = across.reshape(count, height, width + 2 * border)
-    result = np.empty((count, height + 2 * border, width + 2 * border), dtype)
-    for to, of, weights in _strips(height, kernel, border, mirrored, dtype):
-        np.matmul(weights, across[:, of], out=result[:, to])
-    return result
+    most, wide = min(max(_PIECE // (height * width), 1), count), width + 2 * border
+    source = np.empty((most, height, width), dtype)
+    across = np.empty((most, height, wide), dtype)
+    result = np.empty((most, height + 2 * border, wide), dtype)
+    along_x = _strips(width, kernel, border, mirrored, dtype)
+    along_y = _strips(height, kernel, border, mirrored, dtype)
+    for start in range(0, max(count, 1), max(most, 1)):
+        some = maps[start : start + most]
+        rows, between, after = (memory[: len(some)] for memory in (source, across, result))
+        rows[:] = some
+        for to, of, weights in along_x:
+            np.matmul(rows.reshape(-1, width)[:, of], weights.T, out=between.reshape(-1, wide)[:, to])
+        for to, of, weights in along_y:
+            np.matmul(weights, between[:, of], out=after[:, to])
+        yield some, after
+
+
+def blurred(maps: np.ndarray, kernel: int, *, mirrored: bool, border: int = 0, dtype: type = np.float64) -> np.ndarray:
+    """Whole maps [M, h, w] blurred, [M, h + 2 border, w + 2 border], as `dtype`. Arguments are those of `pieces`."""
+    parts = pieces(maps, kernel, mirrored=mirrored, border=border, dtype=dtype)
+    return np.concatenate([part.copy() for _, part in parts])
 
 
 @cache

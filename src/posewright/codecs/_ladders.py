@@ -119,10 +119,14 @@ def toward_second_maximum(maps: np.ndarray, kernel: int, shifts: tuple[float, ..
 def _walks_on_whole_maps(maps: np.ndarray, kernel: int, shifts: tuple[float, ...]) -> np.ndarray:
     # Further out than the blur reaches there is nothing but zeros; where it reaches all of the border, it mirrors.
     reach = min(kernel // 2, _BORDER)
-    blurred = _blur.blurred(maps, kernel, mirrored=reach == _BORDER, border=reach)
-    height, width = blurred.shape[1:]
     origin = np.array([-reach, -reach])
-    return _walk(blurred.reshape(-1, height * width), width, origin, shifts, zeros_beyond=reach < _BORDER)[0]
+
+    def walk(blurred: np.ndarray) -> np.ndarray:
+        height, width = blurred.shape[1:]
+        return _walk(blurred.reshape(-1, height * width), width, origin, shifts, zeros_beyond=reach < _BORDER)[0]
+
+    pieces = _blur.pieces(maps, kernel, mirrored=reach == _BORDER, border=reach)
+    return np.concatenate([walk(blurred) for _, blurred in pieces])
 
 
 def _walks_near_peaks(

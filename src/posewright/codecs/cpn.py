@@ -67,7 +67,7 @@ class CpnLadder(BlurLadder):
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        return _maps.decode(maps, self.map_size, self._read, at_a_time=64)
+        return _maps.decode(maps, self.map_size, self._read)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         peak = maps.max((1, 2), keepdims=True)

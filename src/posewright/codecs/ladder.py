@@ -61,7 +61,7 @@ class Ladder(BlurLadder):
         Raises:
             ValueError: maps of another size.
         """
-        return _maps.decode(maps, self.map_size, self._read, at_a_time=512)
+        return _maps.decode(maps, self.map_size, self._read)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         xy = _ladders.toward_second_maximum(maps, self.blur, self.shifts)
@@ -108,10 +108,14 @@ class MmposeLadder(BlurLadder):
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        return _maps.decode(maps, self.map_size, self._read, at_a_time=128)
+        return _maps.decode(maps, self.map_size, self._read)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        blurred = _blur.blurred(maps, self.blur, mirrored=False)
+        pieces = _blur.pieces(maps, self.blur, mirrored=False)
+        xy, score = map(np.concatenate, zip(*(self._read_piece(*piece) for piece in pieces)))
+        return xy, score
+
+    def _read_piece(self, maps: np.ndarray, blurred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         before, after = maps.max((1, 2)), blurred.max((1, 2))
         blurred *= (before / np.where(after == 0, 1, after))[:, None, None]
         pixel, value = _maps.peaks(blurred, -1)

@@ -71,7 +71,7 @@ class Udp(AlignedCodec):
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        return _maps.decode(maps, self.map_size, self._read, at_a_time=256)
+        return _maps.decode(maps, self.map_size, self._read)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         xy, score = _peaks(maps, self.blur, self.toolkit)
@@ -122,7 +122,7 @@ class UdpLadder(AlignedCodec):
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        return _maps.decode(maps, self.map_size, self._read, at_a_time=256)
+        return _maps.decode(maps, self.map_size, self._read)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         xy, score = _peaks(maps / 255, self.blur, self.toolkit)
@@ -174,10 +174,11 @@ class UdpOffset(TripleCodec):
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        return _maps.decode(maps, self.map_size, self._read, per_point=3, at_a_time=256)
+        return _maps.decode(maps, self.map_size, self._read, per_point=3)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pixel, score = _maps.peaks(_blur.blurred(maps[:, 0], self.blurs[0], mirrored=True, dtype=np.float32))
+        pieces = _blur.pieces(maps[:, 0], self.blurs[0], mirrored=True, dtype=np.float32)
+        pixel, score = map(np.concatenate, zip(*(_maps.peaks(blurred) for _, blurred in pieces)))
         every = np.arange(len(maps))
         offsets = [
             _taylor.blurred_around(maps[:, axis], every, pixel, self.blurs[1], 0, mirrored=True)[:, 0, 0]
@@ -201,7 +202,7 @@ def _peaks(maps: np.ndarray, kernel: int, toolkit: Toolkit) -> tuple[np.ndarray,
     near = _taylor.blurred_around(maps, which, at, kernel, 1, mirrored=toolkit != "mmpose1")
     _repeat_border(near, at, maps.shape[1:])
     if toolkit == "udp":
-        near = _stretched(near, maps[which], peak, kernel)
+        near = _stretched(near, maps, which, peak, kernel)
     elif toolkit == "mmpose1":
         # A common factor cancels out of the logarithm's derivatives, unless it decides what is clipped.
         _taylor.scale_to_peak(near, maps, which, (near.min((1, 2)) < _LEAST) | (peak > _MOST), kernel)
@@ -220,10 +221,11 @@ def _repeat_border(near: np.ndarray, pixel: np.ndarray, map_size: tuple[int, ...
         along[at == last, 2] = along[at == last, 1]
 
 
-def _stretched(near: np.ndarray, maps: np.ndarray, peak: np.ndarray, kernel: int) -> np.ndarray:
-    """Blurred squares [M, 3, 3], as if their whole blurred maps had been stretched to the range from 0 to `peak`."""
-    after = _blur.blurred(maps, kernel, mirrored=True, dtype=np.float32).reshape(len(maps), maps[0].size)
-    low, high = after.min(1).astype(np.float64), after.max(1).astype(np.float64)
+def _stretched(near: np.ndarray, maps: np.ndarray, which: np.ndarray, peak: np.ndarray, kernel: int) -> np.ndarray:
+    """Squares [M, 3, 3] of some blurred maps, as if those had been stretched, whole, to the range from 0 to `peak`."""
+    pieces = _blur.pieces(maps, kernel, mirrored=True, dtype=np.float32)
+    ranges = np.concatenate([(after.min((1, 2)), after.max((1, 2))) for _, after in pieces], 1)
+    low, high = ranges[:, which].astype(np.float64)
     level = high - low <= _LEVEL * peak
     scale = np.where(level, 0.0, peak / np.where(level, 1.0, high - low))
     return (near - low[:, None, None]) * scale[:, None, None]
