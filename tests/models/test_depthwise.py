@@ -4,6 +4,7 @@ from torch.nn import functional as F
 
 from posewright.models import _depthwise
 from posewright.models._depthwise import Depthwise
+from posewright.runtime import fold
 
 KINDS = [(3, 1), (3, 2), (5, 1), (5, 2)]
 
@@ -64,3 +65,15 @@ def test_evaluation_and_float32_take_torchs_own_path(monkeypatch):
 def test_refuses_what_has_no_rule(kernel, stride):
     with pytest.raises(ValueError, match=f"3x3 or 5x5, of stride 1 or 2: got {kernel}, {stride}"):
         Depthwise(4, kernel, stride)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), KINDS)
+def test_norms_are_folded_into_it(kernel, stride):
+    torch.manual_seed(0)
+    norm = torch.nn.BatchNorm2d(8)
+    norm.running_mean = torch.rand(8)
+    net = torch.nn.Sequential(Depthwise(8, kernel, stride), norm).eval()
+    x = torch.randn(1, 8, 9, 9)
+    expected = net(x)
+    assert fold(net, x.shape) == 1
+    torch.testing.assert_close(net(x), expected)

@@ -18,6 +18,9 @@ class Depthwise(nn.Conv2d):
     (input) and at 5x5 (weights): there they are put together from operations that have one.
     """
 
+    plain_in_evaluation = True
+    """For `runtime.fold`, which folds no other subclasses."""
+
     def __init__(self, channels: int, kernel: int = 3, stride: int = 1) -> None:
         if kernel not in (3, 5) or stride not in (1, 2):
             raise ValueError(f"a depthwise convolution here is 3x3 or 5x5, of stride 1 or 2: got {kernel}, {stride}")
@@ -25,7 +28,7 @@ class Depthwise(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """[N, channels, h, w] to [N, channels, h / stride, w / stride], rounded up."""
-        if self.training and input.device.type == "cpu" and _low(input):
+        if self.training and self.bias is None and input.device.type == "cpu" and _low(input):
             return _Depthwise.apply(input.bfloat16(), self.weight.bfloat16(), self.stride[0])  # pyright: ignore[reportReturnType]
         return super().forward(input)
 
