@@ -188,8 +188,8 @@ def test_files_without_annotated_boxes_are_refused(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("scores", "box", "source"),
     [
-        ([0.9, 0.9, 0.9, 0.21, 0.1], [16, 1, 48, 47], "whole image, then closer"),  # 20..60 x 5..44, 4 to spare
-        ([0.9, 0.9, 0.9, 0.2, 0.1], [0, 0, 100, 80], "whole image"),  # three are too few
+        ([0.9, 0.9, 0.9, 0.16, 0.1], [14, 0, 52, 50], "whole image, then closer"),  # 20..60 x 5..44, 6 to spare
+        ([0.9, 0.9, 0.9, 0.15, 0.1], [0, 0, 100, 80], "whole image"),  # three are too few
     ],
 )
 def test_a_first_look_gives_the_box_of_the_second(scores, box, source):

@@ -283,13 +283,13 @@ def given(boxes: Boxes) -> Detector:
     return touching
 
 
-_SURE, _ENOUGH, _MARGIN = 0.2, 4, 0.1
+_SURE, _ENOUGH, _MARGIN = 0.15, 4, 0.15
 
 
 def closer(find: Callable[[np.ndarray], Poses]) -> Detector:
     """A detector of one person in an image, without a network of its own: a first look at the whole of it.
 
-    The box goes around the points that the first look found with a score above 0.2, with a tenth of their extent to
+    The box goes around the points that the first look found with a score above 0.15, with 0.15 of their extent to
     spare on every side. It is the whole image where fewer than four were found.
 
     Args:

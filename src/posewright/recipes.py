@@ -67,6 +67,7 @@ def people14() -> TrainConfig:
         clip=1.0,
         ema=0.999,
         augment=augment.Augment(
+            padding=(1.25, 1.25),
             scale=(0.75, 1.3),
             rotation=45,
             mirror=0.5,
