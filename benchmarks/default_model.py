@@ -11,6 +11,7 @@ import argparse
 import statistics
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from posewright.types import Boxes
 DOCS = Path(__file__).parent.parent / "docs"
 THRESHOLD = 0.2
 CURVE = np.arange(0, 0.501, 0.02)
+SCORES = (0, 0.15, 0.3, 0.4, 0.5, 0.7)
 TURNS = 60
 
 CARD = """# The default model
@@ -69,6 +71,12 @@ threads. `--no-flip-test` switches the flip test off.
 
 ![PCK over the threshold, with the flip test and annotated boxes](pictures/default-pck.svg)
 
+How a point's score goes with being right, on LSPET with annotated boxes:
+
+| score | points | right at 0.2 |
+|---|---:|---:|
+{calibration}
+
 LSPET was labelled by many hands, some of which mistook left for right or a knee for an ankle: no network can agree with
 all of its labels, nor would a second annotator.
 
@@ -88,16 +96,18 @@ FAILURES = """Seen on the sheets of worst and random cases:
 * limbs that cross or hide each other: both are found on the one that is seen;
 * seated and crouching people, of whom LSPET has few: legs are uncertain and often left out;
 * neighbours within the box, whose limbs may be taken for the person's;
-* people who are small in the image, without a detector.
-
-Scores are low, as labels that disagree make flat heatmaps: a good point of a hard pose may have 0.3."""
+* people who are small in the image, without a detector."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Poses of N people with what was annotated: xy [N, K, 2], truth [N, K, 2], seen [N, K], torso [N]."""
+    """Poses of N people, with what was annotated.
+
+    xy [N, K, 2], score [N, K], truth [N, K, 2], seen [N, K], torso [N].
+    """
 
     xy: np.ndarray
+    score: np.ndarray
     truth: np.ndarray
     seen: np.ndarray
     torso: np.ndarray
@@ -115,12 +125,25 @@ def find(predictor: Predictor, people: coco.People, *, whole: bool = False) -> F
     found = []
     with bar("predicting", "images") as show:
         for poses in predictor.many(items, upright=False):
-            found.append(poses.xy)
+            found.append((poses.xy, poses.score))
             show(len(found), len(groups), "")
     samples = [people[int(n)] for n in order]
     truth, seen = np.stack([s.xy for s in samples]), np.stack([s.seen for s in samples])
     torso = evaluate.segment(truth, seen, people.skeleton, *evaluate.TORSO)
-    return Found(np.concatenate(found), truth, seen, torso)
+    xy, score = map(np.concatenate, zip(*found))
+    return Found(xy, score, truth, seen, torso)
+
+
+def calibration(found: Found) -> list[str]:
+    """Lines of the table of scores."""
+    right = np.linalg.norm(found.xy - found.truth, axis=-1) < THRESHOLD * found.torso[:, None]
+    judged = (found.seen > 0) & (found.torso > 0)[:, None]
+    lines = []
+    for low, high in pairwise((*SCORES, np.inf)):
+        here = judged & (found.score >= low) & (found.score < high)
+        span = f"{low:g} to {high:g}" if high < np.inf else f"from {low:g}"
+        lines.append(f"| {span} | {here.sum()} | {right[here].mean():.3f} |")
+    return lines
 
 
 def milliseconds(predictor: Predictor, people: coco.People) -> float:
@@ -192,6 +215,7 @@ def main() -> None:
         heads=" | ".join(f"{name} PCK@{THRESHOLD}" for name in shares),
         rule="---:|" * len(shares),
         points="\n".join(points),
+        calibration="\n".join(calibration(flipped)),
         failures=FAILURES,
         provenance="\n".join(provenance()),
     )
