@@ -3,7 +3,8 @@
     python benchmarks/check_systems.py [--people 24000] [--images 2000] [--systems HRNet CPN ...] [--out FOLDER]
 
 Prints a table: system, recipe, network, steps, AP on unseen people, minutes. Ends with status 1 if an AP is below the
-bar. A network that has not learned has an AP of 0.00.
+bar. A network that has not learned has an AP of 0.00; the mean pose of the training people, put into every box, has
+0.03.
 """
 
 from __future__ import annotations
