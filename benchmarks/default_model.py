@@ -22,9 +22,10 @@ from loader import provenance
 from posewright import evaluate, fetch, report
 from posewright.catalogue import counted
 from posewright.data import coco
+from posewright.detect import closer
 from posewright.files import write_text
 from posewright.image import read
-from posewright.predict import Predictor
+from posewright.predict import Predictor, Where
 from posewright.progress import bar
 from posewright.skeletons import LSP14
 from posewright.spec import DEFAULT
@@ -66,7 +67,7 @@ threads. `--no-flip-test` switches the flip test off.
 {other}
 
 | point | {heads} |
-|---|{rule}|
+|---|{rule}
 {points}
 
 ![PCK over the threshold, with the flip test and annotated boxes](pictures/default-pck.svg)
@@ -117,11 +118,11 @@ class Found:
         return evaluate.pck(self.xy, self.truth, self.seen, self.torso, threshold)
 
 
-def find(predictor: Predictor, people: coco.People, *, whole: bool = False) -> Found:
-    """Predict everybody in their annotated boxes, or in whole images, which then hold one person each."""
+def find(predictor: Predictor, people: coco.People, where: Where = "annotated") -> Found:
+    """Predict everybody in their annotated boxes, or elsewhere in images that hold one person each."""
     groups, boxes = people.by_image(), people.gt_boxes()
     order = np.concatenate(list(groups.values()))
-    items = ((people.paths[i], None if whole else boxes[i]) for i in groups)
+    items = ((people.paths[i], boxes[i] if isinstance(where, str) else where) for i in groups)
     found = []
     with bar("predicting", "images") as show:
         for poses in predictor.many(items, upright=False):
@@ -160,7 +161,7 @@ def milliseconds(predictor: Predictor, people: coco.People) -> float:
 
 def row(name: str, found: Found, took: float | None) -> str:
     """A line of the table of figures."""
-    cells = (f"{found.pck().mean:.3f}", f"{found.pck(0.1).mean:.3f}", f"{took:.1f}" if took else "")
+    cells = (f"{found.pck().mean:.3f}", f"{found.pck(0.1).mean:.3f}", f"{took:.1f}" if took else "–")
     return f"| {name} | {' | '.join(cells)} |"
 
 
@@ -174,11 +175,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     people, both, one = coco.read(options.lspet), pw.load(), pw.load(flip=False)
-    flipped, plain, whole = find(both, people), find(one, people), find(both, people, whole=True)
+    flipped, plain = find(both, people), find(one, people)
     rows = [
         row("annotated boxes, flip test", flipped, milliseconds(both, people)),
         row("annotated boxes, no flip test", plain, milliseconds(one, people)),
-        row("whole image as the box, flip test", whole, None),
+        row("whole image as the box, flip test", find(both, people, None), None),
+        row("whole image, then closer (`predict` without boxes)", find(both, people, closer(both)), None),
     ]
     columns = {"LSPET": flipped}
     other = ""
@@ -188,8 +190,8 @@ def main() -> None:
         rows.append(row("COCO, annotated boxes, flip test", columns["COCO"], None))
         measured = columns["COCO"].pck()
         other = (
-            f"COCO is {options.coco.stem}, {len(strangers) - measured.left_out} people with a torso, on the 12 points "
-            "that both have: people in everyday life, which it never saw."
+            f"COCO is {options.coco.stem}: {len(strangers) - measured.left_out} people with a torso, on the 12 points\n"
+            "that both have. They are people in everyday life, as it never saw them."
         )
     curves = {name.lower(): [(float(t), found.pck(float(t)).mean) for t in CURVE] for name, found in columns.items()}
     curve = report.curve("PCK over the threshold, in torsos", curves, "threshold")
