@@ -194,7 +194,7 @@ def main() -> None:
             "that both have. They are people in everyday life, as it never saw them."
         )
     curves = {name.lower(): [(float(t), found.pck(float(t)).mean) for t in CURVE] for name, found in columns.items()}
-    curve = report.curve("PCK over the threshold, in torsos", curves, "threshold")
+    curve = report.curve("PCK", curves, "threshold, in torsos")
     namespace = '<svg xmlns="http://www.w3.org/2000/svg" style="background:#fff;font:11px sans-serif" '
     write_text(DOCS / "pictures" / "default-pck.svg", curve.replace("<svg ", namespace, 1) + "\n")
     shares = {name: found.pck() for name, found in columns.items()}
