@@ -37,7 +37,7 @@ SYSTEMS = {
     "Lite-HRNet": "litehrnet_18_coco",
     "Hourglass": "hourglass_8_coco",
 }
-BAR = 0.1
+BAR = 0.08
 ROW = "{:<15} {:<28} {:<28} {:>6} {:>6} {:>6}"
 
 
