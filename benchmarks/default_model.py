@@ -45,9 +45,9 @@ float16. They find 14 points of a person: ankles, knees, hips, wrists, elbows, s
 * **System**: `{spec}`, SimpleBaseline's deconvolutions on an EfficientNet-Lite0: {million:.2f} million parameters,
   {gmacs:.3f} GMACs a person without the flip test, Gaussian heatmaps with UDP's coordinates.
 * **Data**: Leeds Sports Pose Extended, 8,500 photographs to train on, and 500 to choose the epoch and the padding of
-  boxes by and to measure on, so the figures are a little too good. Johnson & Everingham, "Learning Effective Human Pose Estimation from
-  Inaccurate Annotation", CVPR 2011. **These photographs are for research**: take the weights for research, too. The
-  trunk started from EfficientNet-Lite0's ImageNet weights (Apache-2.0).
+  boxes by and to measure on, so the figures are a little too good. Johnson & Everingham, "Learning Effective Human Pose
+  Estimation from Inaccurate Annotation", CVPR 2011. **These photographs are for research**: take the weights for
+  research, too. The trunk started from EfficientNet-Lite0's ImageNet weights (Apache-2.0).
 * **Recipe**: `posewright train people14 --train data/lspet/train.json --val data/lspet/val.json`, after
   `posewright weights pull imagenet_efficientnet_lite0`; `posewright recipes show people14` prints all settings. It took
   {hours} on one core of an AMD EPYC, with `--set precision=bf16`, and no GPU.
