@@ -10,7 +10,7 @@ import pytest
 
 from posewright import catalogue
 from posewright.catalogue import count, counted
-from posewright.spec import families, find, names
+from posewright.spec import DEFAULT, families, find, names
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,6 +69,14 @@ def test_published_simplebaselines_count_transposed_convolutions_by_their_output
             cells = height * width / 32**2 * (2048 + 4 * 256 + 16 * 256)  # input pixels times input channels
             more = cells * 256 * 4 * 4 * 3
             assert (counted()[name][1] * 1e9 + more) / 2**30 == pytest.approx(float(gmacs), rel=0.03), name
+
+
+def test_the_default_model_is_shown_with_the_weights_in_the_package():
+    page = catalogue.page("default")
+    assert page[0] == DEFAULT
+    assert page == catalogue.page(DEFAULT)
+    assert any("in the package, at" in line for line in page)
+    assert catalogue.table(DEFAULT)[1].endswith("in the package")
 
 
 def test_patterns_that_match_nothing_are_refused():

@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from posewright import fetch
-from posewright.spec import Spec, find, names
+from posewright.spec import DEFAULT, Spec, find, names
 
 
 @functools.cache
@@ -50,6 +50,7 @@ def table(pattern: str = "*") -> list[str]:
         ap, boxes = (f"{best.ap:.3f}", best.boxes) if best else ("", "")
         here = sum(fetch.cached(e.id) is not None for e in fetch.entries(name))
         weights = f"{here} of {len(fetch.entries(name))} cached" if fetch.entries(name) else "none published"
+        weights = "in the package" if name == DEFAULT else weights
         counts = f"{parameters / 1e6:>8.2f} {gmacs:>7.2f}"
         lines.append(f"{name:<{width}}  {spec.skeleton.name:<11} {counts}  {ap:>5} {boxes:<10} {weights}")
     return lines
@@ -62,14 +63,16 @@ def page(name: str) -> list[str]:
         LookupError: there is none of that name.
     """
     spec = find(name)
-    parameters, gmacs = counted()[name]
-    lines = [name, f"  paper       {spec.paper}", f"  parameters  {parameters:,}", f"  GMACs       {gmacs:.3f}"]
+    parameters, gmacs = counted()[spec.name]
+    lines = [spec.name, f"  paper       {spec.paper}", f"  parameters  {parameters:,}", f"  GMACs       {gmacs:.3f}"]
     for field in dataclasses.fields(Spec):
         if field.name in ("name", "builder", "paper", "skeleton"):
             continue
         lines.append(f"  {field.name:<11} {getattr(spec, field.name)}")
     lines.append(f"  skeleton    {spec.skeleton.name}: {', '.join(spec.skeleton.points)}")
-    for e in fetch.entries(name):
+    if spec.name == DEFAULT:
+        lines.append(f"  weights     in the package, at {fetch.at_hand(DEFAULT)}")
+    for e in fetch.entries(spec.name):
         lines.append(
             f"  weights     {e.id}: {e.data}, AP {e.ap}, boxes {e.boxes}, sha256 {e.sha256 or 'not published'}"
         )
