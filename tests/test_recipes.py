@@ -36,6 +36,11 @@ def test_every_recipe_fits_its_pose_system_and_is_documented(name):
     )
 
 
+def test_a_small_recipe_needs_no_weights_to_start_from():
+    small = recipes.small(recipes.find("people14"), people=64)
+    assert (small.model, small.init, small.backbone, small.freeze) == ("litebaseline-128x96", "", "", ())
+
+
 def test_every_pose_system_has_a_recipe():
     models = {name: recipes.find(name) for name in names()}
     assert all(config.model == name for name, config in models.items())

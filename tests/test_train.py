@@ -355,6 +355,15 @@ def test_published_weights_are_given_by_their_id(config, monkeypatch, tmp_path):
         assert same(run.net.state_dict(), model(tmp_path / "first" / "last.pt")["model"])
 
 
+def test_a_resumed_run_needs_the_files_no_more_that_it_began_with(config, tmp_path):
+    fit(replace(config, out=str(tmp_path / "first"), steps=1))
+    begin = tmp_path / "first" / "last.pt"
+    config = replace(config, init=str(begin))
+    fit(config, stop_at=1)
+    begin.unlink()
+    assert fit(config, resume=True).finished
+
+
 def test_sets_are_mixed_and_judged_by_the_sigmas_asked_for(config, files, tmp_path, capfd):
     arms = {"points": ["left_wrist", "right_wrist", "tail"], "bones": [["left_wrist", "tail"]]}
     (tmp_path / "arms.json").write_text(json.dumps(arms))

@@ -220,10 +220,11 @@ def prepared(config: TrainConfig, team: Team, *, resume: bool = False) -> Iterat
     spec = find(config.model).with_skeleton(people.skeleton)
     torch.manual_seed(config.seed)
     net = spec.build()
-    if config.init:
-        tell(weights.load(net, fetch.file_of(config.init), spec, new_head=config.new_head).summary())
-    elif config.backbone:
-        tell(weights.load_backbone(net, fetch.file_of(config.backbone)).summary())
+    if not resume:  # whose checkpoint has all weights: the files that it began with need not be there any more
+        if config.init:
+            tell(weights.load(net, fetch.file_of(config.init), spec, new_head=config.new_head).summary())
+        elif config.backbone:
+            tell(weights.load_backbone(net, fetch.file_of(config.backbone)).summary())
     run = _run(config, spec, net, people, val, device, team)
     if run.people_a_step < config.accumulate * team.size:
         raise ValueError(

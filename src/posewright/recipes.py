@@ -3,7 +3,7 @@
 The functions are in `_heatmap_recipes` and `_ladder_recipes`; here they are found by name. Their figures are those of
 the papers and of the released training scripts: AP on COCO val2017 with the 56.4 AP person boxes where nothing else is
 said. Batches are of all GPUs together. Most results started from ImageNet weights of their backbones, which are given
-with `--backbone`, such as `--backbone imagenet_resnet50`; recipes start from scratch. Their paths point at the usual
+with `--backbone`, such as `--backbone imagenet_resnet50`; their recipes start from scratch. Paths point at the usual
 layouts, `data/coco/annotations/...`; the command line replaces them.
 """
 
@@ -138,7 +138,7 @@ def small(config: TrainConfig, *, people: int, batch: int = 32) -> TrainConfig:
     """A recipe at a size for CPUs and tests: a small system of its family that is shown fewer people.
 
     Optimiser, rate, schedule, loss and augmentation are the recipe's, and the warm-up is as large a part of the run.
-    Of the rounds of an iterative training there are two.
+    Of the rounds of an iterative training there are two; all of the network is learnt from scratch.
 
     Args:
         config: the recipe.
@@ -156,6 +156,8 @@ def small(config: TrainConfig, *, people: int, batch: int = 32) -> TrainConfig:
         warmup=round(config.warmup * steps / whole),
         rounds=min(2, config.rounds),
         init="",
+        backbone="",
+        freeze=(),
     )
 
 
