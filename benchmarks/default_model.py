@@ -1,6 +1,6 @@
 """Measure the default model and write its model card, docs/default-model.md, with the curve in docs/pictures.
 
-    python benchmarks/default_model.py --lspet data/lspet/val.json [--coco person_keypoints.json] [--threads 2]
+    python benchmarks/default_model.py --lspet data/lspet/val.json --hours 2 [--coco person_keypoints.json]
 
 Leeds Sports Pose Extended in COCO's format is what it was trained on; COCO is what it never saw.
 """
@@ -28,7 +28,7 @@ from posewright.image import read
 from posewright.predict import Predictor, Where
 from posewright.progress import bar
 from posewright.skeletons import LSP14
-from posewright.spec import DEFAULT
+from posewright.spec import Spec
 from posewright.types import Boxes
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -165,13 +165,53 @@ def row(name: str, found: Found, took: float | None) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
+def write_curve(columns: dict[str, Found]) -> None:
+    """Draw the share of points found over the threshold, a line for each data set."""
+    curves = {name.lower(): [(float(t), found.pck(float(t)).mean) for t in CURVE] for name, found in columns.items()}
+    curve = report.curve("PCK", curves, "threshold, in torsos")
+    namespace = '<svg xmlns="http://www.w3.org/2000/svg" style="background:#fff;font:11px sans-serif" '
+    write_text(DOCS / "pictures" / "default-pck.svg", curve.replace("<svg ", namespace, 1) + "\n")
+
+
+def write_card(spec: Spec, columns: dict[str, Found], rows: list[str], other: str, hours: str) -> None:
+    """Fill in the card, and print it."""
+    parameters, gmacs = counted()[spec.name]
+    shares, lspet = {name: found.pck() for name, found in columns.items()}, columns["LSPET"]
+    points = [
+        f"| {point} | {' | '.join(f'{s.value[k]:.3f}' if s.count[k] else '' for s in shares.values())} |"
+        for k, point in enumerate(spec.skeleton.points)
+    ]
+    path = fetch.at_hand(spec.name)
+    assert path is not None
+    card = CARD.format(
+        megabytes=path.stat().st_size / 1e6,
+        spec=spec.name,
+        million=parameters / 1e6,
+        gmacs=gmacs,
+        hours=hours,
+        lspet=f"Of the {len(lspet.torso)} people, {shares['LSPET'].left_out} lack a torso and are left out.",
+        rows="\n".join(rows),
+        turns=TURNS,
+        threads=torch.get_num_threads(),
+        other=other,
+        heads=" | ".join(f"{name} PCK@{THRESHOLD}" for name in shares),
+        rule="---:|" * len(shares),
+        points="\n".join(points),
+        calibration="\n".join(calibration(lspet)),
+        failures=FAILURES,
+        provenance="\n".join(provenance()),
+    )
+    write_text(DOCS / "default-model.md", card)
+    print(card)
+
+
 def main() -> None:
     """Measure, and write the card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lspet", type=Path, required=True, help="val.json")
     parser.add_argument("--coco", type=Path, help="person keypoints of COCO, to see how it does on what it never saw")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--hours", default="an hour and a half", help="that the training took, for the card")
+    parser.add_argument("--hours", required=True, help="how long the training took, in words for the card")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     people, both, one = coco.read(options.lspet), pw.load(), pw.load(flip=False)
@@ -182,53 +222,18 @@ def main() -> None:
         row("whole image as the box, flip test", find(both, people, None), None),
         row("whole image, then closer (`predict` without boxes)", find(both, people, closer(both)), None),
     ]
-    columns = {"LSPET": flipped}
-    other = ""
+    columns, other = {"LSPET": flipped}, ""
     if options.coco:
         strangers = coco.read_all([options.coco], [""], LSP14)
-        columns["COCO"] = find(both, strangers)
-        rows.append(row("COCO, annotated boxes, flip test", columns["COCO"], None))
-        measured = columns["COCO"].pck()
+        columns["COCO"] = found = find(both, strangers)
+        rows.append(row("COCO, annotated boxes, flip test", found, None))
+        judged = len(strangers) - found.pck().left_out
         other = (
-            f"COCO is {options.coco.stem}: {len(strangers) - measured.left_out} people with a torso, on the 12 points\n"
+            f"COCO is {options.coco.stem}: {judged} people with a torso, on the 12 points\n"
             "that both have. They are people in everyday life, as it never saw them."
         )
-    curves = {name.lower(): [(float(t), found.pck(float(t)).mean) for t in CURVE] for name, found in columns.items()}
-    curve = report.curve("PCK", curves, "threshold, in torsos")
-    namespace = '<svg xmlns="http://www.w3.org/2000/svg" style="background:#fff;font:11px sans-serif" '
-    write_text(DOCS / "pictures" / "default-pck.svg", curve.replace("<svg ", namespace, 1) + "\n")
-    shares = {name: found.pck() for name, found in columns.items()}
-    points = [
-        f"| {point} | {' | '.join(f'{s.value[k]:.3f}' if s.count[k] else '' for s in shares.values())} |"
-        for k, point in enumerate(people.skeleton.points)
-    ]
-    parameters, gmacs = counted()[both.spec.name]
-    card = CARD.format(
-        megabytes=fetch_size() / 1e6,
-        spec=both.spec.name,
-        million=parameters / 1e6,
-        gmacs=gmacs,
-        hours=options.hours,
-        lspet=f"Of the 500 people, {shares['LSPET'].left_out} lack a torso and are left out.",
-        rows="\n".join(rows),
-        turns=TURNS,
-        threads=options.threads,
-        other=other,
-        heads=" | ".join(f"{name} PCK@{THRESHOLD}" for name in shares),
-        rule="---:|" * len(shares),
-        points="\n".join(points),
-        calibration="\n".join(calibration(flipped)),
-        failures=FAILURES,
-        provenance="\n".join(provenance()),
-    )
-    write_text(DOCS / "default-model.md", card)
-    print(card)
-
-
-def fetch_size() -> int:
-    """Bytes of the weights in the package."""
-    path = fetch.at_hand(DEFAULT)
-    return path.stat().st_size if path else 0
+    write_curve(columns)
+    write_card(both.spec, columns, rows, other, options.hours)
 
 
 if __name__ == "__main__":

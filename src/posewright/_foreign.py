@@ -8,6 +8,8 @@ from typing import Literal
 
 import torch
 
+from posewright._fitting import few
+
 Format = Literal["official", "mmpose", "mindspore", "safetensors"]
 FORMATS: tuple[Format, ...] = ("official", "mmpose", "mindspore", "safetensors")
 
@@ -97,6 +99,18 @@ def without_biases(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if mean in state:
             state[mean] = state[mean] - state.pop(name)
     return state
+
+
+def halved(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The state dict in float16.
+
+    Raises:
+        ValueError: it has numbers beyond.
+    """
+    half = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    if big := [k for k, v in half.items() if v.is_floating_point() and not v.isfinite().all()]:
+        raise ValueError(f"float16 reaches to 65504, but {few(big)} has numbers beyond: convert to float32")
+    return half
 
 
 def wrapped(family: str, state: dict[str, torch.Tensor]) -> dict[str, object]:

@@ -126,7 +126,7 @@ def _predict(options: argparse.Namespace) -> int:
 def _model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="pose system (`posewright models`); a run's own checkpoint knows it")
     parser.add_argument(
-        "--weights", metavar="FILE", help="weights: a run's best.pt, or a published file; without, the default model's"
+        "--weights", metavar="FILE", help="a run's best.pt, or a published file; or the default model's"
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     parser.add_argument(
@@ -224,9 +224,7 @@ def _add_eval(verbs: Any) -> None:
     parser.add_argument("--boxes", default="gt", metavar="gt|JSON", help="annotated boxes, or a detections JSON")
     parser.add_argument("--results", metavar="JSON", help="judge this results file instead of running weights")
     parser.add_argument("--out", default="runs/eval", help="folder for results.json (default: %(default)s)")
-    parser.add_argument(
-        "--sheets", action="store_true", help="also draw contact sheets of the worst, random and best cases into it"
-    )
+    parser.add_argument("--sheets", action="store_true", help="also draw sheets of the worst, random and best cases")
     _model_options(parser)
 
 
@@ -315,9 +313,7 @@ def _add_weights(verbs: Any) -> None:
     take = _verb(tasks, "import", _weights_import, "put a file that was got by other means into the cache")
     take.add_argument("id")
     take.add_argument("file")
-    convert = _verb(
-        tasks, "convert", _weights_convert, "write weights with the names and in the format of another tool"
-    )
+    convert = _verb(tasks, "convert", _weights_convert, "write weights as another tool names and stores them")
     convert.add_argument("file")
     convert.add_argument("--to", required=True, choices=("official", "mmpose", "mindspore", "safetensors"))
     convert.add_argument("--model", help="pose system; a run's own checkpoint knows it")

@@ -227,8 +227,9 @@ def best_results(people: People, verdict: Verdict) -> tuple[np.ndarray, list[np.
         found.setdefault(result["image_id"], []).append(np.reshape(result["keypoints"], (-1, 3)))
     quality, best = np.zeros(len(people)), list[np.ndarray | None]()
     for n in range(len(people)):
-        here = found.get(people[n].image_id, [])
-        alike = [_quality(r[:, :2], people[n], people.skeleton) for r in here]
+        person = people[n]
+        here = found.get(person.image_id, [])
+        alike = [_quality(r[:, :2], person, people.skeleton) for r in here]
         quality[n] = max(alike, default=0.0 if people.skeleton.sigmas else -1.0)
         best.append(here[int(np.argmax(alike))] if here else None)
     return quality, best

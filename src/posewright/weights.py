@@ -243,7 +243,9 @@ def convert(source: Source, target: Source, to: Format, spec: Spec | None = None
     names = _foreign.names(family, state, to)
     if to == "mmpose":
         state = _foreign.without_biases(state)
-    state = _halved(source, state) if half else state
+    if half:
+        with _naming(source):
+            state = _foreign.halved(state)
     renamed = {names[k]: v for k, v in state.items()}
     if to == "safetensors":
         save(target, state, _metadata(spec, about, state))
@@ -288,13 +290,6 @@ def _fitted(path: Path, given: State, want: State, spec: Spec, head: Collection[
     renamed = {k: name for k, name in names.items() if k != name and name not in head}
     dropped = (*training, *(k for k, name in names.items() if name in head))
     return want | zeros | taken, Loaded(path, len(taken), renamed, dropped, tuple(absent), tuple(head))
-
-
-def _halved(path: Path, state: State) -> State:
-    """The state dict in float16."""
-    if big := [k for k, v in state.items() if v.is_floating_point() and not v.half().isfinite().all()]:
-        raise ValueError(f"{path}: float16 reaches to 65504, but {few(big)} has numbers beyond: convert to float32")
-    return {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
 
 
 def _metadata(spec: Spec, about: About | None, state: State) -> dict[str, Any]:
