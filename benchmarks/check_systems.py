@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 
-from posewright import recipes
-from posewright.data import synthetic
 from posewright.demo import SCENE
-from posewright.runtime import fast_bf16
-from posewright.train import TrainConfig, rounds
+from posewright.runtime.torch_runtime import fast_bf16
+from posewright.synthetic import people as synthetic
+from posewright.train import recipes
+from posewright.train.loop import TrainConfig, rounds
 
 SYSTEMS = {
     "SimpleBaseline": "simplebaseline_r50_coco",

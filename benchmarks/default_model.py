@@ -19,17 +19,19 @@ import torch
 
 import posewright as pw
 from loader import provenance
-from posewright import evaluate, fetch, report
 from posewright.catalogue import counted
 from posewright.data import coco
-from posewright.detect import closer
+from posewright.evaluate import evaluator
 from posewright.files import write_text
 from posewright.image import read
-from posewright.predict import Predictor, Where
+from posewright.predict.boxes import closer
+from posewright.predict.predictor import Predictor, Where
 from posewright.progress import bar
+from posewright.report import page
 from posewright.skeletons import LSP14
 from posewright.spec import Spec
 from posewright.types import Boxes
+from posewright.weights import hub
 
 DOCS = Path(__file__).parent.parent / "docs"
 THRESHOLD = 0.2
@@ -113,9 +115,9 @@ class Found:
     seen: np.ndarray
     torso: np.ndarray
 
-    def pck(self, threshold: float = THRESHOLD) -> evaluate.Pck:
+    def pck(self, threshold: float = THRESHOLD) -> evaluator.Pck:
         """By the torso."""
-        return evaluate.pck(self.xy, self.truth, self.seen, self.torso, threshold)
+        return evaluator.pck(self.xy, self.truth, self.seen, self.torso, threshold)
 
 
 def find(predictor: Predictor, people: coco.People, where: Where = "annotated") -> Found:
@@ -130,7 +132,7 @@ def find(predictor: Predictor, people: coco.People, where: Where = "annotated") 
             show(len(found), len(groups), "")
     samples = [people[int(n)] for n in order]
     truth, seen = np.stack([s.xy for s in samples]), np.stack([s.seen for s in samples])
-    torso = evaluate.segment(truth, seen, people.skeleton, *evaluate.TORSO)
+    torso = evaluator.segment(truth, seen, people.skeleton, *evaluator.TORSO)
     xy, score = map(np.concatenate, zip(*found))
     return Found(xy, score, truth, seen, torso)
 
@@ -168,7 +170,7 @@ def row(name: str, found: Found, took: float | None) -> str:
 def write_curve(columns: dict[str, Found]) -> None:
     """Draw the share of points found over the threshold, a line for each data set."""
     curves = {name.lower(): [(float(t), found.pck(float(t)).mean) for t in CURVE] for name, found in columns.items()}
-    curve = report.curve("PCK", curves, "threshold, in torsos")
+    curve = page.curve("PCK", curves, "threshold, in torsos")
     namespace = '<svg xmlns="http://www.w3.org/2000/svg" style="background:#fff;font:11px sans-serif" '
     write_text(DOCS / "pictures" / "default-pck.svg", curve.replace("<svg ", namespace, 1) + "\n")
 
@@ -181,7 +183,7 @@ def write_card(spec: Spec, columns: dict[str, Found], rows: list[str], other: st
         f"| {point} | {' | '.join(f'{s.value[k]:.3f}' if s.count[k] else '' for s in shares.values())} |"
         for k, point in enumerate(spec.skeleton.points)
     ]
-    path = fetch.at_hand(spec.name)
+    path = hub.at_hand(spec.name)
     assert path is not None
     card = CARD.format(
         megabytes=path.stat().st_size / 1e6,

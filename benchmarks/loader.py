@@ -32,9 +32,10 @@ from posewright import geometry, image
 from posewright.data import augment, coco
 from posewright.data.loader import Loader
 from posewright.files import write_text
+from posewright.models import find
 from posewright.progress import bar
 from posewright.skeletons import COCO17, to_category
-from posewright.spec import IMAGENET_MEAN, IMAGENET_STD, Spec, find
+from posewright.spec import IMAGENET_MEAN, IMAGENET_STD, Spec
 
 IMAGES, BATCH, WORKERS, EPOCHS = 256, 32, 2, 2
 WIDTH, HEIGHT = 192, 256

@@ -9,10 +9,11 @@ import csv
 from pathlib import Path
 from textwrap import fill
 
-from posewright import fetch
 from posewright.catalogue import counted
 from posewright.files import write_text
-from posewright.spec import Spec, families, find, names
+from posewright.models import families, find, names
+from posewright.spec import Spec
+from posewright.weights import hub
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs" / "models.md"
@@ -95,7 +96,7 @@ def row(spec: Spec) -> str:
     """A system's line of the table."""
     parameters, gmacs = counted()[spec.name]
     theirs = published().get(spec.name, ("", ""))
-    files = [e for e in fetch.entries(spec.name) if e.ap is not None]
+    files = [e for e in hub.entries(spec.name) if e.ap is not None]
     best = max(files, key=lambda e: e.ap or 0, default=None)
     ap, boxes = (f"{best.ap:.3f}", f"{best.data}, {best.boxes}") if best else ("", "")
     ours = f"{parameters / 1e6:.2f}", f"{gmacs:.3f}" if gmacs < 1 else f"{gmacs:.2f}"

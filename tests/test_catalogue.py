@@ -10,7 +10,7 @@ import pytest
 
 from posewright import catalogue
 from posewright.catalogue import count, counted
-from posewright.spec import DEFAULT, families, find, names
+from posewright.models import DEFAULT, families, find, names
 
 ROOT = Path(__file__).parents[1]
 

@@ -129,7 +129,7 @@ def test_to_tensor(colour, number):
     spec = replace(SPEC, colour=colour, mean=(10.0, 20.0, 30.0), std=(2.0, 3.0, 4.0))
     crops = np.random.default_rng(0).integers(0, 255, (number, 8, 6, 3), dtype=np.uint8)
     before = crops.copy()
-    out = image.to_tensor(crops, spec)
+    out = image.to_tensor(crops, spec.colour, spec.mean, spec.std)
     channels = crops if colour == "rgb" else crops[..., ::-1]
     expected = (channels.astype(np.float32) - np.float32(spec.mean)) / np.float32(spec.std)
     assert out.dtype == torch.float32

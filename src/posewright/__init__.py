@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from posewright import evaluate, weights
-    from posewright.predict import Predictor, load
-    from posewright.spec import Spec, find, names
+    from posewright.models import find, names
+    from posewright.predict.predictor import Predictor, load
+    from posewright.spec import Spec
     from posewright.types import Boxes, Crop, Poses, Skeleton
 
 __version__ = "0.1.0"
@@ -35,8 +36,8 @@ __all__ = [
 
 _HOMES = {
     "Boxes": "types", "Crop": "types", "Poses": "types", "Skeleton": "types",
-    "Spec": "spec", "find": "spec", "names": "spec",
-    "Predictor": "predict", "load": "predict",
+    "Spec": "spec", "find": "models", "names": "models",
+    "Predictor": "predict.predictor", "load": "predict.predictor",
 }  # fmt: skip
 
 

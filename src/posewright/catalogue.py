@@ -10,14 +10,15 @@ from importlib.resources import files
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from posewright import fetch
-from posewright.spec import DEFAULT, Spec, find, names
+from posewright.models import DEFAULT, find, names
+from posewright.spec import Spec
+from posewright.weights import hub
 
 
 @functools.cache
 def counted() -> dict[str, tuple[int, float]]:
     """Parameters and GMACs by name, as `count` found them when `counts.csv` was made (`benchmarks/count.py`)."""
-    text = (files("posewright") / "counts.csv").read_text(encoding="utf-8")
+    text = (files("posewright.models") / "counts.csv").read_text(encoding="utf-8")
     return {r["name"]: (int(r["parameters"]), float(r["gmacs"])) for r in csv.DictReader(text.splitlines())}
 
 
@@ -46,10 +47,10 @@ def table(pattern: str = "*") -> list[str]:
     lines = [f"{'name':<{width}}  {'points':<11} {'million':>8} {'GMACs':>7}  {'AP':>5} {'boxes':<10} weights"]
     for name in found:
         spec, (parameters, gmacs) = find(name), counted()[name]
-        best = max((e for e in fetch.entries(name) if e.ap is not None), key=lambda e: e.ap or 0, default=None)
+        best = max((e for e in hub.entries(name) if e.ap is not None), key=lambda e: e.ap or 0, default=None)
         ap, boxes = (f"{best.ap:.3f}", best.boxes) if best else ("", "")
-        here = sum(fetch.cached(e.id) is not None for e in fetch.entries(name))
-        weights = f"{here} of {len(fetch.entries(name))} cached" if fetch.entries(name) else "none published"
+        here = sum(hub.cached(e.id) is not None for e in hub.entries(name))
+        weights = f"{here} of {len(hub.entries(name))} cached" if hub.entries(name) else "none published"
         weights = "in the package" if name == DEFAULT else weights
         counts = f"{parameters / 1e6:>8.2f} {gmacs:>7.2f}"
         lines.append(f"{name:<{width}}  {spec.skeleton.name:<11} {counts}  {ap:>5} {boxes:<10} {weights}")
@@ -71,12 +72,12 @@ def page(name: str) -> list[str]:
         lines.append(f"  {field.name:<11} {getattr(spec, field.name)}")
     lines.append(f"  skeleton    {spec.skeleton.name}: {', '.join(spec.skeleton.points)}")
     if spec.name == DEFAULT:
-        lines.append(f"  weights     in the package, at {fetch.at_hand(DEFAULT)}")
-    for e in fetch.entries(spec.name):
+        lines.append(f"  weights     in the package, at {hub.at_hand(DEFAULT)}")
+    for e in hub.entries(spec.name):
         lines.append(
             f"  weights     {e.id}: {e.data}, AP {e.ap}, boxes {e.boxes}, sha256 {e.sha256 or 'not published'}"
         )
         lines.extend(f"              {url}" for url in e.urls)
-        if at := fetch.cached(e.id):
+        if at := hub.cached(e.id):
             lines.append(f"              cached at {at}")
     return lines

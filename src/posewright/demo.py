@@ -8,14 +8,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from posewright import detect, evaluate, recipes, report, runtime
-from posewright.data import coco, synthetic
-from posewright.distributed import Team
+import msgspec
+
+from posewright.data import coco
+from posewright.evaluate import evaluator
 from posewright.files import ready_folder, write_json
-from posewright.folder import predict_images
-from posewright.predict import load
+from posewright.predict import boxes
+from posewright.predict.folder import predict_images
+from posewright.predict.predictor import load
 from posewright.progress import bar, clock, tick
-from posewright.train import TrainConfig, fit, resumed
+from posewright.report import page
+from posewright.runtime import torch_runtime
+from posewright.synthetic import people as synthetic
+from posewright.train import recipes
+from posewright.train.distributed import Team
+from posewright.train.loop import TrainConfig, fit, resumed
 
 SPLITS = {"train": 2000, "val": 60, "test": 200}
 """Images a split: `val` chooses the best weights, `test` is seen only once, at the end."""
@@ -41,7 +48,7 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
     ready_folder(out)
     files = {split: _draw_split(out / "data", split, count, seed) for split, count in SPLITS.items()}
     config = replace(recipes.demo(), train=str(files["train"]), val=str(files["val"]), out=str(out / "run"), seed=seed)
-    if runtime.fast_bf16(Team().device(config.device)):
+    if torch_runtime.fast_bf16(Team().device(config.device)):
         config = replace(config, precision="bf16")
     if not _train(config, fresh=fresh):
         yield f"stopped; `posewright demo --out {out}` goes on from there"
@@ -49,12 +56,14 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
     predictor = load(weights=out / "run" / "best.pt")
     unseen = coco.read(files["test"])
     with bar("evaluating", "images") as show:
-        verdict = evaluate.judge(predictor, unseen, evaluate.boxes_for(unseen), progress=tick(show))
+        verdict = evaluator.judge(predictor, unseen, evaluator.boxes_for(unseen), progress=tick(show))
     write_json(out / "results.json", verdict.results)
-    drawn = predict_images(predictor, [out / "data" / "test"], out / "pictures", detect.annotated(files["test"]))
+    drawn = predict_images(predictor, [out / "data" / "test"], out / "pictures", boxes.annotated(files["test"]))
     took = clock(time.monotonic() - start)
     lead = f"{config.model}, {SPLITS['train']} drawn images, AP {verdict.figures['AP']:.3f} on unseen ones, in {took}"
-    report.write(out / "index.html", "Posewright demo", lead, out / "run", report.sections(config, unseen, verdict))
+    settings = msgspec.json.format(msgspec.json.encode(config), indent=2).decode()
+    sections = page.sections(config.model, unseen, verdict, settings=settings)
+    page.write(out / "index.html", "Posewright demo", lead, out / "run", sections)
     yield from verdict.lines(config.model)
     yield ""
     yield f"drew {sum(SPLITS.values())} scenes, trained {config.model} from scratch on {SPLITS['train']}, in {took}"

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from posewright.spec import Spec
+from posewright.types import Colour
 
 cv2.setNumThreads(0)  # our own workers and torch share the cores; nested threads only make both slower
 # OpenCV's own lines are silenced, for `decode` says it once and names the file; OpenCV 4 and 5 have different switches.
@@ -111,18 +111,20 @@ def warp_all(image: np.ndarray, matrices: np.ndarray, size: tuple[int, int], bor
     return out
 
 
-def to_tensor(crops: np.ndarray, spec: Spec) -> torch.Tensor:
-    """Crops [N, H, W, 3] uint8 RGB to the network's input [N, 3, H, W] float32, normalised as the spec says.
+def to_tensor(
+    crops: np.ndarray, colour: Colour, mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> torch.Tensor:
+    """Crops [N, H, W, 3] uint8 RGB to the network's input [N, 3, H, W] float32, in `colour` order, less mean, by std.
 
     The result is channels-last in memory, as the crops are: networks run faster on it.
     """
     width = crops.shape[2]
     rows = crops.reshape(-1, width, 3)
-    if spec.colour == "bgr" and len(rows):
+    if colour == "bgr" and len(rows):
         rows = cv2.cvtColor(rows, cv2.COLOR_RGB2BGR)
     # Mean and std are laid out along whole rows of pixels, for vectors of three make poor use of the CPU's.
     pixels = torch.from_numpy(rows).view(-1, width * 3).to(torch.float32)
-    pixels.sub_(torch.tensor(spec.mean).repeat(width)).div_(torch.tensor(spec.std).repeat(width))
+    pixels.sub_(torch.tensor(mean).repeat(width)).div_(torch.tensor(std).repeat(width))
     return pixels.view(crops.shape).permute(0, 3, 1, 2)
 
 

@@ -1,4 +1,4 @@
-"""Spec: what turns a network into a pose system. `find` and `names` look specs up.
+"""Spec: what turns a network into a pose system.
 
 A pose system is more than a network: preprocessing, codec and scoring must be those the weights were trained with,
 or 2 to 7 AP are lost. They travel together in one `Spec`.
@@ -9,68 +9,19 @@ registry to fill.
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
+from posewright.codecs import Codec
 from posewright.types import Colour, CropRule, Skeleton
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
-
-Maps = TypeVar("Maps", bound="np.ndarray | torch.Tensor")
-
-DEFAULT = "litebaseline-160x160"
-"""What "default" stands for: the pose system whose weights are in the package."""
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 """RGB, in grey levels 0..255."""
 IMAGENET_STD = (58.395, 57.12, 57.375)
-
-
-class Codec(Protocol):
-    """Input pixels <-> network target, both directions and the flip rule in one class.
-
-    Codecs are frozen dataclasses without state; all methods are vectorised over people and keypoints.
-    """
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the network's input."""
-        ...
-
-    @property
-    def map_size(self) -> tuple[int, int]:
-        """(height, width) of the network's maps."""
-        ...
-
-    @property
-    def crop_rules(self) -> tuple[CropRule, ...]:
-        """The crop rules that this codec's input <-> map bridge is right for; a Spec with another is refused."""
-        ...
-
-    def channels(self, num_keypoints: int) -> int:
-        """How many maps the network must yield."""
-        ...
-
-    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Keypoints [..., K, 2] in input pixels and visibility [..., K] to (target, weight [..., K]), float32."""
-        ...
-
-    def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Maps [N, C, h, w] to keypoints [N, K, 2] in input pixels and scores [N, K], float64."""
-        ...
-
-    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
-        """Maps [N, C, h, w] of mirrored inputs, back as of the unmirrored ones; the argument stays as it is."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,35 +80,3 @@ class Spec:
     def with_skeleton(self, skeleton: Skeleton) -> Spec:
         """The same system for another skeleton."""
         return replace(self, skeleton=skeleton)
-
-
-def families() -> list[str]:
-    """The model families, one a file in `models/`."""
-    import posewright.models as package
-
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
-
-
-def names(pattern: str = "*") -> list[str]:
-    """Names of all specs that match a shell pattern, such as "mspn*", sorted."""
-    return sorted(n for family in families() for n in _specs(family) if fnmatch.fnmatchcase(n, pattern))
-
-
-def find(name: str) -> Spec:
-    """The spec of that name; "default" is that of the weights in the package.
-
-    Raises:
-        LookupError: there is none; the message names the nearest.
-    """
-    name = DEFAULT if name == "default" else name
-    family = name.split("-")[0]
-    if family in families() and name in (specs := _specs(family)):
-        return specs[name]
-    near = difflib.get_close_matches(name, names(), n=3, cutoff=0.5)
-    hint = f"nearest: {', '.join(near)}" if near else f"families: {', '.join(families())}"
-    raise LookupError(f"no pose system is named {name!r}; {hint} (`posewright models` lists all)")
-
-
-def _specs(family: str) -> dict[str, Spec]:
-    module: Any = importlib.import_module(f"posewright.models.{family}")
-    return module.SPECS

@@ -12,7 +12,7 @@ import pytest
 
 from posewright import image
 from posewright.data import coco
-from posewright.data._files import Strings
+from posewright.data.image_files import Strings
 from posewright.skeletons import AP10K17, COCO17, CROWDPOSE14, LSP14
 from posewright.types import Skeleton
 

@@ -19,12 +19,13 @@ import torch
 from posewright import geometry, image
 from posewright.codecs.heatmap import QuarterShift
 from posewright.data import coco
-from posewright.data._files import Strings
 from posewright.data.augment import HRNET, NONE, Augment
+from posewright.data.image_files import Strings
 from posewright.data.loader import Loader, _settle
-from posewright.predict import Predictor
+from posewright.models import find
+from posewright.predict.predictor import Predictor
 from posewright.skeletons import COCO17, to_category
-from posewright.spec import Spec, find
+from posewright.spec import Spec
 from posewright.types import Skeleton
 
 pytestmark = [
@@ -101,7 +102,7 @@ def test_batches_are_what_they_say(people):
     assert batch.index.tolist() == list(range(11))
     crop = geometry.crop_of_box(people.box[4], (64, 48))
     pixels = image.warp(image.read(people[4].path), crop.matrix, crop.size)
-    assert torch.equal(batch.images[4:5], image.to_tensor(pixels[None], SPEC))
+    assert torch.equal(batch.images[4:5], image.to_tensor(pixels[None], SPEC.colour, SPEC.mean, SPEC.std))
     np.testing.assert_allclose(batch.xy[4], crop.to_input(people[4].xy), atol=1e-9)
     target, weight = SPEC.codec.encode(batch.xy, batch.seen)
     np.testing.assert_array_equal(batch.target, target)
@@ -135,7 +136,7 @@ def test_a_plain_crop_is_the_predictors(people):
     predictor = Predictor(spec, torch.nn.Identity())
     for row, number in enumerate(people.paths):
         work = predictor._begin((people.paths[number], people.gt_boxes()[number]), upright=False)
-        assert torch.equal(batch.images[row : row + 1], image.to_tensor(work.crops, spec))
+        assert torch.equal(batch.images[row : row + 1], image.to_tensor(work.crops, spec.colour, spec.mean, spec.std))
         np.testing.assert_allclose(batch.xy[row], geometry.transform(work.matrices, people.xy[row])[0], atol=1e-6)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from posewright.spec import Spec, families, find, names
+from posewright.models import families, find, names
+from posewright.spec import Spec
 
 KEYPOINTS = 5
 

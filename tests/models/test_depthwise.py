@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 from posewright.models import _depthwise
 from posewright.models._depthwise import Depthwise
-from posewright.runtime import fold
+from posewright.runtime.torch_runtime import fold
 
 KINDS = [(3, 1), (3, 2), (5, 1), (5, 2)]
 

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from posewright import weights
 from posewright.models import litebaseline
 from posewright.models._efficientnet import EfficientNetLite0, classifier_name
 from posewright.models.litebaseline import LiteBaseline
+from posewright.weights import checkpoint
 
 
 def test_number_of_parameters():
@@ -35,7 +35,7 @@ def test_a_classifier_fills_the_trunk(tmp_path):
     named = litebaseline.imagenet(list(source.state_dict()))
     state = {theirs: source.state_dict()[ours] for ours, theirs in named.items()}
     torch.save(state | {"_fc.bias": torch.zeros(1000)}, tmp_path / "classifier.pth")
-    loaded = weights.load_backbone(net, tmp_path / "classifier.pth")
+    loaded = checkpoint.load_backbone(net, tmp_path / "classifier.pth")
     assert loaded.read == len(EfficientNetLite0().state_dict())
     assert loaded.dropped == ("_fc.bias",)
     for ours in named:

@@ -1,1 +1,51 @@
-"""Input pixels <-> network targets: encode, decode and unflip in one class each."""
+"""Input pixels <-> network target: encode, decode and unflip, one class per target; `Codec` says what they share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from posewright.types import CropRule, Skeleton
+
+Maps = TypeVar("Maps", bound="np.ndarray | torch.Tensor")
+
+
+class Codec(Protocol):
+    """Input pixels <-> network target, both directions and the flip rule in one class.
+
+    Codecs are frozen dataclasses without state; all methods are vectorised over people and keypoints.
+    """
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the network's input."""
+        ...
+
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """(height, width) of the network's maps."""
+        ...
+
+    @property
+    def crop_rules(self) -> tuple[CropRule, ...]:
+        """The crop rules that this codec's input <-> map bridge is right for; a Spec with another is refused."""
+        ...
+
+    def channels(self, num_keypoints: int) -> int:
+        """How many maps the network must yield."""
+        ...
+
+    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints [..., K, 2] in input pixels and visibility [..., K] to (target, weight [..., K]), float32."""
+        ...
+
+    def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Maps [N, C, h, w] to keypoints [N, K, 2] in input pixels and scores [N, K], float64."""
+        ...
+
+    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
+        """Maps [N, C, h, w] of mirrored inputs, back as of the unmirrored ones; the argument stays as it is."""
+        ...

@@ -11,7 +11,7 @@ from posewright.codecs import _maps
 from posewright.types import CropRule, Skeleton
 
 if TYPE_CHECKING:
-    from posewright.spec import Maps
+    from posewright.codecs import Maps
 
 
 @dataclass(frozen=True, slots=True)

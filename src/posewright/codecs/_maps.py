@@ -16,7 +16,7 @@ from posewright.types import Skeleton
 if TYPE_CHECKING:
     import torch
 
-    from posewright.spec import Maps
+    from posewright.codecs import Maps
 
 
 def check_sizes(codec: Any) -> None:

@@ -18,7 +18,7 @@ from posewright.types import CropRule, Skeleton
 if TYPE_CHECKING:
     import torch
 
-    from posewright.spec import Maps
+    from posewright.codecs import Maps
 
 _FLOOR = 1e-10
 """The least value whose logarithm is taken."""

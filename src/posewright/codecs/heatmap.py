@@ -18,7 +18,7 @@ from posewright.types import Skeleton
 if TYPE_CHECKING:
     import torch
 
-    from posewright.spec import Maps
+    from posewright.codecs import Maps
 
 COCO_KEYPOINT_WEIGHT = (1.0,) * 7 + (1.2, 1.2, 1.5, 1.5, 1.0, 1.0, 1.2, 1.2, 1.5, 1.5)
 """The optional weights for COCO's 17 keypoints: elbows and knees 1.2, wrists and ankles 1.5."""

@@ -18,7 +18,7 @@ from posewright.types import Skeleton
 if TYPE_CHECKING:
     import torch
 
-    from posewright.spec import Maps
+    from posewright.codecs import Maps
 
 _NEGLIGIBLE = 40.0
 """exp(-40) is 4e-18: smaller terms of a softmax change no digit of a float64 sum."""

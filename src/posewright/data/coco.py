@@ -15,9 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from posewright import geometry
-from posewright.data import _json
-from posewright.data._files import Strings, find_all
+from posewright import coco_format, geometry
+from posewright.data.image_files import Strings, find_all
 from posewright.skeletons import shared_points, to_category
 from posewright.types import Boxes, Sample, Skeleton
 
@@ -168,12 +167,12 @@ class People:
         """
         if self.files > 1:
             raise ValueError(f"{self.annotations}: people of several files are for training; evaluate them one by one")
-        file = _json.read(self.annotations)
+        file = coco_format.read(self.annotations)
         images, left_out = set(self.image_id.tolist()), set(self.left_out.tolist())
         kept = [n for n, a in enumerate(file.annotations) if a.image_id in images and a.id not in left_out]
         taken = set(np.unique(self.category_id).tolist())
         kept = [n for n in kept if file.annotations[n].category_id in taken]
-        triples = _json.keypoints(self.annotations, file, kept, (self.channels or self.skeleton).num_keypoints)
+        triples = coco_format.keypoints(self.annotations, file, kept, (self.channels or self.skeleton).num_keypoints)
         if self.channels:
             here, there = shared_points(self.channels, self.skeleton)
             whole, triples = triples, np.zeros((len(kept), self.skeleton.num_keypoints, 3))
@@ -196,7 +195,7 @@ _UNSIZED = 1 << 30  # where the file does not say how large an image is, no box 
 _PER_PERSON = ("annotation_id", "category_id", "xy", "seen", "box", "area")
 
 
-def _evaluated(a: _json.Annotation, points: np.ndarray, shift: int) -> dict[str, Any]:
+def _evaluated(a: coco_format.Annotation, points: np.ndarray, shift: int) -> dict[str, Any]:
     box = a.bbox or [0.0, 0.0, 0.0, 0.0]
     return {
         "id": a.id + shift,
@@ -236,7 +235,7 @@ def read(
         ValueError: the file is not JSON, not COCO, contradicts itself, or leaves nobody.
     """
     path = Path(annotations)
-    return _people(path, Path(images) if images else None, _json.read(path), skeleton, categories, missing)
+    return _people(path, Path(images) if images else None, coco_format.read(path), skeleton, categories, missing)
 
 
 def read_all(
@@ -261,7 +260,7 @@ def read_all(
         raise ValueError(f"{len(annotations)} annotation files, but {len(images)} folders of images: one for each")
     sets: list[People] = []
     for path, folder in zip(map(Path, annotations), images):
-        file = _json.read(path)
+        file = coco_format.read(path)
         unnamed = not any(category.keypoints for category in file.categories)
         people = _people(path, Path(folder) if folder else None, file, skeleton if unnamed else None, None, "raise")
         skeleton = skeleton or people.skeleton
@@ -294,20 +293,20 @@ def _joined(sets: Sequence[People]) -> People:
 def _people(
     path: Path,
     images: Path | None,
-    file: _json.File,
+    file: coco_format.File,
     skeleton: Skeleton | None,
     categories: Sequence[str] | None,
     missing: str,
 ) -> People:
     if not file.annotations:
         raise ValueError(f"{path}: no annotations in it, only {len(file.images)} images")
-    chosen, named = _json.skeleton_of(path, file, skeleton, categories)
+    chosen, named = coco_format.skeleton_of(path, file, skeleton, categories)
     skipped: Counter[str] = Counter()
     filled: Counter[str] = Counter()
     image_id, image_path = _images(path, images, file, missing, skipped)
     row_of = {number: row for row, number in enumerate(image_id.tolist())}
     rows = _candidates(file, named, row_of, skipped)
-    triples = _json.keypoints(path, file, rows, chosen.num_keypoints)
+    triples = coco_format.keypoints(path, file, rows, chosen.num_keypoints)
     labelled = np.any(triples[..., 2] > 0, axis=1)
     rows, triples = _narrow(labelled, "without a labelled keypoint", skipped, rows, triples)
     box, area = _boxes(path, file, rows, filled)
@@ -347,7 +346,7 @@ def _narrow(keep: np.ndarray, reason: str, skipped: Counter[str], *arrays: np.nd
 
 
 def _images(
-    path: Path, root: Path | None, file: _json.File, missing: str, skipped: Counter[str]
+    path: Path, root: Path | None, file: coco_format.File, missing: str, skipped: Counter[str]
 ) -> tuple[np.ndarray, list[str]]:
     """Ids and paths of the images that are there."""
     found, searched = find_all(path, root, [i.file_name for i in file.images])
@@ -366,7 +365,7 @@ def _images(
 
 
 def _candidates(
-    file: _json.File, categories: set[int] | None, row_of: dict[int, int], skipped: Counter[str]
+    file: coco_format.File, categories: set[int] | None, row_of: dict[int, int], skipped: Counter[str]
 ) -> np.ndarray:
     """Numbers of the annotations that may be people to learn from, before their keypoints are looked at."""
     kept = []
@@ -382,14 +381,14 @@ def _candidates(
     return np.array(kept, int)
 
 
-def _boxes(path: Path, file: _json.File, rows: np.ndarray, filled: Counter[str]) -> tuple[np.ndarray, np.ndarray]:
+def _boxes(path: Path, file: coco_format.File, rows: np.ndarray, filled: Counter[str]) -> tuple[np.ndarray, np.ndarray]:
     """Cleaned boxes [n, 4], zeros where nothing of one is left, and areas [n]."""
     size = {i.id: (i.height or _UNSIZED, i.width or _UNSIZED) for i in file.images}
     boxes, areas = np.zeros((len(rows), 4)), np.zeros(len(rows))
     for row, n in enumerate(rows):
         a = file.annotations[n]
         if a.bbox is None:
-            raise ValueError(f"{_json.where(path, n, a)}: no bbox; expected x, y, width, height in pixels")
+            raise ValueError(f"{coco_format.where(path, n, a)}: no bbox; expected x, y, width, height in pixels")
         if a.bbox[2] > 0 and a.bbox[3] > 0:
             clean = geometry.sanitise_box(np.array(a.bbox), *size[a.image_id])
             boxes[row] = 0.0 if clean is None else clean

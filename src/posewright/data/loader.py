@@ -111,7 +111,7 @@ class Loader:
 
     def _batch(self, places: np.ndarray, crops: torch.Tensor, xy: np.ndarray, seen: np.ndarray) -> Batch:
         target, weight = self.spec.codec.encode(xy, seen)
-        images = image.to_tensor(crops.numpy(), self.spec)
+        images = image.to_tensor(crops.numpy(), self.spec.colour, self.spec.mean, self.spec.std)
         return Batch(images, torch.from_numpy(target), torch.from_numpy(weight), xy, seen, places)
 
 

@@ -10,13 +10,14 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from posewright.codecs import Codec
 from posewright.codecs.dark import Dark
 from posewright.codecs.heatmap import QuarterShift
 from posewright.codecs.udp import Udp, UdpOffset
 from posewright.models._blocks import check_size, conv_bn, init_normal, mindspore_name
 from posewright.models._resnet import BasicBlock, Bottleneck, make_layer
 from posewright.skeletons import AIC14, ANIMALPOSE20, AP10K17, COCO17, CROWDPOSE14, MPII16
-from posewright.spec import IMAGENET_STD, Codec, Spec
+from posewright.spec import IMAGENET_STD, Spec
 from posewright.types import Skeleton
 
 

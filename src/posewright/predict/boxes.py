@@ -1,0 +1,347 @@
+"""Where boxes come from: an annotation file, a detections file, or an ONNX detector; and which images are meant.
+
+Sources that look at pixels are plain callables, image [H, W, 3] uint8 RGB -> `Boxes`; any other of that form will do.
+Sources that look things up are a `BoxFile`. The whole image needs no source: `Predictor` takes it where none is given;
+`closer` makes a box of what it finds there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Annotated, TypeAlias, TypeVar
+
+import msgspec
+import numpy as np
+
+from posewright.geometry import sanitise_box
+from posewright.image import SUFFIXES, listed
+from posewright.predict.yolox import YoloxDetector as YoloxDetector
+from posewright.types import Boxes, Poses
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+Detector: TypeAlias = Callable[[np.ndarray], Boxes]
+_Content = TypeVar("_Content")
+
+
+# -- which images ---------------------------------------------------------------------------------------------------
+
+
+def images_of(inputs: Sequence[PathLike]) -> list[Path]:
+    """The image files that are meant by files, folders and lists; each once, in the order given.
+
+    Args:
+        inputs: image files; folders, of which the images are taken but not sub-folders; .txt files with one image a
+            line, from the text file's own folder where not absolute (blank lines and lines that start with # do not
+            count).
+
+    Raises:
+        FileNotFoundError: something is missing; the message names it, and the list and line that it stands in.
+        ValueError: a file is neither an image nor a list, or a folder or list holds no image.
+    """
+    paths = [path for given in inputs for path in _images_of(Path(given))]
+    if not paths:
+        raise ValueError("expected at least one image file, folder or .txt list, got none")
+    return list(dict.fromkeys(paths))
+
+
+def _images_of(path: Path) -> list[Path]:
+    if path.is_dir():
+        if not (found := listed(path)):
+            raise ValueError(f"{path}: no images in this folder; expected {', '.join(SUFFIXES)}")
+        return found
+    if path.suffix.lower() == ".txt" and path.is_file():
+        return _images_in(path)
+    return [_image_file(path)]
+
+
+def _images_in(text: Path) -> list[Path]:
+    try:
+        lines = text.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{text}: expected a text file with one image path a line, got other bytes") from None
+    named = [(n, line.strip()) for n, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")]
+    if not named:
+        raise ValueError(f"{text}: lists no image; expected one path a line")
+    return [_image_file(text.parent / line, f"{text}, line {n}: ") for n, line in named]
+
+
+def _image_file(path: Path, where: str = "") -> Path:
+    if not path.exists():
+        raise FileNotFoundError(f"{where}{path}: no such file or folder")
+    if not path.is_file() or path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{where}{path}: not an image; expected {', '.join(SUFFIXES)}")
+    return path
+
+
+def image_id_of(path: PathLike) -> int:
+    """The COCO image id that a file's name ends in: 785 of "785.jpg" or "COCO_val2014_000000000785.jpg".
+
+    Raises:
+        ValueError: the name does not end in digits.
+    """
+    digits = re.search(r"[0-9]+$", PurePath(path).stem)
+    if digits is None:
+        raise ValueError(
+            f"{path}: the name does not end in an image id; expected one such as 000000000785.jpg, or give the COCO "
+            "annotation file that says which image has which id"
+        )
+    return int(digits[0])
+
+
+# -- boxes from files -----------------------------------------------------------------------------------------------
+
+
+_Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Xywh = tuple[float, float, float, float]
+
+
+class _Image(msgspec.Struct, gc=False):
+    id: _Id
+    file_name: str
+    width: int | None = None
+    height: int | None = None
+
+
+class _Category(msgspec.Struct):
+    id: _Id
+    name: str = ""
+    keypoints: list[str] | None = None
+
+
+class _Annotation(msgspec.Struct, gc=False):
+    image_id: _Id
+    category_id: _Id
+    bbox: _Xywh | None = None
+    iscrowd: bool | int = 0
+
+
+class _Images(msgspec.Struct):
+    images: list[_Image]
+
+
+class _Coco(_Images):
+    annotations: list[_Annotation]
+    categories: list[_Category]
+
+
+class _Detection(msgspec.Struct, gc=False):
+    image_id: _Id
+    category_id: _Id
+    bbox: _Xywh
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class BoxFile:
+    """Boxes read from a file, to be looked up by image.
+
+    Attributes:
+        source: what is printed beside figures: "gt" or the file's name and threshold.
+        image_id: [M] int64, rising.
+        xywh: [M, 4] float64, image pixels.
+        score: [M] float64.
+        skipped: how many entries were left out, by reason.
+        ids: image ids by file name; empty where files are named by their id.
+    """
+
+    source: str
+    image_id: np.ndarray
+    xywh: np.ndarray = field(repr=False)
+    score: np.ndarray = field(repr=False)
+    skipped: dict[str, int]
+    ids: dict[str, int] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.xywh)
+
+    def of_id(self, image_id: int) -> Boxes:
+        """The boxes of an image, in the file's order; none where the file has none."""
+        here = slice(*np.searchsorted(self.image_id, [image_id, image_id + 1]))
+        return Boxes(self.xywh[here], self.score[here], self.source)
+
+    def of(self, path: PathLike) -> Boxes:
+        """The boxes of an image file.
+
+        Raises:
+            LookupError: the annotation file names no such image.
+            ValueError: without an annotation file, the name does not end in an image id.
+        """
+        return self.of_id(self.id_of(path))
+
+    def id_of(self, path: PathLike) -> int:
+        """The id of an image file; see `of`."""
+        if not self.ids:
+            return image_id_of(path)
+        parts = PurePath(path).parts
+        for start in range(len(parts)):
+            if (known := self.ids.get("/".join(parts[start:]))) is not None:
+                return known
+        raise LookupError(
+            f"{path}: no image of this name among the {len(self.ids)} of the annotation file, such as "
+            f"{next(iter(self.ids))}"
+        )
+
+
+def annotated(path: PathLike) -> BoxFile:
+    """The annotated boxes of a COCO annotation file, cleaned as the official loaders do (`geometry.sanitise_box`).
+
+    Those of its keypoint categories; where it has none, those of "person". Crowds are skipped and counted, and so are
+    annotations without a finite box that reaches into the image.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a COCO annotation file, or has neither keypoint categories nor "person".
+    """
+    coco = _read(path, _Coco, _COCO)
+    wanted = {c.id for c in coco.categories if c.keypoints} or {c.id for c in coco.categories if c.name == "person"}
+    if not wanted:
+        names = ", ".join(c.name for c in coco.categories[:10])
+        raise ValueError(f"{path}: expected a category with keypoints or one named 'person', got {names or 'none'}")
+    sizes = {i.id: (i.height, i.width) for i in coco.images}
+    kept: list[tuple[int, np.ndarray]] = []
+    skipped: Counter[str] = Counter()
+    for n, a in enumerate(coco.annotations):
+        if a.image_id not in sizes:
+            raise ValueError(f"{path}: annotation {n} is of image {a.image_id}, which is not among its images")
+        if a.category_id not in wanted:
+            skipped["of another category"] += 1
+        elif a.iscrowd:
+            skipped["crowds"] += 1
+        elif (box := _cleaned(a.bbox, sizes[a.image_id])) is None:
+            skipped["without a box inside the image"] += 1
+        else:
+            kept.append((a.image_id, box))
+    ids, boxes = np.array([i for i, _ in kept], np.int64), np.array([b for _, b in kept], np.float64).reshape(-1, 4)
+    return _box_file("gt", ids, boxes, np.ones(len(ids)), skipped, _ids_by_name(coco.images))
+
+
+def _cleaned(bbox: _Xywh | None, size: tuple[int | None, int | None]) -> np.ndarray | None:
+    if bbox is None or not all(map(math.isfinite, bbox)):
+        return None
+    height, width = size
+    box = sanitise_box(np.array(bbox), height, width) if height and width else np.array(bbox)
+    return box if box is not None and (box[2:] > 0).all() else None
+
+
+def detections(
+    path: PathLike, *, category: int = 1, threshold: float = 0.0, annotations: PathLike | None = None
+) -> BoxFile:
+    """The boxes of a detections file, a list of {"image_id", "category_id", "bbox": [x, y, width, height], "score"}.
+
+    Images that are not mentioned have no boxes. Detections of other categories, below the threshold, without area or
+    with numbers that are not finite are skipped and counted.
+
+    Args:
+        path: the file.
+        category: the category wanted; 1 is COCO's person.
+        threshold: lowest score wanted.
+        annotations: a COCO annotation file that says which image has which id; without it, image files must be named by
+            their id (`image_id_of`).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not such a list (the message names the entry), or none of its entries is of that category.
+    """
+    found = _read(path, list[_Detection], _LIST)
+    name = Path(path).name
+    source = f"{name}, score >= {threshold:g}" if threshold > 0 else name
+    ids, categories = np.array([[d.image_id, d.category_id] for d in found], np.int64).reshape(-1, 2).T
+    boxes = np.array([d.bbox for d in found], np.float64).reshape(-1, 4)
+    score = np.array([d.score for d in found], np.float64)
+    if len(found) and category not in categories:
+        there = ", ".join(map(str, np.unique(categories)[:10]))
+        raise ValueError(f"{path}: none of the {len(found)} detections is of category {category}; there are: {there}")
+    left = np.ones(len(found), bool)
+    skipped: Counter[str] = Counter()
+    for reason, good in (
+        ("of another category", categories == category),
+        ("not finite", np.isfinite(boxes).all(1) & np.isfinite(score)),
+        ("without area", (boxes[:, 2:] > 0).all(1)),
+        (f"below {threshold:g}", score >= threshold),
+    ):
+        skipped[reason] = int((left & ~good).sum())
+        left &= good
+    names = _ids_by_name(_read(annotations, _Images, _COCO).images) if annotations else {}
+    return _box_file(source, ids[left], boxes[left], score[left], skipped, names)
+
+
+def given(boxes: Boxes) -> Detector:
+    """A detector that knows its boxes already: those of them that touch the image it is shown."""
+
+    def touching(image: np.ndarray) -> Boxes:
+        near, far = boxes.xywh[:, :2], boxes.xywh[:, :2] + boxes.xywh[:, 2:]
+        keep = (near < (image.shape[1], image.shape[0])).all(1) & (far > 0).all(1)
+        return Boxes(boxes.xywh[keep], boxes.score[keep], boxes.source)
+
+    return touching
+
+
+_SURE, _ENOUGH, _MARGIN = 0.15, 4, 0.15
+
+
+def closer(find: Callable[[np.ndarray], Poses]) -> Detector:
+    """A detector of one person in an image, without a network of its own: a first look at the whole of it.
+
+    The box goes around the points that the first look found with a score above 0.15, with 0.15 of their extent to
+    spare on every side. It is the whole image where fewer than four were found.
+
+    Args:
+        find: the pose of the one person in an image, such as a `Predictor`.
+    """
+
+    def look(image: np.ndarray) -> Boxes:
+        poses = find(image)
+        sure = poses.xy[0][poses.score[0] > _SURE]
+        if len(sure) < _ENOUGH:
+            return poses.boxes
+        low, high = sure.min(0), sure.max(0)
+        margin = _MARGIN * (high - low).max()
+        low, high = np.maximum(low - margin, 0), np.minimum(high + margin, (image.shape[1], image.shape[0]))
+        return Boxes.of([[*low, *(high - low)]], source="whole image, then closer")
+
+    return look
+
+
+def _box_file(
+    source: str, ids: np.ndarray, boxes: np.ndarray, score: np.ndarray, skipped: Counter[str], names: dict[str, int]
+) -> BoxFile:
+    order = np.argsort(ids, kind="stable")
+    return BoxFile(source, ids[order], boxes[order], score[order], {k: n for k, n in skipped.items() if n}, names)
+
+
+def _ids_by_name(images: Iterable[_Image]) -> dict[str, int]:
+    """Ids by file name as written, and by its last part where only one image ends in that."""
+    images = list(images)
+    ends = Counter(PurePath(i.file_name).name for i in images)
+    short = {end: i.id for i in images if ends[end := PurePath(i.file_name).name] == 1}
+    return short | {i.file_name: i.id for i in images}
+
+
+_COCO = "a COCO annotation file, an object with images, annotations and categories"
+_LIST = 'a list of detections {"image_id", "category_id", "bbox": [x, y, width, height], "score"}'
+
+
+def _read(path: PathLike, kind: type[_Content], what: str) -> _Content:
+    """JSON of a form that is checked. NaN and Infinity, which Python writes though JSON has none, are read too."""
+    try:
+        data = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf")  # Windows' byte-order mark
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
+    try:
+        try:
+            return msgspec.json.decode(data, type=kind, strict=False)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            return msgspec.convert(json.loads(data), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{path}: expected {what}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected {what}; this is not JSON, or cut short ({error})") from None

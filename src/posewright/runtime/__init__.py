@@ -1,0 +1,1 @@
+"""A network made fast for this machine."""

@@ -1,0 +1,346 @@
+"""Synthetic people with exact COCO keypoints: data to learn from, test with and look at where there is no other.
+
+People of all builds and ages stand, walk, run, sit and leap before cluttered backgrounds, behind things and each
+other, partly outside the image. Left and right are told by the face, the feet, the knees and what is worn in front.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zlib
+from collections.abc import Callable, Generator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from posewright import files
+from posewright import image as images
+from posewright.skeletons import COCO17, to_category
+from posewright.synthetic._body import pick
+from posewright.synthetic._figure import Figure, figure
+from posewright.synthetic._scenery import backdrop, thing
+from posewright.synthetic._solids import Solid, View
+from posewright.synthetic.renderer import Layer, render
+
+VERSION = 2
+"""Raised whenever the same seed and scene would draw something else."""
+
+_POOL_FROM = 48  # fewer images are drawn sooner than worker processes start
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is drawn. Pairs are the least and the greatest of what is drawn at random.
+
+    Attributes:
+        height, width: of the image in pixels.
+        people: people an image.
+        stature: pixels that a grown-up standing upright is tall.
+        things: things behind the people.
+        occluders: things in front of them, each across somebody.
+        crowd: chance that somebody stands anywhere, not where there is room.
+        cut: chance that somebody is pushed partly out of the image.
+        calm: chance that somebody just stands or walks, more or less towards us; others do anything, facing anywhere.
+        blur: sigma in pixels.
+        noise: standard deviation in grey levels.
+        quality: of the JPEG that `make` writes.
+    """
+
+    height: tuple[int, int] = (216, 264)
+    width: tuple[int, int] = (288, 352)
+    people: tuple[int, int] = (1, 3)
+    stature: tuple[float, float] = (90.0, 200.0)
+    things: tuple[int, int] = (0, 5)
+    occluders: tuple[int, int] = (0, 1)
+    crowd: float = 0.2
+    cut: float = 0.1
+    calm: float = 0.0
+    blur: tuple[float, float] = (0.3, 0.9)
+    noise: tuple[float, float] = (0.0, 7.0)
+    quality: tuple[int, int] = (60, 95)
+
+    def __post_init__(self) -> None:
+        least = {"height": 16, "width": 16, "stature": 16, "blur": 0.05, "quality": 1}
+        for name, value in asdict(self).items():
+            if name in ("crowd", "cut", "calm"):
+                if not 0 <= value <= 1:
+                    raise ValueError(f"scene: {name} must be a chance between 0 and 1, got {value}")
+            elif not least.get(name, 0) <= value[0] <= value[1]:
+                low = least.get(name, 0)
+                raise ValueError(f"scene: {name} must be two numbers in order, the first {low} or more, got {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Actor:
+    """Something to draw: its solids, its camera, how near it is, and the person it is, if it is one."""
+
+    solids: list[Solid]
+    view: View
+    nearness: float
+    person: Figure | None = None
+
+
+def draw_scene(rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Draw one image and what is known of its people.
+
+    Returns:
+        image: [H, W, 3] uint8 RGB.
+        annotations: COCO keypoint annotations without `id` and `image_id`, one for each person of whom anything can be
+            seen. Visibility is 2 where the joint can be seen, 1 where it is inside the image behind a thing, another
+            person or the person's own body, 0 (and x = y = 0) where it is outside. `area` counts the visible pixels
+            of the person, and `bbox` bounds them. People with fewer than three joints to be seen have no keypoints.
+    """
+    size = (_between(rng, scene.height), _between(rng, scene.width))
+    light = np.array([rng.normal(0, 0.6), rng.uniform(-1.2, -0.3), rng.uniform(-1.0, -0.4)])
+    light /= np.linalg.norm(light)
+    picture = backdrop(rng, size)
+    top = np.zeros(size, np.int16)  # number of the layer on top, doubled, and one less where it is no body
+    layers: list[tuple[int, _Actor, Layer]] = []
+    for number, actor in enumerate(sorted(_cast(rng, scene, size), key=lambda a: a.nearness), 1):
+        layer = render(actor.solids, actor.view, light, size)
+        if layer is not None:
+            if actor.person is not None:
+                _ground_shadow(picture, actor)
+            _compose(picture, top, layer, number)
+            layers.append((number, actor, layer))
+    annotations = [_annotate(top, number, a, layer) for number, a, layer in layers if a.person is not None]
+    return _photograph(rng, scene, picture), [a for a in annotations if a is not None]
+
+
+def make(
+    folder: str | os.PathLike[str],
+    images: int,
+    *,
+    seed: int = 0,
+    scene: Scene = Scene(),
+    split: str = "train",
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write a data set in COCO's layout, or find the very same one already there.
+
+    Images go to `folder/split/000000000001.jpg` and so on, annotations to
+    `folder/annotations/person_keypoints_<split>.json`, and both appear only once all is drawn. Each image depends on
+    the seed, the split and its own number alone, so neither the number of workers nor that of images changes it.
+
+    Args:
+        folder: of the data set; may hold other splits.
+        images: how many.
+        seed: of everything random.
+        scene: what is drawn.
+        split: its name.
+        workers: processes; None for one a core.
+        progress: called with (done, all) after each image.
+
+    Returns:
+        The annotation file.
+
+    Raises:
+        ValueError: the split is already there and was made with other parameters, or is not synthetic.
+        OSError: the folder cannot be written.
+    """
+    if images < 1 or not split or Path(split).name != split:
+        raise ValueError(f"expected one image or more and a plain name for the split, got {images} and {split!r}")
+    folder = Path(folder)
+    place, listing = folder / split, folder / "annotations" / f"person_keypoints_{split}.json"
+    made_of = _info(images, seed, scene, split)
+    if _already_there(place, listing, made_of):
+        return listing
+    with tempfile.TemporaryDirectory(prefix=f".{split}.", dir=files.ready_folder(folder)) as beside:
+        unfinished = Path(beside) / split
+        unfinished.mkdir()
+        drawn = []
+        with closing(_draw_all(partial(_draw_one, unfinished, seed, scene, split), images, workers)) as results:
+            for result in results:
+                drawn.append(result)
+                if progress is not None:
+                    progress(len(drawn), images)
+        files.write_json(listing, _coco(drawn, made_of))
+        if place.is_dir():
+            place.rmdir()  # it is empty, and some systems do not rename onto a folder
+        unfinished.replace(place)
+    return listing
+
+
+def _cast(rng: np.random.Generator, scene: Scene, size: tuple[int, int]) -> list[_Actor]:
+    """Who and what is in the image, and where."""
+    people: list[_Actor] = []
+    for _ in range(_between(rng, scene.people)):
+        people.append(_person(rng, scene, size, people))
+    actors = list(people)
+    for _ in range(_between(rng, scene.things)):
+        reach = float(np.exp(rng.uniform(*np.log(scene.stature)))) * rng.uniform(0.4, 1.1)
+        actors.append(_Actor(thing(rng), View(rng.uniform(0, 1, 2) * size[::-1], reach, 6.0), rng.random()))
+    for _ in range(_between(rng, scene.occluders) if people else 0):
+        victim = pick(rng, people)
+        assert victim.person is not None
+        joint = victim.view.project(pick(rng, list(victim.person.joints)))[:2]
+        view = View(joint, victim.view.scale * rng.uniform(0.35, 0.8), 6.0)
+        actors.append(_Actor(thing(rng), view, victim.nearness + 0.5))
+    return actors
+
+
+def _person(rng: np.random.Generator, scene: Scene, size: tuple[int, int], others: list[_Actor]) -> _Actor:
+    person = figure(rng, calm=rng.random() < scene.calm)
+    stature = float(np.exp(rng.uniform(*np.log(scene.stature))))
+    camera = View(np.zeros(2), stature, rng.uniform(2.5, 9))
+    joints = camera.project(person.joints)[:, :2]
+    spots = _spots(rng, joints, size, rng.random() < scene.cut)
+    taken = np.array([a.view.origin for a in others]).reshape(-1, 1, 2)
+    roomy = np.hypot(*(spots - taken).T).min(1).argmax() if others and rng.random() >= scene.crowd else 0
+    return _Actor(person.solids, View(spots[roomy], stature, camera.distance), stature, person)
+
+
+def _spots(rng: np.random.Generator, xy: np.ndarray, size: tuple[int, int], cut: bool) -> np.ndarray:
+    """Places [6, 2] for the origin of points [K, 2] around (0, 0), so that they lie inside the image unless `cut`."""
+    margin = 0.06 * np.ptp(xy[:, 1])
+    ends = margin - xy.min(0), np.array(size[::-1]) - 1 - margin - xy.max(0)
+    low, high = np.minimum(*ends), np.maximum(*ends)
+    spots = rng.uniform(low, high, (6, 2))
+    spots[:, 1] = np.maximum(spots[:, 1], rng.uniform(low[1], high[1], 6))  # nearer the ground than the sky
+    if cut:
+        axis = int(rng.integers(2))
+        push = rng.uniform(0.1, 0.55) * np.ptp(xy[:, axis])
+        spots[:, axis] = high[axis] + push if axis or rng.random() < 0.5 else low[axis] - push
+    return spots
+
+
+def _between(rng: np.random.Generator, ends: tuple[int, int]) -> int:
+    """A whole number from the least to the greatest, both included."""
+    return int(rng.integers(ends[0], ends[1] + 1))
+
+
+def _ground_shadow(picture: np.ndarray, actor: _Actor) -> None:
+    """Darken the background under the feet, in place."""
+    assert actor.person is not None
+    x, y = actor.view.project(actor.person.joints[-2:])[:, :2].T
+    reach = 0.16 * actor.view.scale + np.ptp(x) / 2
+    rows = np.arange(picture.shape[0], dtype=np.float32)[:, None] - y.max() - 0.04 * actor.view.scale
+    columns = np.arange(picture.shape[1], dtype=np.float32) - x.mean()
+    near_rows, near_columns = np.abs(rows[:, 0]) < reach, np.abs(columns) < reach * 1.5
+    if near_rows.any() and near_columns.any():
+        r, c = np.flatnonzero(near_rows)[[0, -1]], np.flatnonzero(near_columns)[[0, -1]]
+        fall = np.exp(
+            -((rows[r[0] : r[1] + 1] / (0.3 * reach)) ** 2) - (columns[c[0] : c[1] + 1] / (0.75 * reach)) ** 2
+        )
+        picture[r[0] : r[1] + 1, c[0] : c[1] + 1] *= 1 - np.float32(0.45) * fall[..., None].astype(np.float32)
+
+
+def _compose(picture: np.ndarray, top: np.ndarray, layer: Layer, number: int) -> None:
+    """Lay a layer over the picture and note where it is on top, in place."""
+    height, width = layer.alpha.shape
+    at = (slice(layer.top, layer.top + height), slice(layer.left, layer.left + width))
+    picture[at] *= (1 - layer.alpha)[..., None]
+    picture[at] += layer.colour
+    np.copyto(top[at], np.where(layer.body > 0.5 * layer.alpha, 2 * number, 2 * number - 1), where=layer.alpha >= 0.5)
+
+
+def _annotate(top: np.ndarray, number: int, actor: _Actor, layer: Layer) -> dict[str, Any] | None:
+    """What COCO would say of a person, or None where nothing of the person can be seen."""
+    assert actor.person is not None
+    rows, columns = np.nonzero(top == 2 * number)
+    if not rows.size:
+        return None
+    joints = actor.view.project(actor.person.joints)
+    xy, limit = joints[:, :2], np.array(top.shape[::-1]) - 1
+    inside = ((xy >= 0) & (xy <= limit)).all(1)
+    column, row = np.rint(xy.clip(0, limit)).astype(int).T
+    covered = (top[row, column] + 1) // 2 > number
+    hidden = layer.depth_at(xy) < joints[:, 2] - actor.person.slack * actor.view.scale
+    seen = np.where(inside, np.where(covered | hidden, 1, 2), 0)
+    if (seen == 2).sum() < 3:
+        seen[:] = 0
+    left, upper = int(columns.min()), int(rows.min())
+    triples = np.where(seen[:, None] > 0, np.column_stack([xy.round(2), seen]), 0)
+    return {
+        "category_id": 1,
+        "keypoints": [int(v) if i % 3 == 2 else float(v) for i, v in enumerate(triples.ravel())],
+        "num_keypoints": int((seen > 0).sum()),
+        "bbox": [left, upper, int(columns.max()) + 1 - left, int(rows.max()) + 1 - upper],
+        "area": int(rows.size),
+        "iscrowd": 0,
+    }
+
+
+def _photograph(rng: np.random.Generator, scene: Scene, picture: np.ndarray) -> np.ndarray:
+    """Light, lens and sensor: [H, W, 3] uint8."""
+    tint = np.float32(rng.uniform(0.8, 1.2)) * rng.normal(1, 0.05, 3).astype(np.float32)
+    picture = images.blur(picture, rng.uniform(*scene.blur)) * tint + np.float32(rng.uniform(-12, 18))
+    flat = np.frombuffer(rng.bytes(picture.size), np.int8).reshape(picture.shape)  # uniform: 74 is its deviation
+    return (picture + flat * np.float32(rng.uniform(*scene.noise) / 74)).clip(0, 255).astype(np.uint8)
+
+
+def _draw_one(folder: Path, seed: int, scene: Scene, split: str, number: int) -> dict[str, Any]:
+    rng = np.random.default_rng([seed, zlib.crc32(split.encode()), number])
+    image, annotations = draw_scene(rng, scene)
+    name = f"{number:012d}.jpg"
+    files.write_bytes(folder / name, images.encode(image, ".jpg", _between(rng, scene.quality)))
+    entry = {"id": number, "file_name": name, "height": image.shape[0], "width": image.shape[1]}
+    return {"image": entry, "annotations": annotations}
+
+
+def _draw_all(
+    draw: Callable[[int], dict[str, Any]], count: int, workers: int | None
+) -> Generator[dict[str, Any], None, None]:
+    """Results of `draw` for 1..count, in order."""
+    workers = _cores() if workers is None else workers
+    if workers < 2 or count < _POOL_FROM:
+        yield from map(draw, range(1, count + 1))
+        return
+    pool = ProcessPoolExecutor(workers)
+    try:
+        yield from pool.map(draw, range(1, count + 1), chunksize=8)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _info(count: int, seed: int, scene: Scene, split: str) -> dict[str, Any]:
+    return {
+        "description": "Synthetic people drawn by Posewright",
+        "version": VERSION,
+        "images": count,
+        "seed": seed,
+        "split": split,
+        "scene": msgspec.to_builtins(asdict(scene)),
+    }
+
+
+def _coco(drawn: list[dict[str, Any]], info: dict[str, Any]) -> dict[str, Any]:
+    rows = [{"image_id": d["image"]["id"]} | a for d in drawn for a in d["annotations"]]
+    return {
+        "info": info,
+        "licenses": [],
+        "images": [d["image"] for d in drawn],
+        "annotations": [{"id": i} | row for i, row in enumerate(rows, 1)],
+        "categories": [to_category(COCO17)],
+    }
+
+
+def _already_there(place: Path, listing: Path, info: dict[str, Any]) -> bool:
+    """Whether this very data set is there; an error where anything else is."""
+    filled = place.exists() and (not place.is_dir() or any(place.iterdir()))
+    if not filled and not listing.exists():
+        return False
+    try:
+        found = msgspec.json.decode(listing.read_bytes())["info"]
+    except (OSError, ValueError, LookupError, TypeError):
+        found = None
+    if found == msgspec.json.decode(msgspec.json.encode(info)):
+        if filled and sum(1 for _ in place.glob("*.jpg")) != info["images"]:
+            raise ValueError(f"{place} should hold {info['images']} images, but some are gone; remove it to draw anew")
+        return filled  # without images it is what an interrupted run left
+    what = listing if listing.exists() else place
+    was = f"was made of {found}" if found else "is there and was not drawn here"
+    raise ValueError(f"{what} {was}; wanted {info}: choose another folder or split, or remove it")

@@ -1,0 +1,175 @@
+"""TrainConfig: everything a training run depends on, as plain values, and settings that change it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from posewright.data import augment
+from posewright.train.objective import Loss
+from posewright.train.optim import Kind, Schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """Everything a training run depends on: plain values, saved with the run, and enough to replay it.
+
+    Attributes:
+        model: name of a pose system (`posewright models`).
+        train: COCO-format annotations to learn from, one file or several; the skeleton is that of the first one's
+            `categories`, and the points of the others are matched to it by name.
+        train_images: where their images are, for each file; empty looks around the annotation file.
+        val: COCO-format annotations to choose the best weights on; empty keeps the last.
+        val_images: where their images are.
+        val_boxes: detections JSON to evaluate with; empty takes the annotated boxes.
+        skeleton: a JSON file that says what the points are, in place of the annotations; see `data.skeleton.read`.
+        sigmas: where OKS sigmas come from; see `data.skeleton.with_sigmas`.
+        out: the run's folder.
+        init: weights to start from, a file of any toolkit or the id of published ones in the cache (`posewright
+            weights`); empty starts from scratch.
+        new_head: start the last layer anew where the number of keypoints differs.
+        backbone: ImageNet weights for the backbone alone, a file or an id as above.
+        freeze: parts of the network that stay as they start, by the beginnings of their parameters' names, such as
+            ("conv1", "bn1", "layer1"); their batch norms use the statistics that they came with.
+        epochs: passes over the training people.
+        steps: optimiser steps instead of `epochs`; 0 counts epochs.
+        rounds: whole trainings in a row, each from the weights that the one before ended with; see `train.rounds`.
+        batch: people a step, of all processes together.
+        accumulate: parts that the batch is worked on in, one after the other, where it does not fit into memory at
+            once. Gradients are those of the whole batch; batch norms see a part.
+        loss: what is minimised; see `objective.objective`. It must fit the pose system's codec.
+        loss_factor: on "mse" and "ohkm": one half, or 1 as in mmpose 0.x.
+        hardest: how many keypoints count as hard.
+        keypoint_weight: factors on the weights of points, by their names; the others have 1.
+        optimizer, lr, weight_decay, momentum: see `optim.optimizer`.
+        schedule, drops, drop_factor, warmup, warmup_from: see `optim.rate`; drops are fractions of the run, the warm-up
+            is in steps.
+        clip: largest gradient norm; 0 does not clip.
+        ema: decay of the moving average of the weights, which is then what is evaluated; 0 is without.
+        precision: of the network's arithmetic: "float32"; "bf16"; or "fp16" with scaled gradients, on CUDA only.
+        compile: have torch compile the network, which takes a minute at first.
+        augment: random changes to the training crops.
+        flip_test: average with the mirrored image when evaluating.
+        seed: of weights, order and augmentation.
+        workers: processes that read and crop images, for each training process.
+        device: "auto", "cpu", "cuda", "cuda:1", ...
+        eval_every: epochs between evaluations.
+        patience: evaluations in a row without a better figure after which the run ends; 0 goes on to its end.
+        save_minutes: minutes between checkpoints within an epoch; each epoch ends with one anyway.
+        log_every: steps between log rows.
+    """
+
+    model: str
+    train: str | tuple[str, ...]
+    train_images: str | tuple[str, ...] = ""
+    val: str = ""
+    val_images: str = ""
+    val_boxes: str = ""
+    skeleton: str = ""
+    sigmas: str = ""
+    out: str = "runs/train"
+    init: str = ""
+    new_head: bool = False
+    backbone: str = ""
+    freeze: tuple[str, ...] = ()
+    epochs: int = 210
+    steps: int = 0
+    rounds: int = 1
+    batch: int = 32
+    accumulate: int = 1
+    loss: Loss = "mse"
+    loss_factor: float = 0.5
+    hardest: int = 8
+    keypoint_weight: dict[str, float] = field(default_factory=dict)
+    optimizer: Kind = "adam"
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+    schedule: Schedule = "step"
+    drops: tuple[float, ...] = (170 / 210, 200 / 210)
+    drop_factor: float = 0.1
+    warmup: int = 0
+    warmup_from: float = 0.001
+    clip: float = 0.0
+    ema: float = 0.0
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    compile: bool = False
+    augment: augment.Augment = field(default=augment.HRNET)
+    flip_test: bool = True
+    seed: int = 0
+    workers: int = 2
+    device: str = "auto"
+    eval_every: int = 1
+    patience: int = 0
+    save_minutes: float = 10.0
+    log_every: int = 20
+
+    def __post_init__(self) -> None:
+        least = {"batch": 1, "accumulate": 1, "epochs": 1, "steps": 0, "rounds": 1, "workers": 0, "eval_every": 1,
+                 "patience": 0, "log_every": 1}  # fmt: skip
+        for name, number in least.items():
+            if getattr(self, name) < number:
+                raise ValueError(f"{name} must be at least {number}, got {getattr(self, name)}")
+        if not self.lr > 0:
+            raise ValueError(f"lr must be above 0, got {self.lr}")
+
+
+def resumed(folder: str | Path) -> TrainConfig:
+    """The configuration that a run's folder was trained with.
+
+    Raises:
+        FileNotFoundError: it holds no run.
+        ValueError: its `config.json` is none.
+    """
+    path = Path(folder) / "config.json"
+    try:
+        return msgspec.convert(msgspec.json.decode(path.read_bytes()), TrainConfig)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{folder} holds no run: there is no {path.name} in it") from None
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"{path}: not a run's configuration: {error}") from None
+
+
+def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
+    """The configuration with `key=value` settings applied; `augment.key=value` reaches into the augmentation.
+
+    Raises:
+        ValueError: a key does not exist (the nearest is named) or a value has the wrong type.
+    """
+    plain: dict[str, Any] = msgspec.to_builtins(config)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set wants key=value, got {setting!r}")
+        *path, last = key.strip().split(".")
+        place: Any = plain
+        for part in path:
+            place = place.get(part) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or last not in place:
+            known = _keys(plain)
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"settings: {', '.join(known)}"
+            raise ValueError(f"no setting {key!r}; {hint}")
+        place[last] = _value(text)
+    try:
+        return msgspec.convert(plain, type(config))
+    except msgspec.ValidationError as error:
+        raise ValueError(f"--set {' '.join(settings)}: {error}") from None
+
+
+def _value(text: str) -> Any:
+    """Numbers, true/false, null and lists as JSON has them; anything else is text."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def _keys(plain: dict[str, Any]) -> list[str]:
+    nested = [f"{k}.{inner}" for k, v in plain.items() if isinstance(v, dict) for inner in v]
+    return [*plain, *nested]

@@ -1,0 +1,281 @@
+"""fit(): the training loop, from annotations to the best checkpoint.
+
+A run is a folder: `config.json`, `log.jsonl`, `log.csv`, `last.pt` (everything needed to go on) and `best.pt` (the best
+weights with their spec, skeleton and figures). A run that is interrupted, by Ctrl-C, SIGTERM or a crash, goes on with
+`fit(resumed(folder), resume=True)`; on a CPU it ends in the very bits of a run that never stopped, because every
+random choice depends on the seed, the epoch and the sample alone, and the learning rate on the step alone.
+
+Under `torchrun`, processes train as one: each takes its share of every batch and of every evaluation's images, and the
+first of them writes and talks. The batch, the steps and the figures mean what they mean for one process.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+
+from posewright.evaluate import evaluator
+from posewright.files import ready_folder, write_json
+from posewright.progress import Report, bar
+from posewright.train.config import TrainConfig, resumed
+from posewright.train.distributed import TeamPredictor, team
+from posewright.train.optim import rate
+from posewright.train.run_log import RunLog
+from posewright.train.state import Run, prepared
+from posewright.types import Batch
+from posewright.weights import checkpoint
+
+__all__ = ["Fitted", "TrainConfig", "fit", "resumed", "rounds"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """How a run ended: where, after how many steps, whether it finished, and the figures of its best weights."""
+
+    out: Path
+    step: int
+    finished: bool
+    figures: dict[str, float]
+
+
+def fit(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None) -> Fitted:
+    """Train, evaluate every so often, and keep the best weights.
+
+    Args:
+        config: what to do.
+        resume: go on from the folder's `last.pt`.
+        stop_at: save and leave after this step, as after Ctrl-C; for machines lent by the hour.
+
+    Raises:
+        FileExistsError: the folder holds a run already and `resume` was not asked for.
+        ValueError, FileNotFoundError, OSError: annotations, images, weights or the folder are not what they must be.
+    """
+    out = ready_folder(Path(config.out))
+    if not resume and (out / "last.pt").exists():
+        raise FileExistsError(f"{out} holds a run already: resume it (--resume {out}) or choose another --out")
+    with (
+        team() as members,
+        prepared(config, members, resume=resume) as run,
+        _stop_signals() as asked,
+        _log(run, resume=resume) as log,
+        _shown(run, "training", "steps") as report,
+    ):
+        report(run.step, run.total, "")
+        while not run.halted:
+            if _due(run):
+                _judge(run, log, asked)
+            if run.over or run.halted:
+                break
+            _epoch(run, log, report, asked, stop_at)
+            run.save()
+        members.wait()
+    finished = run.over and run.judged == (run.step if run.val else 0)
+    return Fitted(out, run.step, finished, run.best)
+
+
+def rounds(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None) -> Fitted:
+    """Train `config.rounds` times in a row, each time from the weights that the round before ended with.
+
+    Each round is a run in a folder of its own, `round1`, `round2`, ..., with the whole schedule from the initial rate
+    on: the iterative training of LPN (Zhang et al., arXiv 1911.10346). One that was interrupted goes on
+    with `rounds(resumed(folder), resume=True)`; rounds that are done are not done again.
+
+    Args:
+        config: of every round; its `out` holds their folders.
+        resume: go on with the first round that is not done.
+        stop_at: see `fit`; a step of every round.
+
+    Returns:
+        How the last round ended, or the one that was interrupted.
+
+    Raises:
+        FileExistsError, ValueError, FileNotFoundError, OSError: see `fit`.
+    """
+    if config.rounds == 1:
+        return fit(config, resume=resume, stop_at=stop_at)
+    out = ready_folder(Path(config.out))
+    if not resume and (out / "round1").exists():
+        raise FileExistsError(f"{out} holds a run already: resume it (--resume {out}) or choose another --out")
+    with team() as members:
+        if members.lead and not resume:
+            write_json(out / "config.json", msgspec.to_builtins(config), indent=2)
+        number = 0
+        while True:
+            number += 1
+            folder = out / f"round{number}"
+            begun = any(members.gather((folder / "last.pt").exists()))
+            fitted = fit(replace(config, rounds=1, out=str(folder)), resume=begun, stop_at=stop_at)
+            if number == config.rounds or not fitted.finished:
+                return fitted
+            config = replace(config, init=str(folder / "last.pt"), new_head=False, seed=config.seed + 1)
+
+
+def _log(run: Run, *, resume: bool) -> AbstractContextManager[RunLog | None]:
+    """The run's log, for the process that writes it; a new run's folder gets its configuration along with it."""
+    if not run.team.lead:
+        return nullcontext()
+    if not resume:
+        write_json(run.out / "config.json", msgspec.to_builtins(run.config), indent=2)
+    return RunLog(run.out, run.step)
+
+
+def _shown(run: Run, title: str, unit: str) -> AbstractContextManager[Report]:
+    return bar(title, unit) if run.team.lead else nullcontext(_show_nothing)
+
+
+def _show_nothing(done: int, total: int, note: str = "") -> None:
+    """What processes other than the leading one show."""
+
+
+def _epoch(run: Run, log: RunLog | None, report: Report, asked: list[int], stop_at: int | None) -> None:
+    """The rest of the epoch that `run.step` lies in."""
+    config = run.config
+    epoch, first = divmod(run.step, len(run.loader))
+    saved = mark = time.monotonic()
+    waited, steps = 0.0, 0
+    for batch, wait in _timed(run.loader.epoch(epoch, first)):
+        lr = _rate(run)
+        part, maps = run.learn(batch, lr)
+        run.step += 1
+        # All processes learn of a loss that is not finite, or of a wish to stop, at the same step.
+        loss, stop = run.team.sum(part, bool(asked) or run.step == stop_at)
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"the loss is {loss} at step {run.step - 1}: lower lr ({config.lr}), add warm-up steps or clip; "
+                f"{run.out / 'last.pt'} is as it was"
+            )
+        waited, steps = waited + wait, steps + 1
+        if run.step % config.log_every == 0 or run.step == run.total:
+            took = time.monotonic() - mark
+            row = {
+                "step": run.step,
+                "epoch": epoch + 1,
+                "lr": lr,
+                "loss": loss,
+                "accuracy": _accuracy(run, batch, maps),
+            }
+            row |= {"samples_per_second": steps * run.people_a_step / took, "data_share": waited / took}
+            _note(row, log, report, run.total)
+            mark, waited, steps = time.monotonic(), 0.0, 0
+        run.halted = stop > 0
+        if run.halted or run.step >= run.total:
+            return
+        if time.monotonic() - saved > config.save_minutes * 60:
+            run.save()
+            saved = time.monotonic()
+
+
+def _rate(run: Run) -> float:
+    config = run.config
+    return config.lr * rate(
+        run.step,
+        run.total,
+        schedule=config.schedule,
+        drops=config.drops,
+        factor=config.drop_factor,
+        warmup=config.warmup,
+        warmup_from=config.warmup_from,
+    )
+
+
+def _accuracy(run: Run, batch: Batch, maps: torch.Tensor) -> float:
+    """The share of keypoints within a twentieth of the crop, in all processes' shares, as HRNet's log has it."""
+    found, _ = run.spec.codec.decode(maps)
+    shares = run.team.gather((found, batch.xy, batch.seen))
+    found, xy, seen = (np.concatenate(arrays) for arrays in zip(*shares))
+    return evaluator.pck(found, xy, seen, np.array([[run.spec.size[1], run.spec.size[0]]]), 0.05).mean
+
+
+def _note(row: dict[str, Any], log: RunLog | None, report: Report, total: int) -> None:
+    if log:
+        log.add(row)
+    words = f"epoch {row['epoch']} loss {row['loss']:.5f} accuracy {row['accuracy']:.3f}"
+    words += f" {row['samples_per_second']:.1f} people/s, data {row['data_share']:.0%} of the time"
+    report(row["step"], total, words)
+
+
+def _due(run: Run) -> bool:
+    """Whether the weights of this step want evaluating."""
+    if run.val is None or run.step == 0 or run.judged == run.step:
+        return False
+    epoch, rest = divmod(run.step, len(run.loader))
+    return run.step >= run.total or (rest == 0 and epoch % run.config.eval_every == 0)
+
+
+def _judge(run: Run, log: RunLog | None, asked: list[int]) -> None:
+    """Evaluate, log, and keep the weights if they are the best so far. Leaves early once asked to stop."""
+    assert run.val is not None
+    people, boxes = run.val
+    net = run.spec.build().to(run.device)
+    net.load_state_dict(run.state())
+    predictor = TeamPredictor(run.spec, net, run.team, flip=run.config.flip_test, device=run.device)
+    with _shown(run, "evaluating", "images") as report:
+
+        def progress(done: int, total: int) -> None:
+            if run.team.sum(bool(asked))[0]:
+                raise _Leave
+            report(done, total, "")
+
+        try:
+            figures = evaluator.judge(predictor, people, boxes, progress=progress).figures
+        except _Leave:
+            run.halted = True
+            return  # last.pt was written before: a resumed run begins with this evaluation
+    if log:
+        log.add({"step": run.step, "epoch": run.step / len(run.loader)} | figures)
+    run.judged = run.step
+    main = evaluator.main_figure(figures)
+    better = not run.best or figures[main] > run.best[main]
+    run.stale = 0 if better else run.stale + 1
+    if better:
+        run.best = figures
+    if better and run.team.lead:
+        content = run.identity() | {"model": net.state_dict(), "metrics": figures, "step": run.step}
+        checkpoint.write_checkpoint(run.out / "best.pt", content)
+    run.save()
+
+
+def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
+    """Each batch with the seconds waited for it."""
+    start = time.monotonic()
+    for batch in batches:
+        yield batch, time.monotonic() - start
+        start = time.monotonic()
+
+
+class _Leave(Exception):
+    """Raised out of an evaluation when a signal asks the run to stop."""
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """A list that gets the number of the first Ctrl-C or SIGTERM; a second one acts at once, as usual."""
+    asked: list[int] = []
+    before: dict[int, Any] = {}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        for number_, handler in before.items():
+            signal.signal(number_, handler)
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, note)
+    except ValueError:
+        before.clear()  # not the main thread: signals are not ours to take
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,83 @@
+"""A run's log: one row a line, as JSON and as CSV, and for TensorBoard where that is installed."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import math
+from io import StringIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from posewright.files import write_bytes, write_text
+from posewright.report.run_folder import read_log
+
+COLUMNS: tuple[str, ...] = (
+    "step", "epoch", "lr", "loss", "accuracy", "samples_per_second", "data_share",
+    "AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L", "PCK",
+)  # fmt: skip
+"""The CSV's columns; training rows fill the first ones, evaluation rows the last ones."""
+
+TAGS = {
+    "loss": "train_loss", "accuracy": "train_acc", "lr": "lr", "PCK": "PCK",
+    "samples_per_second": "samples_per_second", "data_share": "data_share",
+    "AP": "coco/AP", "AP50": "coco/AP .5", "AP75": "coco/AP .75", "AP_M": "coco/AP (M)", "AP_L": "coco/AP (L)",
+    "AR": "coco/AR", "AR50": "coco/AR .5", "AR75": "coco/AR .75", "AR_M": "coco/AR (M)", "AR_L": "coco/AR (L)",
+}  # fmt: skip
+"""TensorBoard's name of each figure: HRNet's for training, mmpose's for COCO."""
+
+
+class RunLog:
+    """Appends rows to `log.jsonl` and `log.csv`, and to TensorBoard's events if tensorboard or tensorboardX is there.
+
+    A resumed run goes on at the step of its checkpoint; rows of steps beyond it, which it will do again, are dropped.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        rows = [row for row in read_log(folder) if row["step"] <= step]
+        self._json, self._csv = folder / "log.jsonl", folder / "log.csv"
+        write_bytes(self._json, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+        write_text(self._csv, ",".join(COLUMNS) + "\n" + "".join(map(_csv_line, rows)))
+        self._files = self._json.open("ab"), self._csv.open("a", newline="")
+        self._board = _board(folder, step)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Append a row; it is on disk when this returns."""
+        finite = {k: v for k, v in row.items() if not (isinstance(v, float) and not math.isfinite(v))}
+        self._files[0].write(msgspec.json.encode(finite) + b"\n")
+        self._files[1].write(_csv_line(finite))
+        for file in self._files:
+            file.flush()
+        for name in finite if self._board else ():
+            if name in TAGS:
+                self._board.add_scalar(TAGS[name], finite[name], finite["step"])
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for file in self._files:
+            file.close()
+        if self._board:
+            self._board.close()
+
+
+def _board(folder: Path, step: int) -> Any:
+    """Writes TensorBoard's events, as torch or tensorboardX does it; None where neither can."""
+    for module in ("torch.utils.tensorboard", "tensorboardX"):
+        try:
+            return importlib.import_module(module).SummaryWriter(str(folder), purge_step=step + 1)
+        except ImportError:
+            continue
+    return None
+
+
+def _csv_line(row: dict[str, Any]) -> str:
+    text = StringIO()
+    csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n").writerow(row)
+    return text.getvalue()

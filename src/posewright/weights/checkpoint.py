@@ -1,0 +1,406 @@
+"""Files of weights: read any, load into a network strictly, save.
+
+What a file is, its content says and never its name: PyTorch's (zip, or the older pickle), safetensors or MindSpore's.
+No code in a file is ever run, and every size that a file claims is checked against the bytes that it has.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import safetensors
+import torch
+from safetensors.torch import save as safetensors_bytes
+from torch import nn
+
+from posewright import __version__
+from posewright.files import write_bytes, write_with
+from posewright.models import find
+from posewright.skeletons import from_category, to_category
+from posewright.spec import Spec
+from posewright.types import Skeleton
+from posewright.weights import conversion, mindspore_file, torch_file
+from posewright.weights import state_dict as _fitting
+from posewright.weights.conversion import Format
+from posewright.weights.state_dict import few
+from posewright.weights.torch_file import TensorAt
+
+State = dict[str, torch.Tensor]
+Source = str | PathLike[str]
+
+NESTS = ("state_dict", "model", "best_state_dict", "net", "model_state_dict")
+"""Where training scripts put the state dict in what they save."""
+
+write_mindspore = mindspore_file.write
+
+_PREFIX = re.compile(r"(module\.|_orig_mod\.)+")  # of DataParallel and of torch.compile
+_TRAINING = re.compile(
+    r"(moments?|moment[12]|accum|vhat|mean_square|mean_gradient)\..+"
+    r"|global_step|learning_rate|momentum|beta[12]_power|weight_decay|epoch_num|step_num|scale_sense|loss_scale"
+    r"|current_iterator_step|last_overflow_iterator_step"
+)
+"""What MindSpore's optimisers and callbacks leave in a checkpoint beside the network."""
+_INNER = re.compile(r"^(?:resnet|backbone)\.")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What `load` did.
+
+    Attributes:
+        path: the file.
+        read: how many tensors went from the file into the network.
+        renamed: the file's names -> the network's, where they differ.
+        dropped: entries of the file that are no weights, or that were not asked for.
+        zero_filled: parameters and counters that the file lacks and that are zero without it.
+        new: parameters that keep the values which the network came with.
+    """
+
+    path: Path
+    read: int
+    renamed: Mapping[str, str]
+    dropped: tuple[str, ...] = ()
+    zero_filled: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """One line that says all of it."""
+        parts = [f"{self.read} tensors read"]
+        parts += [f"{len(self.renamed)} renamed"] if self.renamed else []
+        parts += [f"{len(self.dropped)} not used ({few(self.dropped)})"] if self.dropped else []
+        parts += [f"{len(self.zero_filled)} absent and zero ({few(self.zero_filled)})"] if self.zero_filled else []
+        parts += [f"{len(self.new)} started anew ({few(self.new)})"] if self.new else []
+        return f"{self.path}: {', '.join(parts)}"
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What one of Posewright's own files says of itself; see `describe`."""
+
+    version: str
+    spec: str
+    skeleton: Skeleton
+    metrics: dict[str, float]
+    config: dict[str, Any]
+
+
+def read(path: Source) -> State:
+    """The tensors of a file of weights by name, on the CPU, in file order and with their types.
+
+    The state dict is taken from under `state_dict`, `model`, ... where it is nested, "module." prefixes are cut off;
+    an optimiser's state, `data_preprocessor.*` and entries that are no tensors are left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no file of weights, is damaged, or could only be read by running code that it brings.
+    """
+    path = Path(path)
+    with _naming(path):
+        return _cleaned(_tensors(path))
+
+
+def load(net: nn.Module, path: Source, spec: Spec, *, new_head: bool = False) -> Loaded:
+    """Load a file of weights into a network, strictly: every parameter is read, or the network stays as it was.
+
+    Official names are taken as they are; those of mmpose and of MindSpore are renamed as the spec's family knows.
+
+    Args:
+        net: made by `spec.build`.
+        path: any file that `read` reads.
+        spec: what the network is.
+        new_head: leave the parameters that depend on the number of keypoints as they are in `net`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, or parameters are missing, unexpected or of another shape: all are reported,
+            with the pose system that the file seems to be of.
+    """
+    path = Path(path)
+    state, loaded = _fitted(path, read(path), net.state_dict(), spec, _fitting.head(spec) if new_head else ())
+    net.load_state_dict(state)
+    return loaded
+
+
+def load_backbone(net: nn.Module, path: Source) -> Loaded:
+    """Load an ImageNet classifier (torchvision's ResNets, HRNet's, Lite-HRNet's) into a network's backbone.
+
+    Every parameter of the backbone must be in the file; the file's other entries are reported as not used. Into MSPN a
+    ResNet goes once a stage.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, or lacks parameters of the backbone, or has them in another shape.
+    """
+    path, want = Path(path), net.state_dict()
+    state = {_INNER.sub("", k): (k, v) for k, v in read(path).items()}
+    family = sys.modules[type(net).__module__]
+    names = _fitting.backbone(family, want)
+    sources = {ours: state[name] for ours, theirs in names.items() for name in (ours, theirs) if name in state}
+    found = {ours: tensor for ours, (_, tensor) in sources.items()}
+    backbone = {k: want[k] for k in names}
+    zeros = {k: torch.zeros_like(want[k]) for k in _fitting.optional(backbone, found, family)}
+    problems = _fitting.problems(backbone, found, skip=zeros) if backbone else "no part of it has a backbone's names"
+    if problems:
+        raise ValueError(f"{path} does not cover the backbone of this {type(net).__name__}: {problems}")
+    net.load_state_dict(want | zeros | found)
+    renamed = {key: ours for ours, (key, _) in sources.items() if key != ours}
+    used = {key for key, _ in sources.values()}
+    unused = tuple(key for key, _ in state.values() if key not in used)
+    return Loaded(path, len(found), renamed, unused, tuple(zeros), tuple(k for k in want if k not in backbone))
+
+
+def save(path: Source, state: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write a state dict as safetensors with metadata (JSON values); the file appears whole or not at all.
+
+    `describe` reads the metadata back where it has "spec" and "skeleton", as `write_checkpoint` says.
+    """
+    note = {"posewright": json.dumps({"posewright": __version__, **metadata})}
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
+    write_bytes(Path(path), safetensors_bytes(tensors, note))
+
+
+def write_checkpoint(path: Source, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint: nested dicts, lists and tuples of tensors, numbers and strings; atomically.
+
+    Posewright's own hold "posewright" (the version), "spec" (its name), "skeleton" (a COCO category), "model" (the
+    state dict), "config" and, once evaluated, "metrics".
+
+    Raises:
+        ValueError: an entry is of another kind, which `read_checkpoint` would refuse.
+        OSError: the folder cannot be written.
+    """
+    plain = _plain(content, "checkpoint")
+    write_with(Path(path), lambda file: torch.save(plain, file))
+
+
+def read_checkpoint(path: Source) -> dict[str, Any]:
+    """What `write_checkpoint` wrote, tensors on the CPU.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no checkpoint, or is damaged.
+    """
+    path = Path(path)
+    with _naming(path), torch_file.opened(path) as (tree, fetch):
+        if not isinstance(tree, dict):
+            raise ValueError(f"expected a checkpoint (a dict), got a {type(tree).__name__}")
+        return _grown(tree, fetch, {})
+
+
+def describe(path: Source) -> About | None:
+    """What a file that Posewright wrote says of itself; None for files of others.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged.
+    """
+    path = Path(path)
+    with _naming(path):
+        note = _note(path)
+        if not isinstance(note, dict) or not {"posewright", "spec", "skeleton"} <= note.keys():
+            return None
+        skeleton = from_category(note["skeleton"], "skeleton")
+        return About(note["posewright"], note["spec"], skeleton, note.get("metrics") or {}, note.get("config") or {})
+
+
+def convert(source: Source, target: Source, to: Format, spec: Spec | None = None, *, half: bool = False) -> Loaded:
+    """Write a file of weights anew, with the names and in the format that other code loads.
+
+    * "official": as the original PyTorch code of the family saves it;
+    * "mmpose": as mmpose 1.x. Its MSPN and RSN have no biases before normalisations; ours go into the means;
+    * "mindspore": a .ckpt as the published MindSpore networks have it, where there are any, and else with our names and
+      MindSpore's words. The counters of batches, which torch alone has, ride along: MindSpore passes over them;
+    * "safetensors": our names, and what the file says of itself.
+
+    Reading the result gives the same bits as before, but for biases that went into means.
+
+    Args:
+        source: any file that `load` reads.
+        target: written atomically.
+        to: see above.
+        spec: what the source is; may be left out for Posewright's own files, which say so.
+        half: write float16, half the size; networks are float32 again once loaded.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it does not fit the spec, is of no known spec, or the other toolkit has no such network; or float16
+            cannot hold its numbers.
+        OSError: the target cannot be written.
+    """
+    source, target = Path(source), Path(target)
+    about = describe(source)
+    if spec is None and about is None:
+        raise ValueError(f"{source} does not say what it is of: pass the pose system too, such as hrnet-w32-256x192")
+    spec = spec or find(cast(About, about).spec)
+    family, given = spec.name.split("-")[0], read(source)
+    state, loaded = _fitted(source, given, _fitting.blank(spec, given), spec, ())
+    names = conversion.names(family, state, to)
+    if to == "mmpose":
+        state = conversion.without_biases(state)
+    if half:
+        with _naming(source):
+            state = conversion.halved(state)
+    renamed = {names[k]: v for k, v in state.items()}
+    if to == "safetensors":
+        save(target, state, _metadata(spec, about, state))
+    elif to == "mindspore":
+        write_mindspore(target, renamed)
+    else:
+        content = conversion.wrapped(family, renamed) if to == "official" else {"meta": {}, "state_dict": renamed}
+        write_with(target, lambda file: torch.save(content, file))
+    return loaded
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn whatever a file's reader raises into one error that names the file."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{path}: no such file of weights") from None
+    except IsADirectoryError:
+        raise ValueError(f"{path}: expected a file of weights, got a folder") from None
+    except PermissionError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    except Exception as error:  # a damaged file can raise anything in zipfile, pickletools, safetensors
+        raise ValueError(f"{path}: damaged, or not a file of weights ({type(error).__name__}: {error})") from error
+
+
+def _fitted(path: Path, given: State, want: State, spec: Spec, head: Collection[str]) -> tuple[State, Loaded]:
+    """A file's tensors under the names of `want`, whole: the head stays as it is there. See `load`."""
+    family = _fitting.family(spec.name)
+    training = [k for k in given if k not in want and _TRAINING.fullmatch(k)]
+    with _naming(path):
+        names = _fitting.ours((k for k in given if k not in training), want, family.rename)
+    found = {name: given[k] for k, name in names.items()}
+    absent = [k for k in _fitting.optional(want, found, family) if k not in head]
+    if problems := _fitting.problems(want, found, skip={*absent, *head}):
+        advice = _fitting.advice(spec, want, found, {k: given[k] for k in names})
+        raise ValueError(f"{path} does not fit {spec.name}: {'. '.join(filter(None, [advice, problems]))}")
+    taken = {k: v for k, v in found.items() if k not in head}
+    zeros = {k: torch.zeros(want[k].shape, dtype=want[k].dtype) for k in absent}
+    renamed = {k: name for k, name in names.items() if k != name and name not in head}
+    dropped = (*training, *(k for k, name in names.items() if name in head))
+    return want | zeros | taken, Loaded(path, len(taken), renamed, dropped, tuple(absent), tuple(head))
+
+
+def _metadata(spec: Spec, about: About | None, state: State) -> dict[str, Any]:
+    """What a converted file says of itself: what the source said, else the spec's, as far as it is known to fit."""
+    if about:
+        note = {"metrics": about.metrics, "config": about.config, "skeleton": to_category(about.skeleton)}
+    elif _fitting.num_keypoints(state, _fitting.head(spec)) == spec.skeleton.num_keypoints:
+        note = {"skeleton": to_category(spec.skeleton)}
+    else:
+        note = {}
+    return {"spec": spec.name} | note
+
+
+def _tensors(path: Path) -> State:
+    with path.open("rb") as file:
+        start = file.read(512)
+    if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
+        with torch_file.opened(path) as (tree, fetch):
+            return {k: fetch(v) for k, v in _state_dict(tree).items()}
+    if start[8:9] == b"{":
+        with safetensors.safe_open(path, "pt") as file:
+            return {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  # not a dict
+    if start[:1] == b"\n":
+        return mindspore_file.parse(path.read_bytes())
+    raise ValueError(_told_by(start))
+
+
+def _told_by(start: bytes) -> str:
+    """What a file is that is no file of weights, and what to do."""
+    if not start:
+        return "is empty"
+    if start.lstrip()[:1] == b"<":
+        return "is a web page, not weights: open the link in a browser and download the file itself"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`"
+    if start[257:262] == b"ustar":
+        return "is a tar archive: unpack it; PyTorch's own tar format (before 0.1.10) is re-saved with torch 1.x to 2.5"
+    if start[:2] == b"\x1f\x8b":
+        return "is compressed by gzip: unpack it first"
+    return f"begins with {start[:8]!r}; expected a file of PyTorch, safetensors or MindSpore"
+
+
+def _state_dict(tree: Any) -> dict[str, TensorAt]:
+    """The state dict within what a PyTorch file holds."""
+    for _ in range(len(NESTS)):
+        if not isinstance(tree, dict):
+            raise ValueError(f"expected a state dict, got a {type(tree).__name__}")
+        tree = next((tree[name] for name in NESTS if isinstance(tree.get(name), dict)), tree)
+    found = {k: v for k, v in tree.items() if isinstance(k, str) and isinstance(v, TensorAt)}
+    if not found:
+        raise ValueError(f"holds no named tensors, alone or under {', '.join(NESTS)}: {few(list(map(str, tree)))}")
+    return found
+
+
+def _cleaned(tensors: State) -> State:
+    """Without prefixes of wrappers and without the data preprocessor that mmpose saves."""
+    state: State = {}
+    for key, tensor in tensors.items():
+        name = key[match.end() :] if (match := _PREFIX.match(key)) else key
+        if name in state:
+            raise ValueError(f"holds {name!r} twice, with and without a prefix such as 'module.'")
+        if not name.startswith("data_preprocessor."):
+            state[name] = tensor
+    return state
+
+
+def _grown(value: Any, fetch: torch_file.Fetch, done: dict[int, Any]) -> Any:
+    """What a checkpoint holds, with tensors for their descriptions."""
+    if id(value) not in done:
+        match value:
+            case TensorAt():
+                done[id(value)] = fetch(value)
+            case dict():
+                done[id(value)] = {k: _grown(v, fetch, done) for k, v in value.items()}
+            case list() | tuple():
+                done[id(value)] = type(value)(_grown(v, fetch, done) for v in value)
+            case None | bool() | int() | float() | str():
+                return value
+            case _:
+                raise ValueError(f"holds {value!r:.80}; expected tensors, numbers, strings and containers of those")
+    return done[id(value)]
+
+
+def _plain(value: Any, where: str) -> Any:
+    """The value in the types that `read_checkpoint` reads: NumPy's numbers become Python's."""
+    match value:
+        case Mapping():
+            if stray := [k for k in value if not isinstance(k, str | int)]:
+                raise ValueError(f"{where}: keys must be strings or integers, got {stray[0]!r}")
+            return {k: _plain(v, f"{where}[{k!r}]") for k, v in value.items()}
+        case list() | tuple():
+            return type(value)(_plain(v, f"{where}[{i}]") for i, v in enumerate(value))
+        case np.generic():
+            return value.item()
+        case torch.Tensor() | None | bool() | int() | float() | str():
+            return value
+    raise ValueError(f"{where}: expected a tensor, number, string or a container of those, got {type(value).__name__}")
+
+
+def _note(path: Path) -> Any:
+    """What a file says beside its tensors, if it is of a format that can say anything."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start[:4] == b"PK\x03\x04":
+        with torch_file.opened(path) as (tree, fetch):
+            keys = ("posewright", "spec", "skeleton", "metrics", "config") if isinstance(tree, dict) else ()
+            return {k: _grown(tree[k], fetch, {}) for k in keys if k in tree}
+    if start[8:] == b"{":
+        with safetensors.safe_open(path, "pt") as file:
+            return json.loads((file.metadata() or {}).get("posewright", "null"))
+    return None

@@ -1,0 +1,192 @@
+"""Whether a state dict fits a network, and what to say where it does not."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from posewright.models import families
+from posewright.spec import Spec
+from posewright.weights import hub
+
+State = Mapping[str, torch.Tensor]
+Head = dict[str, tuple[torch.Size, torch.Size]]
+"""Parameters whose shape depends on the number of keypoints, with their shapes for one keypoint and for two."""
+
+COUNTER = ".num_batches_tracked"
+_LISTED = 3
+_ALIKE = 0.5  # of the names shared, below which a file is not said to be of any family
+_BACKBONE = re.compile(r"(?:resnet\.|backbone\.)?((?:stem|conv\d|bn\d|layer\d|transition\d|stage\d)\..+)")
+_CLASSIFIER = ("fc.weight", "classifier.weight", "head.fc.weight")
+
+
+def family(name: str) -> Any:
+    """The module `posewright.models.<family>` of a family or of a spec's name."""
+    return importlib.import_module(f"posewright.models.{name.split('-')[0]}")
+
+
+def ours(keys: Iterable[str], want: Collection[str], rename: Callable[[list[str]], dict[str, str]]) -> dict[str, str]:
+    """Each name of a file -> the network's name for it: names that the network has stay as they are.
+
+    Raises:
+        ValueError: two names would become one.
+    """
+    listed = list(keys)
+    renamed = rename([k for k in listed if k not in want])
+    names = {k: renamed.get(k, k) for k in listed}
+    by_name: dict[str, str] = {}
+    for key, name in names.items():
+        if (other := by_name.setdefault(name, key)) != key:
+            raise ValueError(f"{other} and {key} are both names for {name}: expected one tensor for each parameter")
+    return names
+
+
+def head(spec: Spec) -> Head:
+    """The parameters that depend on the number of keypoints: those whose shapes differ between one and two."""
+    one, two = (_unfilled(spec, k) for k in (1, 2))
+    return {k: (one[k].shape, two[k].shape) for k in one if one[k].shape != two[k].shape}
+
+
+def blank(spec: Spec, given: State) -> dict[str, torch.Tensor]:
+    """The state dict, without values, of the network that a file's parameters are of: with its number of keypoints."""
+    renamed = family(spec.name).rename(list(given))
+    number = num_keypoints({renamed.get(k, k): v for k, v in given.items()}, head(spec))
+    return _unfilled(spec, number)
+
+
+def _unfilled(spec: Spec, num_keypoints: int | None = None) -> dict[str, torch.Tensor]:
+    """The state dict of a spec's network without values."""
+    with torch.device("meta"), _NoFilling():
+        return spec.build(num_keypoints).state_dict()
+
+
+class _NoFilling(TorchFunctionMode):
+    """Leaves out the random numbers of a new network: without values to fill they still take nearly all of its time."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """See torch.overrides."""
+        kwargs = kwargs or {}
+        if func in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0]
+        if getattr(func, "__module__", "") == "torch.nn.init" and "tensor" in kwargs:
+            return kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def num_keypoints(state: State, parts: Head) -> int | None:
+    """How many keypoints the shapes of a head are for, None where they are not for any one number."""
+    numbers = {_grown(tuple(state[k].shape), *map(tuple, parts[k])) if k in state else None for k in parts}
+    return numbers.pop() if len(numbers) == 1 else None
+
+
+def _grown(shape: tuple[int, ...], one: tuple[int, ...], two: tuple[int, ...]) -> int | None:
+    """The k for which shape = one + (k - 1) (two - one)."""
+    if len(shape) != len(one):
+        return None
+    at = next(i for i, (a, b) in enumerate(zip(one, two)) if a != b)
+    k = 1 + (shape[at] - one[at]) // (two[at] - one[at])
+    return k if shape == tuple(a + (k - 1) * (b - a) for a, b in zip(one, two)) else None
+
+
+def backbone(module: Any, keys: Iterable[str]) -> dict[str, str]:
+    """The parameters of a network's backbone -> the names that an ImageNet classifier has for them.
+
+    Args:
+        module: where the network's class is from: its `imagenet` says so, and without one those with the usual names
+            are the backbone.
+        keys: the network's parameters.
+    """
+    if own := getattr(module, "imagenet", None):
+        return own(list(keys))
+    return {k: match[1] for k in keys if (match := _BACKBONE.fullmatch(k))}
+
+
+def problems(want: State, found: State, skip: Collection[str] = ()) -> str:
+    """What keeps `found` from filling `want`, in words; empty where nothing does.
+
+    Args:
+        want: the network's state dict.
+        found: tensors under the network's names.
+        skip: names that need not be found and are not looked at.
+    """
+    missing = [k for k in want if k not in found and k not in skip]
+    unexpected = [k for k in found if k not in want and k not in skip]
+    wrong = [k for k in found if k in want and k not in skip and not _alike(found[k], want[k])]
+    parts = [f"{len(missing)} parameters missing ({few(missing)})"] if missing else []
+    parts += [f"{len(unexpected)} unexpected ({few(unexpected)})"] if unexpected else []
+    told = [f"{k} is {_kind(found[k], want[k])}, expected {_kind(want[k], found[k])}" for k in wrong]
+    parts += [f"{len(wrong)} of another shape or kind ({few(told)})"] if wrong else []
+    return "; ".join(parts)
+
+
+def advice(spec: Spec, want: State, found: State, given: State) -> str:
+    """What may be the matter with a file that does not fit, and what to do about it; may be empty.
+
+    Args:
+        spec: what the network is.
+        want: the network's state dict.
+        found: the file's tensors under the network's names.
+        given: the same under the file's own names.
+    """
+    parts = head(spec)
+    theirs, wanted = num_keypoints(found, parts), num_keypoints(want, parts)
+    if theirs != wanted and theirs is not None:
+        return (
+            f"the file has {theirs} keypoints, the network {wanted}: pass new_head=True / --new-head to start the "
+            "head anew"
+        )
+    if any(k in given for k in _CLASSIFIER) and not any(k in found for k in parts):
+        return "it looks like an ImageNet classifier, which load_backbone / --backbone puts into the backbone alone"
+    guess = likely(given)
+    return f"it looks like weights of {guess}" if guess not in (None, spec.name) else ""
+
+
+def likely(given: State) -> str | None:
+    """The pose system whose parameters' names and shapes are most like those of a file, if any is alike."""
+    scores: dict[str, float] = {}
+    for module in map(family, families()):
+        renamed = module.rename(list(given))
+        shapes = {(renamed.get(k, k), v.shape) for k, v in given.items() if not k.endswith(COUNTER)}
+        for spec in _networks(module.SPECS.values()):
+            other = {(k, v.shape) for k, v in _unfilled(spec).items() if not k.endswith(COUNTER)}
+            shared = {k for k, _ in shapes} & {k for k, _ in other}
+            if len(shared) < _ALIKE / 2 * min(len(shapes), len(other)):
+                break  # nor will the family's other networks, whose names are not so different
+            scores[spec.name] = len(shapes & other) / len(shapes | other)
+    best = max(scores, key=lambda name: scores[name], default=None)
+    return best if best and scores[best] > _ALIKE else None
+
+
+def _networks(specs: Iterable[Spec]) -> list[Spec]:
+    """One spec for each network that a family's specs build: the plainest of those with published weights."""
+    first: dict[str, Spec] = {}
+    published = {e.spec for e in hub.entries()}
+    for spec in sorted(specs, key=lambda s: (s.name not in published, len(s.name))):
+        first.setdefault(repr(spec.builder), spec)
+    return list(first.values())
+
+
+def few(names: Collection[str]) -> str:
+    """The first few of a list in words."""
+    more = f", and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(list(names)[:_LISTED]) + more
+
+
+def optional(want: State, found: State, module: Any) -> list[str]:
+    """Names that a file may lack: a family's `OPTIONAL` parameters, and counters, which old files have not."""
+    pattern = re.compile(getattr(module, "OPTIONAL", "(?!)"))
+    return [k for k in want if k not in found and (k.endswith(COUNTER) or pattern.fullmatch(k))]
+
+
+def _alike(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.shape == b.shape and a.is_floating_point() == b.is_floating_point()
+
+
+def _kind(tensor: torch.Tensor, other: torch.Tensor) -> str:
+    shape = "x".join(map(str, tensor.shape)) or "a single number"
+    return shape if tensor.shape != other.shape else f"{shape} {tensor.dtype}".replace("torch.", "")

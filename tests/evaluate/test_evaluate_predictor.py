@@ -1,0 +1,201 @@
+"""A predictor judged on a data set: what it is asked, which poses are kept, and by which figure it is judged."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from posewright.data import coco
+from posewright.evaluate import evaluator
+from posewright.image import write
+from posewright.skeletons import AP10K17, COCO17, LSP14, to_category
+from posewright.types import Boxes, Poses
+
+MOUSE = replace(LSP14, name="mouse14", points=tuple(f"p{n}" for n in range(14)), bones=(), mirror=(), upper=())
+
+
+class Oracle:
+    """Finds each annotated person whose box it is given, `pixels` off, and keeps what it was asked."""
+
+    def __init__(self, people, pixels=0.0, nms=0.9):
+        self.spec = SimpleNamespace(
+            skeleton=people.skeleton, size=(64, 48), padding=(1.25, 1.25), crop="standard", nms=nms
+        )
+        self.people, self.pixels, self.asked, self.upright = people, pixels, [], None
+
+    def many(self, items, *, upright=True):
+        self.upright = upright
+        ids = {path: image for image, path in self.people.paths.items()}
+        for path, boxes in items:
+            self.asked.append(ids[path])
+            group = self.people.by_image()[ids[path]]
+            near = np.abs(self.people.box[group][None] - boxes.xywh[:, None]).sum(2).argmin(1)
+            xy = self.people.xy[group][near].astype(float) + self.pixels
+            yield Poses(xy, np.ones(xy.shape[:2]), boxes.score, boxes, self.people.skeleton)
+
+
+def make(folder, skeletons=(COCO17,), images=3, each=2, seed=0):
+    """People of a folder with `images` pictures, given out of order, and `each` people of each category in each."""
+    rng = np.random.default_rng(seed)
+    annotations = []
+    ids = [30, 10, 20][:images]
+    for image in ids:
+        write(folder / f"{image}.png", np.zeros((100, 300, 3), np.uint8))
+        for n in range(each * len(skeletons)):
+            skeleton = skeletons[n % len(skeletons)]
+            xy = np.array([20 + 60 * n, 20]) + rng.random((skeleton.num_keypoints, 2)) * 50
+            triples = np.column_stack([xy, np.full(len(xy), 2)])
+            annotations.append({
+                "id": len(annotations), "image_id": image, "category_id": n % len(skeletons) + 1, "iscrowd": 0,
+                "bbox": [20 + 60 * n, 20, 50, 50], "area": 1500, "num_keypoints": len(xy),
+                "keypoints": triples.reshape(-1).tolist(),
+            })  # fmt: skip
+    (folder / "people.json").write_text(
+        json.dumps(
+            {
+                "images": [{"id": i, "file_name": f"{i}.png", "width": 300, "height": 100} for i in ids],
+                "annotations": annotations,
+                "categories": [to_category(s, n, f"kind{n}") for n, s in enumerate(skeletons, 1)],
+            }
+        )
+    )
+    return coco.read(folder / "people.json", folder)
+
+
+def test_results_are_sorted_and_images_are_taken_as_they_lie(tmp_path):
+    people = make(tmp_path)
+    boxes = {i: Boxes(b.xywh, np.array([0.3, 0.8]), "gt") for i, b in people.gt_boxes().items()}
+    predictor, done = Oracle(people), []
+    results = evaluator.people(predictor, people, boxes, progress=lambda *now: done.append(now))
+    assert predictor.asked == [10, 20, 30]
+    assert predictor.upright is False
+    assert done == [(1, 3), (2, 3), (3, 3)]
+    assert [(r["image_id"], r["score"]) for r in results] == [(i, s) for i in (10, 20, 30) for s in (0.8, 0.3)]
+    assert results[0]["keypoints"][:2] == pytest.approx(people.xy[3, 0].tolist(), abs=1e-3)  # image 10 lies second
+    assert results[0]["box"] == [80.0, 20.0, 49.0, 49.0]  # annotated boxes lose a pixel, as in the official loaders
+    assert {r["category_id"] for r in results} == {1}
+
+
+def test_doubles_are_dropped_where_the_spec_says_so(tmp_path):
+    people = make(tmp_path)
+    box = people.gt_boxes()[10].xywh[0]
+    boxes = {10: Boxes.of([box, box + 1, box + 2], [0.5, 0.9, 0.7], "det.json")}
+    assert [r["score"] for r in evaluator.people(Oracle(people), people, boxes)] == [0.9]
+    assert [r["score"] for r in evaluator.people(Oracle(people, nms=None), people, boxes)] == [0.9, 0.7, 0.5]
+    plain = replace(people, skeleton=replace(people.skeleton, sigmas=None))
+    assert [r["score"] for r in evaluator.people(Oracle(plain), plain, boxes)] == [0.9, 0.7, 0.5]
+
+
+@pytest.mark.parametrize(("closer", "kept"), [(0.99, [0.9]), (1.01, [0.9, 0.7])])
+def test_doubles_are_measured_by_the_padded_region(tmp_path, closer, kept):
+    people = make(tmp_path, each=1)
+    box = people.gt_boxes()[10].xywh[0]
+    area = 49 * 1.25 * (49 * 1.25 * 64 / 48)  # the box of 49 x 49, padded, then grown to the input's ratio
+    apart = 1.0
+    for _ in range(60):  # how many pixels make an OKS of 0.9
+        like = evaluator.oks(np.full((17, 2), apart), np.zeros(2), area, COCO17.sigmas)
+        apart *= 1 + (like - 0.9)
+
+    class Second(Oracle):
+        def many(self, items, *, upright=True):
+            for poses in super().many(items, upright=upright):
+                xy = poses.xy.copy()
+                xy[1] += apart * closer
+                yield replace(poses, xy=xy)
+
+    boxes = {10: Boxes.of([box, box], [0.9, 0.7])}
+    assert [r["score"] for r in evaluator.people(Second(people), people, boxes)] == kept
+    # DARK's annotated boxes are a pixel larger, which makes the two a little more alike.
+    dark = Second(people)
+    dark.spec.crop = "dark"
+    boxes = {10: Boxes.of([box, box], [0.9, 0.7], "gt")}
+    assert [r["score"] for r in evaluator.people(dark, people, boxes)] == [0.9]
+
+
+def test_verdict_by_ap_names_the_boxes(tmp_path):
+    people = make(tmp_path)
+    verdict = evaluator.judge(Oracle(people), people, evaluator.boxes_for(people))
+    assert evaluator.main_figure(verdict.figures) == "AP"
+    assert verdict.figures["AP"] == pytest.approx(1)
+    assert verdict.boxes == "gt"
+    assert len(verdict.results) == 6
+    assert verdict.lines("oracle")[-1].startswith("| oracle | 1.000 |")
+    assert verdict.lines("oracle")[-1].endswith("| gt |")
+    assert evaluator.judge(Oracle(people, pixels=6), people, people.gt_boxes()).figures["AP"] < 0.7
+    half = evaluator.judge(Oracle(people), people, {10: people.gt_boxes()[10]})
+    assert half.figures["AR"] == pytest.approx(1 / 3)
+    assert "only 1 of 3 images with people have results; the others count as missed" in half.lines("oracle")
+
+
+def test_verdict_by_pck_where_there_are_no_sigmas(tmp_path):
+    people = make(tmp_path, skeletons=(LSP14,))
+    torso = evaluator.segment(people.xy, people.seen, LSP14, "right_shoulder", "left_hip")
+    off = float(np.median(torso)) * 0.2 / np.sqrt(2)
+    verdict = evaluator.judge(Oracle(people, pixels=off), people, people.gt_boxes())
+    assert evaluator.main_figure(verdict.figures) == "PCK"
+    assert verdict.figures["PCK"] == pytest.approx((torso > np.median(torso)).mean())
+    assert verdict.measured is None
+    lines = verdict.lines("oracle")
+    assert "AP is undefined" in lines[0]
+    assert "PCK@0.2 of the torso, right_shoulder to left_hip" in lines[0]
+    assert sum(line.startswith("| left_") for line in lines) == 6
+    some = evaluator.judge(Oracle(people), people, {20: people.gt_boxes()[20]})
+    assert some.figures["PCK"] == pytest.approx(1 / 3)  # people without a pose are missed
+
+
+def test_pck_by_the_box_where_there_is_no_torso(tmp_path):
+    people = make(tmp_path, skeletons=(MOUSE,))
+    assert evaluator.judge(Oracle(people, pixels=1.7), people, people.gt_boxes()).figures == {"PCK": 1}
+    verdict = evaluator.judge(Oracle(people, pixels=1.8), people, people.gt_boxes())  # 0.05 of 49 is 2.45 = 1.73 sqrt 2
+    assert verdict.figures == {"PCK": 0}
+    assert "PCK@0.05 of the box's longer side" in verdict.lines("oracle")[0]
+
+
+def test_several_categories_need_the_annotated_boxes(tmp_path):
+    people = make(tmp_path, skeletons=(AP10K17, AP10K17))
+    verdict = evaluator.judge(Oracle(people), people, people.gt_boxes())
+    assert {r["category_id"] for r in verdict.results} == {1, 2}
+    assert verdict.figures["AP"] == pytest.approx(1)
+    detected = {10: Boxes.of(people.gt_boxes()[10].xywh, source="det.json")}
+    with pytest.raises(ValueError, match=r"image 10: 4 boxes from det.json, expected the annotated ones"):
+        evaluator.people(Oracle(people), people, detected)
+
+
+def test_boxes_of_a_detections_file(tmp_path):
+    people = make(tmp_path)
+    path = tmp_path / "det.json"
+    entry = {"image_id": 20, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}
+    path.write_text(json.dumps([entry, entry | {"image_id": 999}]))
+    boxes = evaluator.boxes_for(people, path)
+    assert list(boxes) == [20]
+    assert boxes[20].source == "det.json"
+    path.write_text(json.dumps([entry | {"image_id": 999}]))
+    with pytest.raises(ValueError, match=r"det.json: no detection is of any of the 3 images of .*people.json"):
+        evaluator.boxes_for(people, path)
+
+
+def test_what_does_not_go_together_is_refused(tmp_path):
+    people = make(tmp_path)
+    with pytest.raises(ValueError, match=r"boxes are given for image 5, which is none of the set's 3 images"):
+        evaluator.people(Oracle(people), people, {5: Boxes.of([[0, 0, 1, 1]])})
+    other = Oracle(people)
+    other.spec.skeleton = LSP14
+    with pytest.raises(ValueError, match=r"the predictor finds .* the people have .* people\.mapped"):
+        evaluator.people(other, people, people.gt_boxes())
+    lsp = replace(people, skeleton=replace(people.skeleton, sigmas=None))
+    with pytest.raises(ValueError, match=r"image 10: 1 boxes from det, expected the annotated ones"):
+        evaluator.judge(Oracle(lsp), lsp, {10: Boxes.of([[0, 0, 9, 9]], source="det")})
+    assert evaluator.people(Oracle(people), people, {}) == []
+
+
+def test_crowdpose_s_levels_are_judged_too(tmp_path):
+    people = make(tmp_path)
+    file = json.loads(people.annotations.read_text())
+    for image, index in zip(file["images"], (0.1, 0.5, 0.5)):
+        image["crowdIndex"] = index
+    people.annotations.write_text(json.dumps(file))
+    people = coco.read(people.annotations, tmp_path)
+    figures = evaluator.judge(Oracle(people), people, people.gt_boxes()).figures
+    assert (figures["AP_easy"], figures["AP_medium"], figures["AP_hard"]) == (pytest.approx(1), pytest.approx(1), -1)

@@ -1,0 +1,387 @@
+"""Training: exact resume, signals, checkpoints, and that every loss learns."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+import posewright as pw
+from posewright.data import augment, coco
+from posewright.evaluate import evaluator
+from posewright.report.run_folder import read_log
+from posewright.synthetic import people as synthetic
+from posewright.train import recipes, state
+from posewright.train._preflight import preflight
+from posewright.train.distributed import Team
+from posewright.train.loop import TrainConfig, fit, resumed, rounds
+from posewright.train.state import prepared
+from posewright.weights import checkpoint
+
+SLIM = "simplebaseline-r18-slim-128x96"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("people")
+    return {s: str(synthetic.make(folder, n, split=s, workers=1)) for s, n in (("train", 10), ("val", 4))}
+
+
+@pytest.fixture
+def config(files, tmp_path):
+    return TrainConfig(
+        model=SLIM,
+        train=files["train"],
+        out=str(tmp_path / "run"),
+        batch=4,
+        steps=6,
+        lr=1e-3,
+        warmup=2,
+        ema=0.9,
+        clip=1.0,
+        workers=0,
+        log_every=1,
+        augment=augment.HRNET,
+        device="cpu",
+    )
+
+
+def model(path):
+    return checkpoint.read_checkpoint(path)
+
+
+def batches(files):
+    """Batches of 4 an epoch."""
+    return len(coco.read(files["train"])) // 4
+
+
+def fit_steps(run, steps):
+    for batch, _ in zip(run.loader.epoch(0), range(steps)):
+        run.learn(batch, 1e-3)
+
+
+def same(a, b):
+    return all(torch.equal(a[k], b[k]) for k in a) and a.keys() == b.keys()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_resumed_run_ends_in_the_bits_of_an_unbroken_one(config, tmp_path, workers):
+    config = replace(config, workers=workers)
+    straight = replace(config, out=str(tmp_path / "straight"))
+    assert fit(straight).finished
+    stopped = fit(config, stop_at=3)
+    assert (stopped.finished, stopped.step) == (False, 3)
+    assert fit(resumed(config.out), resume=True).finished
+    a, b = (model(Path(c.out) / "last.pt") for c in (straight, config))
+    assert a["step"] == b["step"] == 6
+    assert same(a["model"], b["model"])
+    assert same(a["ema"]["state"], b["ema"]["state"])
+    for left, right in zip(a["optimizer"]["state"].values(), b["optimizer"]["state"].values()):
+        assert same(left, right)
+    losses = [[r["loss"] for r in read_log(tmp_path / name)] for name in ("straight", "run")]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 6
+
+
+def test_a_run_is_evaluated_and_its_best_weights_predict(config, files):
+    fitted = fit(replace(config, val=files["val"], flip_test=False))
+    assert fitted.finished
+    assert set(fitted.figures) >= {"AP", "AR", "AP50"}
+    best = fitted.out / "best.pt"
+    assert checkpoint.describe(best).spec == SLIM
+    poses = pw.load(weights=best)(np.zeros((90, 120, 3), np.uint8), [[10, 10, 50, 70]])
+    assert poses.xy.shape == (1, 17, 2)
+    assert poses.skeleton.name == "coco17"
+    rows = read_log(fitted.out)
+    assert [r["step"] for r in rows if "AP" in r] == [batches(files), 6]
+    assert (fitted.out / "log.csv").read_text().count("\n") == 1 + len(rows)
+
+
+def test_an_evaluation_that_was_interrupted_is_done_first_on_resuming(config, files):
+    end = batches(files)
+    config = replace(config, val=files["val"], flip_test=False, steps=end)
+    assert not fit(config, stop_at=end).finished  # stops before the evaluation at the epoch's end
+    assert not any("AP" in r for r in read_log(Path(config.out)))
+    assert fit(config, resume=True).finished
+    assert [r["step"] for r in read_log(Path(config.out)) if "AP" in r] == [end]
+
+
+def test_a_folder_with_a_run_is_not_overwritten(config):
+    fit(config, stop_at=1)
+    with pytest.raises(FileExistsError, match="holds a run already: resume it"):
+        fit(config)
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        resumed(config.out + "/elsewhere")
+
+
+def test_a_checkpoint_of_another_model_is_refused(config):
+    fit(config, stop_at=1)
+    with pytest.raises(ValueError, match=r"last.pt: holds a run of 'simplebaseline-r18-slim-128x96', not of"):
+        fit(replace(config, model="simplebaseline-r18-slim-128x128"), resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(config):
+    with pytest.raises(ValueError, match=r"the loss is (nan|inf) at step \d+: lower lr"):
+        fit(replace(config, lr=1e30, warmup=0, clip=0.0, steps=20))
+
+
+def test_unwritable_folder_and_bad_figures_are_refused(config, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"cannot write into .*file/run.*choose another folder"):
+        fit(replace(config, out=str(tmp_path / "file" / "run")))
+    with pytest.raises(ValueError, match="lr must be above 0, got 0"):
+        replace(config, lr=0.0)
+
+
+def test_the_loss_falls_on_a_few_people(config):
+    fit(replace(config, steps=40, augment=augment.NONE, lr=2e-3, ema=0.0, warmup=0, batch=8))
+    losses = [r["loss"] for r in read_log(Path(config.out))]
+    # Maps start near zero, where the error is the target's own energy: below that, peaks are being drawn.
+    assert np.mean(losses[-3:]) < 0.95 * losses[0]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        "simplebaseline_r50_coco", "hrnet_w32_coco", "hrnet_w32_dark_coco", "hrnet_w32_udp_coco",
+        "hrnet_w32_udp_offset_coco", "grmi_r101_coco", "cpn_50_coco", "mspn_2stg_coco", "rsn_18_coco", "lpn_50_coco",
+        "litehrnet_18_coco", "hourglass_8_coco",
+    ],
+)  # fmt: skip
+def test_every_systems_recipe_takes_a_step(config, recipe):
+    small = recipes.small(recipes.find(recipe), people=2, batch=2)
+    small = replace(small, train=config.train, val="", out=config.out, workers=0, rounds=1, log_every=1, device="cpu")
+    assert fit(small).finished
+    (row,) = read_log(Path(config.out))
+    assert row["loss"] > 0
+    assert 0 <= row["accuracy"] <= 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_leaves(config, number):
+    code = (
+        "import sys, msgspec; from posewright.train import TrainConfig, fit\n"
+        "fit(msgspec.json.decode(sys.argv[1].encode(), type=TrainConfig))"
+    )
+    endless = msgspec.json.encode(replace(config, steps=100_000, workers=1)).decode()
+    process = subprocess.Popen([sys.executable, "-c", code, endless], stderr=subprocess.PIPE)
+    log = Path(config.out) / "log.jsonl"
+    for _ in range(600):
+        if log.exists() and log.read_bytes().count(b"\n") >= 2:
+            break
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    saved = model(Path(config.out) / "last.pt")["step"]
+    assert saved >= 2
+    again = fit(resumed(config.out), resume=True, stop_at=saved + 1)
+    assert again.step == saved + 1
+
+
+@pytest.mark.parametrize(
+    "changes", [{"precision": "bf16"}, {"precision": "fp16"}, {"accumulate": 2, "optimizer": "rmsprop"}], ids=str
+)
+def test_a_resumed_run_is_exact_in_half_precision_and_in_parts_too(config, tmp_path, monkeypatch, changes):
+    """In fp16 too, which is refused on CPUs for being slow; the scale of the gradients is part of the checkpoint."""
+    monkeypatch.setattr(state, "_check_precision", lambda *_: None)
+    config = replace(config, steps=2, **changes)
+    fit(replace(config, out=str(tmp_path / "straight")))
+    fit(config, stop_at=1)
+    fit(resumed(config.out), resume=True)
+    a, b = (model(tmp_path / name / "last.pt") for name in ("straight", "run"))
+    assert same(a["model"], b["model"])
+    assert same(a["ema"]["state"], b["ema"]["state"])
+    assert bool(a["scaler"]) == (config.precision == "fp16")
+    assert a["scaler"] == b["scaler"]
+
+
+def test_parts_of_a_batch_add_up_to_its_gradients(config):
+    """But for batch norms, which see a part: here they are in evaluation mode, where they see nothing."""
+    learned = []
+    for accumulate in (1, 3):
+        with prepared(replace(config, accumulate=accumulate, clip=0.0, optimizer="sgd"), Team()) as run:
+            run.net.train = lambda mode=True, net=run.net: torch.nn.Module.train(net, False)
+            (batch, *_) = run.loader.epoch(0)
+            loss, maps = run.learn(batch, 0.0)
+            assert maps.shape == (4, 17, 32, 24)
+            learned.append((loss, [p.grad for p in run.net.parameters()]))
+    assert learned[0][0] == pytest.approx(learned[1][0])
+    for whole, added in zip(learned[0][1], learned[1][1], strict=True):
+        torch.testing.assert_close(whole, added, rtol=1e-4, atol=1e-7)
+
+
+def test_precisions_that_a_device_lacks_are_refused(config, monkeypatch):
+    with pytest.raises(ValueError, match=r"fp16 is for CUDA devices, .*; on the CPU use bf16 or float32"):
+        fit(replace(config, precision="fp16"))
+    monkeypatch.setattr(state.torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    with pytest.raises(ValueError, match="this cpu has no bf16 arithmetic: use float32"):
+        fit(replace(config, precision="bf16"))
+
+
+def test_a_batch_too_small_for_its_parts_is_refused(config):
+    with pytest.raises(
+        ValueError, match="a batch of 4 people cannot be worked on in 5 parts by 1 processes: choose a la"
+    ):
+        fit(replace(config, accumulate=5))
+
+
+def test_a_checkpoint_of_another_version_is_refused(config):
+    fit(config, stop_at=1)
+    path = Path(config.out) / "last.pt"
+    checkpoint.write_checkpoint(path, {k: v for k, v in model(path).items() if k != "scaler"})
+    with pytest.raises(
+        ValueError, match=r"last.pt: of another version of Posewright; begin a new run with its weights"
+    ):
+        fit(config, resume=True)
+
+
+def test_a_run_ends_once_nothing_gets_better(config, files, monkeypatch):
+    figures = iter([0.1, 0.3, 0.2, 0.25, 0.4])
+    verdict = evaluator.Verdict({}, [], None, None, "", (), "gt")
+    monkeypatch.setattr(evaluator, "judge", lambda *_, **__: replace(verdict, figures={"AP": next(figures)}))
+    config = replace(config, val=files["val"], steps=100, batch=8, patience=2)
+    assert not fit(config, stop_at=3).finished
+    fitted = fit(config, resume=True)
+    assert fitted.finished
+    assert fitted.figures == {"AP": 0.3}
+    assert [r["AP"] for r in read_log(fitted.out) if "AP" in r] == [0.1, 0.3, 0.2, 0.25]
+    assert checkpoint.read_checkpoint(fitted.out / "best.pt")["metrics"] == {"AP": 0.3}
+
+
+def test_rounds_go_on_from_each_other_and_from_an_interruption(config, tmp_path):
+    config = replace(config, rounds=3, steps=2, ema=0.0)
+    stopped = rounds(config, stop_at=1)
+    assert (stopped.finished, stopped.out.name) == (False, "round1")
+    assert not (tmp_path / "run" / "round2").exists()
+    with pytest.raises(FileExistsError, match="holds a run already: resume it"):
+        rounds(config)
+    assert rounds(resumed(config.out), resume=True).finished
+    configs = [resumed(tmp_path / "run" / f"round{n}") for n in (1, 2, 3)]
+    assert [c.init for c in configs] == ["", *(str(tmp_path / "run" / f"round{n}" / "last.pt") for n in (1, 2))]
+    assert [(c.seed, c.rounds) for c in configs] == [(0, 1), (1, 1), (2, 1)]
+    assert [r["lr"] for r in read_log(tmp_path / "run" / "round3")] == [
+        r["lr"] for r in read_log(tmp_path / "run" / "round1")
+    ]
+    assert rounds(resumed(config.out), resume=True).step == 2  # there is nothing left to do
+
+
+def test_a_compiled_network_learns_the_same(config, tmp_path, monkeypatch):
+    """Without the compiler's back end, which wants a C++ compiler and a minute."""
+    compiled = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda net: compiled(net, backend="eager"))
+    config = replace(config, steps=2)
+    fit(replace(config, out=str(tmp_path / "plain")))
+    fit(replace(config, compile=True))
+    a, b = (read_log(tmp_path / name) for name in ("plain", "run"))
+    assert [r["loss"] for r in a] == pytest.approx([r["loss"] for r in b])
+    assert model(tmp_path / "run" / "last.pt")["model"].keys() == model(tmp_path / "plain" / "last.pt")["model"].keys()
+
+
+def test_a_rehearsal_changes_nothing(config):
+    with prepared(config, Team()) as run:
+        before = {name: value.clone() for name, value in run.net.state_dict().items()}
+        run.rehearse(3)
+        assert same(before, run.net.state_dict())
+        assert all(p.grad is None for p in run.net.parameters())
+
+
+def test_a_batch_that_does_not_fit_is_told_in_how_many_parts_it_does():
+    def attempt(people, most=10):
+        tried.append(people)
+        if people > most:
+            raise torch.OutOfMemoryError
+
+    tried = []
+    preflight(attempt, 20, 2, "memory")
+    assert tried == [10]
+    with pytest.raises(ValueError, match=r"33 people in 1 parts do not fit into cuda:0: in 4 parts .*accumulate=4"):
+        preflight(attempt, 33, 1, "cuda:0")
+    with pytest.raises(ValueError, match=r"3 people in 1 parts .*: in 3 parts they do"):
+        preflight(lambda n: attempt(n, 1), 3, 1, "memory")
+    with pytest.raises(ValueError, match="not even one person fits into memory: choose a smaller pose system"):
+        preflight(lambda n: attempt(n, 0), 8, 1, "memory")
+
+
+def test_sigmas_of_the_validation_file_do(config, files, tmp_path):
+    """Also where the training file has none; training has no use for them."""
+
+    def renamed(path, sigmas):
+        content = json.loads(Path(path).read_text())
+        content["categories"][0] |= {"keypoints": [f"p{n}" for n in range(17)], "skeleton": []}
+        content["categories"][0].pop("sigmas", None)
+        content["categories"][0] |= {"sigmas": sigmas} if sigmas else {}
+        where = tmp_path / Path(path).name
+        where.write_text(json.dumps(content))
+        return str(where), str(Path(path).parents[1])
+
+    train, images = renamed(files["train"], None)
+    val, _ = renamed(files["val"], [0.05] * 17)
+    config = replace(config, train=train, train_images=images, val=val, val_images=images)
+    with prepared(config, Team()) as run:
+        assert run.spec.skeleton.sigmas == run.val[0].skeleton.sigmas == (0.05,) * 17
+    with prepared(replace(config, sigmas="pck"), Team()) as run:
+        assert run.spec.skeleton.sigmas is run.val[0].skeleton.sigmas is None
+
+
+@pytest.mark.parametrize("parts", [("conv1", "bn1", "layer1"), ("conv1", "layer1.0.bn1.")])
+def test_frozen_parts_stay_as_they_start(config, parts):
+    config = replace(config, freeze=parts, ema=0.0)
+    with prepared(config, Team()) as run:
+        before = {k: v.clone() for k, v in run.net.state_dict().items()}
+        fit_steps(run, 2)
+        after = run.net.state_dict()
+    frozen = {k for k in before if any(k.startswith(p.rstrip(".") + ".") for p in parts)}
+    assert frozen
+    assert {k for k in before if torch.equal(before[k], after[k])} == frozen
+
+
+def test_a_part_to_freeze_that_there_is_not_is_refused(config):
+    with pytest.raises(ValueError, match=r"freeze: no parameter's name begins with 'layer'; they are such as conv1"):
+        fit(replace(config, freeze=("layer",)))
+
+
+def test_published_weights_are_given_by_their_id(config, monkeypatch, tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"lpn_50_256x192_coco is not in the cache: fetch it first \(posewright wei"
+    ):
+        fit(replace(config, init="lpn_50_256x192_coco"))
+    fit(replace(config, out=str(tmp_path / "first"), steps=1))
+    monkeypatch.setattr(state.fetch, "cached", lambda name: tmp_path / "first" / "last.pt")
+    with prepared(replace(config, init="lpn_50_256x192_coco"), Team()) as run:
+        assert same(run.net.state_dict(), model(tmp_path / "first" / "last.pt")["model"])
+
+
+def test_a_resumed_run_needs_the_files_no_more_that_it_began_with(config, tmp_path):
+    fit(replace(config, out=str(tmp_path / "first"), steps=1))
+    begin = tmp_path / "first" / "last.pt"
+    config = replace(config, init=str(begin))
+    fit(config, stop_at=1)
+    begin.unlink()
+    assert fit(config, resume=True).finished
+
+
+def test_sets_are_mixed_and_judged_by_the_sigmas_asked_for(config, files, tmp_path, capfd):
+    arms = {"points": ["left_wrist", "right_wrist", "tail"], "bones": [["left_wrist", "tail"]]}
+    (tmp_path / "arms.json").write_text(json.dumps(arms))
+    config = replace(
+        config, train=(files["train"], files["val"]), val=files["val"], skeleton=str(tmp_path / "arms.json"), steps=1
+    )
+    fitted = fit(config)
+    said = capfd.readouterr().err
+    assert ".json + " in said
+    assert "never labelled: tail" in said
+    assert "no OKS sigmas are known for arms: judged by PCK, not AP (see the setting sigmas)" in said
+    assert set(fitted.figures) == {"PCK"}
+    assert checkpoint.describe(fitted.out / "best.pt").skeleton.bones == (("left_wrist", "tail"),)
+    with pytest.raises(ValueError, match="no sigmas are published for points named tail"):
+        fit(replace(config, sigmas="published", out=str(tmp_path / "again")))
+    assert "AP" in fit(replace(config, skeleton="", out=str(tmp_path / "coco"))).figures
+    assert set(fit(replace(config, skeleton="", sigmas="pck", out=str(tmp_path / "pck"))).figures) == {"PCK"}

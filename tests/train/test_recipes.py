@@ -1,0 +1,129 @@
+"""Recipes hold the published figures and fit their pose systems; settings are checked against the fields."""
+
+import pytest
+
+from posewright.data.augment import HRNET, LITEHRNET, MSPN, SIMPLEBASELINE
+from posewright.models import find, names
+from posewright.train import recipes
+from posewright.train.config import override
+from posewright.train.objective import objective
+from posewright.train.optim import optimizer, rate
+
+
+def check(config):
+    """The system exists, and the recipe's loss, optimiser and schedule can be made for it."""
+    spec = find(config.model)
+    objective(config.loss, spec.codec, spec.skeleton, factor=config.loss_factor, hardest=config.hardest)
+    head = find("hrnet-w8-128x96").build(1).final_layer
+    optimizer(head, config.optimizer, lr=config.lr, weight_decay=config.weight_decay, momentum=config.momentum)
+    rate(5, 10, schedule=config.schedule, drops=config.drops, factor=config.drop_factor, warmup=config.warmup)
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_recipe_fits_its_pose_system_and_is_documented(name):
+    config = recipes.find(name)
+    check(config)
+    assert recipes.RECIPES[name].__doc__
+    small = recipes.small(config, people=6400)
+    check(small)
+    assert find(small.model).codec.channels(1) == find(config.model).codec.channels(1)
+    assert small.steps * small.batch == pytest.approx(6400, abs=small.batch)
+    assert (small.lr, small.optimizer, small.augment, small.loss) == (
+        config.lr,
+        config.optimizer,
+        config.augment,
+        config.loss,
+    )
+
+
+def test_a_small_recipe_needs_no_weights_to_start_from():
+    small = recipes.small(recipes.find("people14"), people=64)
+    assert (small.model, small.init, small.backbone, small.freeze) == ("litebaseline-128x96", "", "", ())
+
+
+def test_every_pose_system_has_a_recipe():
+    models = {name: recipes.find(name) for name in names()}
+    assert all(config.model == name for name, config in models.items())
+    kinds = {(find(name).codec.__class__, config.loss, config.loss_factor): config for name, config in models.items()}
+    for config in kinds.values():
+        check(config)
+
+
+def steps_of_drops(config):
+    return [round(drop * config.epochs, 6) for drop in config.drops]
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "drops", "batch", "lr", "augmentation"),
+    [
+        ("simplebaseline_r50_coco", 140, [90, 120], 128, 1e-3, SIMPLEBASELINE),
+        ("simplebaseline_r152_384x288_coco", 140, [90, 120], 128, 1e-3, SIMPLEBASELINE),
+        ("hrnet_w32_coco", 210, [170, 200], 128, 1e-3, HRNET),
+        ("hrnet_w48_384x288_coco", 210, [170, 200], 96, 1e-3, HRNET),
+        ("hrnet_w32_dark_128x96_coco", 210, [170, 200], 128, 1e-3, HRNET),
+        ("hrnet_w32_udp_offset_coco", 210, [170, 200], 128, 1e-3, HRNET),
+        ("hourglass_8_dark_coco", 140, [90, 120], 8, 2.5e-4, SIMPLEBASELINE),
+        ("lpn_50_coco", 150, [90, 120], 32, 1e-3, SIMPLEBASELINE),
+        ("litehrnet_18_coco", 210, [170, 200], 512, 2e-3, LITEHRNET),
+        ("litehrnet_30_384x288_coco", 210, [170, 200], 256, 2e-3, LITEHRNET),
+        ("cpn_50_coco", 128, [24, 48, 72, 96, 120], 32, 5e-4, None),
+        ("hourglass_8_mpii", 100, [60, 90], 6, 2.5e-4, None),
+    ],
+)
+def test_figures_of_training_by_epochs(name, epochs, drops, batch, lr, augmentation):
+    config = recipes.find(name)
+    assert (config.epochs, config.batch, config.lr, config.steps) == (epochs, batch, lr, 0)
+    assert steps_of_drops(config) == drops
+    assert config.schedule == "step"
+    assert augmentation in (None, config.augment)
+
+
+def test_figures_that_stand_alone():
+    mspn = recipes.find("mspn_2stg_coco2014")
+    assert (mspn.lr, mspn.weight_decay, mspn.steps, mspn.batch) == (5e-4, 1e-5, 96_000, 256)
+    assert (mspn.schedule, mspn.warmup, mspn.warmup_from, mspn.augment) == ("linear", 2400, 0.1, MSPN)
+    assert mspn.val_boxes.endswith("minival_2014_det.json")
+    udp = recipes.find("rsn_18_udp_coco")
+    assert (udp.steps, udp.batch, udp.loss) == (128_000, 288, "coarse-to-fine")
+    assert recipes.find("lpn_101_coco").rounds == 7
+    cpn = recipes.find("cpn_101_384x288_coco")
+    assert (cpn.drop_factor, cpn.weight_decay, cpn.loss, cpn.augment.scale) == (0.5, 1e-5, "cpn", (0.7, 1.35))
+    grmi = recipes.find("grmi_r101_coco")
+    assert (grmi.optimizer, grmi.momentum, grmi.lr, grmi.drops, grmi.steps) == ("sgd", 0.9, 5e-3, (), 800_000)
+    assert recipes.find("hourglass_8_mpii").optimizer == "rmsprop"
+    lite = recipes.find("litehrnet_18_coco")
+    assert (lite.loss_factor, lite.warmup, lite.warmup_from) == (1.0, 500, 0.001)
+
+
+def test_a_small_recipe_keeps_its_parts():
+    small = recipes.small(recipes.find("mspn_2stg_coco"), people=32_000)
+    assert (small.model, small.steps, small.batch, small.warmup) == ("mspn-2stg-slim-128x96", 1000, 32, 25)
+    assert recipes.small(recipes.find("hourglass_8_mpii"), people=600).batch == 6
+    assert recipes.small(recipes.find("lpn_50_coco"), people=64).rounds == 2
+
+
+def test_a_pose_system_takes_its_own_or_its_familys_recipe():
+    assert recipes.find("simplebaseline-r101-384x288").epochs == 140
+    assert recipes.find("hrnet-w48-384x288").batch == 96
+    assert recipes.find("mspn-2stg-mindspore-256x192").init == ""
+    assert recipes.find("simplebaseline-r18-slim-128x96").epochs == 140
+    assert recipes.find("hourglass-2-mpii-256x256").train.startswith("data/mpii")
+    with pytest.raises(
+        LookupError, match="no recipe or pose system is named 'simplebase_r50'; nearest: simplebaseline_r50_coco"
+    ):
+        recipes.find("simplebase_r50")
+
+
+def test_settings_are_typed_and_suggest():
+    config = override(recipes.demo(), ["lr=3e-4", "augment.mirror=0", "drops=[0.5]", "out=my runs"])
+    assert (config.lr, config.augment.mirror, config.drops, config.out) == (3e-4, 0, (0.5,), "my runs")
+    assert override(config, ['train=["a.json", "b.json"]']).train == ("a.json", "b.json")
+    assert override(config, ['keypoint_weight={"nose": 2}']).keypoint_weight == {"nose": 2}
+    with pytest.raises(ValueError, match="no setting 'epoch'; did you mean 'epochs'"):
+        override(config, ["epoch=3"])
+    with pytest.raises(ValueError, match=r"lr=fast: Expected `float`, got `str` - at `\$.lr`"):
+        override(config, ["lr=fast"])
+    with pytest.raises(ValueError, match="--set wants key=value, got 'lr'"):
+        override(config, ["lr"])
+    with pytest.raises(ValueError, match="batch must be at least 1, got 0"):
+        override(config, ["batch=0"])

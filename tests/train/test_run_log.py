@@ -1,0 +1,63 @@
+"""The log holds every row once, whatever was interrupted."""
+
+import csv
+import sys
+import types
+
+import pytest
+
+from posewright.report.run_folder import read_log
+from posewright.train.run_log import COLUMNS, TAGS, RunLog
+
+
+def test_rows_go_to_both_files(tmp_path):
+    with RunLog(tmp_path, 0) as log:
+        log.add({"step": 1, "loss": 0.5, "accuracy": float("nan")})
+        log.add({"step": 2, "AP": 0.25})
+    assert read_log(tmp_path) == [{"step": 1, "loss": 0.5}, {"step": 2, "AP": 0.25}]
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == list(COLUMNS)
+    assert [(r["step"], r["loss"], r["AP"]) for r in rows] == [("1", "0.5", ""), ("2", "", "0.25")]
+
+
+def test_a_resumed_run_forgets_rows_beyond_its_checkpoint_and_a_torn_last_line(tmp_path):
+    with RunLog(tmp_path, 0) as log:
+        for step in (10, 20, 30):
+            log.add({"step": step, "loss": 1.0 / step})
+    with (tmp_path / "log.jsonl").open("ab") as file:
+        file.write(b'{"step": 40, "lo')
+    with RunLog(tmp_path, 20) as log:
+        log.add({"step": 30, "loss": 9.0})
+    assert [(r["step"], r["loss"]) for r in read_log(tmp_path)] == [(10, 0.1), (20, 0.05), (30, 9.0)]
+    with (tmp_path / "log.csv").open() as file:
+        assert [r["loss"] for r in csv.DictReader(file)] == ["0.1", "0.05", "9.0"]
+
+
+@pytest.mark.parametrize("module", ["torch.utils.tensorboard", "tensorboardX"])
+def test_tensorboard_gets_the_fields_own_tags_where_it_is_installed(tmp_path, monkeypatch, module):
+    written = []
+
+    class Writer:
+        def __init__(self, folder, purge_step):
+            written.append((folder, purge_step))
+
+        def add_scalar(self, *scalar):
+            written.append(scalar)
+
+        def close(self):
+            written.append("closed")
+
+    for name in ("torch.utils.tensorboard", "tensorboardX"):
+        there = types.SimpleNamespace(SummaryWriter=Writer) if name == module else None  # None: not installed
+        monkeypatch.setitem(sys.modules, name, there)
+    with RunLog(tmp_path, 4) as log:
+        log.add({"step": 5, "epoch": 1, "loss": 0.5, "accuracy": float("nan")})
+        log.add({"step": 6, "AP": 0.25, "AP50": 0.5})
+    assert written == [
+        (str(tmp_path), 5), ("train_loss", 0.5, 5), ("coco/AP", 0.25, 6), ("coco/AP .5", 0.5, 6), "closed",
+    ]  # fmt: skip
+
+
+def test_every_column_that_changes_has_a_tag():
+    assert set(TAGS) == set(COLUMNS) - {"step", "epoch"}

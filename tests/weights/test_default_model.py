@@ -1,0 +1,59 @@
+"""The weights inside the package: they are there, small, said what they are, and find people."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import posewright as pw
+from posewright.data import coco
+from posewright.demo import SCENE
+from posewright.evaluate import evaluator
+from posewright.models import DEFAULT
+from posewright.skeletons import LSP14
+from posewright.synthetic import people as synthetic
+from posewright.weights import checkpoint, hub
+
+
+@pytest.fixture(scope="module")
+def file() -> Path:
+    path = hub.at_hand(DEFAULT)
+    assert path is not None
+    return path
+
+
+def test_the_file_is_small_and_says_what_it_is(file):
+    assert file.stat().st_size <= 8_000_000
+    about = checkpoint.describe(file)
+    assert about is not None
+    assert about.spec == DEFAULT
+    assert about.skeleton.points == LSP14.points
+    assert about.metrics["PCK"] >= 0.6
+    assert {str(v.dtype) for v in checkpoint.read(file).values()} == {"torch.float16", "torch.int64"}
+
+
+@pytest.mark.parametrize("name", [None, "default", DEFAULT])
+def test_it_is_what_one_gets_without_weights(name):
+    predictor = pw.load(name)
+    assert predictor.spec.name == DEFAULT
+    assert predictor.spec.skeleton.points == LSP14.points
+
+
+def test_it_needs_neither_cache_nor_network(monkeypatch, tmp_path):
+    monkeypatch.setenv("POSEWRIGHT_CACHE", str(tmp_path / "none"))
+    monkeypatch.setenv("POSEWRIGHT_OFFLINE", "1")
+    poses = pw.load()(np.zeros((50, 40, 3), np.uint8))
+    assert poses.xy.shape == (1, 14, 2)
+    assert poses.boxes.source == "whole image"
+
+
+def test_it_finds_drawn_people(tmp_path):
+    """Drawn people, whom it never saw: chance is nearly 0 at this threshold."""
+    people = coco.read_all([synthetic.make(tmp_path, 12, scene=SCENE, workers=1)], [""], LSP14)
+    groups, boxes = people.by_image(), people.gt_boxes()
+    found = pw.load().many((people.paths[i], boxes[i]) for i in groups)
+    xy = np.concatenate([poses.xy for poses in found])
+    samples = [people[int(n)] for group in groups.values() for n in group]
+    truth, seen = np.stack([s.xy for s in samples]), np.stack([s.seen for s in samples])
+    torso = evaluator.segment(truth, seen, LSP14, *evaluator.TORSO)
+    assert evaluator.pck(xy, truth, seen, torso, 0.2).mean > 0.55

@@ -1,0 +1,258 @@
+"""Damaged files and files made to do harm: one clear error each; no crash, no hang, no code, no huge memory."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from posewright.weights import checkpoint
+
+STATE = {"conv.weight": torch.arange(27.0).reshape(1, 3, 3, 3), "conv.bias": torch.ones(5), "n": torch.tensor(3)}
+
+
+def zipped(path: Path) -> None:
+    torch.save({"state_dict": STATE, "epoch": 1}, path)
+
+
+def pickled(path: Path) -> None:
+    torch.save({"state_dict": STATE, "epoch": 1}, path, _use_new_zipfile_serialization=False)
+
+
+def mindspore(path: Path) -> None:
+    checkpoint._mindspore.write(path, STATE, crc=False)
+
+
+def plain_zip(
+    path: Path, pkl: bytes, storages: dict[str, bytes] | None = None, method: int = zipfile.ZIP_STORED
+) -> Path:
+    """A file in PyTorch's zip format with this pickle."""
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("net/data.pkl", pkl)
+        archive.writestr("net/version", "3\n")
+        for key, content in (storages or {}).items():
+            archive.writestr(f"net/data/{key}", content)
+    return path
+
+
+def tensor_pickle(shape: tuple[int, ...], stride: tuple[int, ...], *, offset: int = 0, size: int = 4) -> bytes:
+    """The pickle of {"a": a tensor of that view of a storage of `size` floats}."""
+    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
+    storage += pickle.dumps(size, 2)[2:-1] + b"tQ"
+    view = b"".join(pickle.dumps(part, 2)[2:-1] for part in (offset, shape, stride))
+    call = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + view + b"\x89ccollections\nOrderedDict\n)RtR"
+    return b"\x80\x02}X\x01\x00\x00\x00a" + call + b"s."
+
+
+class Evil:
+    """Unpickling this would create the file `marker`."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return os.system, (f"touch {self.marker}",)
+
+
+class EvilState(Evil):
+    """The same, through an expression."""
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return eval, (f"open({str(self.marker)!r}, 'w')",)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("kind", [Evil, EvilState])
+@pytest.mark.parametrize(
+    "wrap", [lambda e: e, lambda e: {"state_dict": STATE, "meta": e}, lambda e: {**STATE, "x": [e]}]
+)
+def test_no_code_in_a_file_is_run(
+    tmp_path: Path, legacy: bool, kind: type[Evil], wrap: Callable[[Evil], object]
+) -> None:
+    path, marker = tmp_path / "net.pth", tmp_path / "marker"
+    torch.save(wrap(kind(marker)), path, _use_new_zipfile_serialization=not legacy)
+    for reader in (checkpoint.read, checkpoint.read_checkpoint):
+        with pytest.raises(ValueError, match=r"net\.pth: needs .*(system|eval), and nothing that a file brings along"):
+            reader(path)
+    if not legacy:
+        with pytest.raises(ValueError, match="is ever run"):
+            checkpoint.describe(path)
+    assert not marker.exists()
+
+
+def test_a_bare_pickle_is_not_run_either(tmp_path: Path) -> None:
+    (tmp_path / "net.pth").write_bytes(pickle.dumps(Evil(tmp_path / "marker")))
+    with pytest.raises(ValueError, match="is ever run"):
+        checkpoint.read(tmp_path / "net.pth")
+    assert not (tmp_path / "marker").exists()
+
+
+def test_the_hand_made_file_is_a_good_one(tmp_path: Path) -> None:
+    path = plain_zip(tmp_path / "net.pt", tensor_pickle((2, 2), (2, 1)), {"0": struct.pack("<4f", 1, 2, 3, 4)})
+    assert checkpoint.read(path)["a"].tolist() == [[1, 2], [3, 4]]
+    assert torch.load(path, weights_only=True)["a"].tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    "pkl",
+    [
+        tensor_pickle((1 << 40,), (0,)),  # one number for a terabyte
+        tensor_pickle((1 << 62, 1 << 62), (1, 1)),
+        tensor_pickle((-2, -2), (2, 1)),
+        tensor_pickle((2, 2), (-2, 1)),
+        tensor_pickle((2, 2), (2, 1), offset=1),
+        tensor_pickle((2, 2), (2, 1), offset=-1),
+        tensor_pickle((2, 2), (2,)),
+        tensor_pickle((1,) * 9, (1,) * 9),
+        tensor_pickle((2, 2), (2, 1), size=1 << 50),
+        tensor_pickle((2, 2), (2, 1), size=3),
+        tensor_pickle((1 << 62, 1 << 62, 0), (1, 1, 1)),
+    ],
+)
+def test_tensors_that_do_not_fit_their_bytes(tmp_path: Path, pkl: bytes) -> None:
+    path = plain_zip(tmp_path / "net.pt", pkl, {"0": bytes(16)})
+    with pytest.raises(ValueError, match=r"net\.pt: .*damaged"):
+        checkpoint.read(path)
+
+
+def test_zip_bombs(tmp_path: Path) -> None:
+    path = plain_zip(tmp_path / "net.pt", tensor_pickle((1,), (1,)), {"0": bytes(1 << 24)}, zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 1 << 17
+    with pytest.raises(ValueError, match=r"net\.pt: its entries are compressed"):
+        checkpoint.read(path)
+    data = bytearray(plain_zip(path, tensor_pickle((1,), (1,)), {"0": bytes(1 << 10)}).read_bytes())
+    at = data.rindex(b"PK\x01\x02") + 20  # the sizes in the last directory entry
+    data[at : at + 8] = struct.pack("<II", 1 << 31, 1 << 31)
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"net\.pt: its entries claim more than the \d+ bytes of the file"):
+        checkpoint.read(path)
+
+
+def test_archives_of_something_else(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "horse.zip", "w") as archive:
+        archive.writestr("horse/checkpoint.pth.tar", b"")
+    with pytest.raises(ValueError, match=r"horse\.zip: a zip archive of horse/checkpoint\.pth\.tar.* unpack it first"):
+        checkpoint.read(tmp_path / "horse.zip")
+
+
+def deep(levels: int) -> bytes:
+    return b"\x80\x02}" + b")" + b"\x85" * levels + b"K\x01s."
+
+
+@pytest.mark.parametrize(
+    ("pkl", "message"),
+    [
+        (deep(200_000), "holds no named tensors"),  # as a key it would overflow the stack of whoever hashes it
+        (b"\x80\x02}q\x00X\x0a\x00\x00\x00state_dicth\x00s.", "holds no named tensors"),  # contains itself
+        (b"\x80\x02" + b"N" * 5_000_002 + b".", "more than 5000000 steps"),
+        (b"\x80\x02c__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85R.", "expected a state dict, got a Foreign"),
+        (b"\x80\x02ctorch\nTensor\nJ\xff\xff\xff\x7f\x85R.", "expected a state dict, got a Foreign"),
+        (b"\x80\x02\x8e" + struct.pack("<Q", 1 << 40) + b".", "damaged|expected"),
+        (b"\x80\x02(ios\nsystem\n.", "holds the pickle instruction INST"),
+        (b"\x80\x02h\x07.", "damaged"),
+        (b"\x80\x02.", "damaged"),
+        (b"\x80\x02}", "pickle exhausted before seeing STOP"),
+    ],
+)
+def test_pickles_made_to_do_harm(tmp_path: Path, pkl: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"net\.pt: .*({message})"):
+        checkpoint.read(plain_zip(tmp_path / "net.pt", pkl))
+
+
+def test_lists_doubled_again_and_again_are_read_once_each(tmp_path: Path) -> None:
+    content: list[object] = []
+    for _ in range(60):
+        content = [content, content]
+    torch.save({"laughs": content}, tmp_path / "net.pt")
+    got = checkpoint.read_checkpoint(tmp_path / "net.pt")["laughs"]
+    assert got[0] is got[1]
+
+
+def test_a_checkpoint_that_contains_itself(tmp_path: Path) -> None:
+    content: dict[str, object] = {}
+    content["again"] = content
+    torch.save(content, tmp_path / "net.pt")
+    with pytest.raises(ValueError, match=r"net\.pt: damaged.*RecursionError"):
+        checkpoint.read_checkpoint(tmp_path / "net.pt")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4]}}',
+        b'{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}',
+        b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,400]}}',
+        b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}',
+        b'{"a":',
+    ],
+)
+def test_safetensors_that_lie(tmp_path: Path, header: bytes) -> None:
+    (tmp_path / "net.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    with pytest.raises(ValueError, match=r"net\.safetensors: damaged"):
+        checkpoint.read(tmp_path / "net.safetensors")
+
+
+@pytest.mark.parametrize("make", [zipped, pickled, mindspore, lambda path: save_file(STATE, path)])
+def test_mutated_files_are_read_or_refused(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """250 times cut, flipped, overwritten, doubled or spliced. What is read never outgrows the file."""
+    path = tmp_path / "net.bin"
+    make(path)
+    whole, dice, refused = path.read_bytes(), random.Random(0), 0
+    for _ in range(250):
+        path.write_bytes(mutated(whole, dice))
+        for reader in (checkpoint.read, checkpoint.describe):
+            refused += attempt(reader, path)
+    assert refused > 100
+
+
+def test_mutated_pickles_are_read_or_refused(tmp_path: Path) -> None:
+    """The same for the pickle within a zip, which its checksum otherwise shields."""
+    zipped(tmp_path / "good.pt")
+    with zipfile.ZipFile(tmp_path / "good.pt") as archive:
+        whole = archive.read("good/data.pkl")
+        storages = {str(i): archive.read(f"good/data/{i}") for i in range(3)}
+    dice, refused = random.Random(1), 0
+    for _ in range(300):
+        path = plain_zip(tmp_path / "net.pt", mutated(whole, dice), storages)
+        refused += attempt(checkpoint.read, path)
+    assert refused > 100
+
+
+def attempt(reader: Callable[[Path], object], path: Path) -> bool:
+    """Whether the file was refused; by a ValueError that names it, or else what it gave is no larger than it is."""
+    try:
+        got = reader(path)
+    except ValueError as error:
+        if str(path) not in str(error):
+            raise
+        return True
+    tensors = got.values() if isinstance(got, dict) else ()
+    assert sum(t.numel() * t.element_size() for t in tensors) <= 2 * path.stat().st_size
+    return False
+
+
+def mutated(data: bytes, dice: random.Random) -> bytes:
+    changed = bytearray(data)
+    for _ in range(dice.randint(1, 4)):
+        at = dice.randrange(len(changed))
+        match dice.randrange(5):
+            case 0:
+                changed[at] ^= 1 << dice.randrange(8)
+            case 1:
+                del changed[at : at + dice.randint(1, 1 + len(changed) // 4)]
+            case 2:
+                changed[at : at + 4] = dice.choice([b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\xff\xff\xff\x7f"])
+            case 3:
+                changed[at:at] = changed[at : at + dice.randint(1, 64)]
+            case _:
+                changed[at : at + 8] = dice.randbytes(8)
+        changed = changed or bytearray(b"\x80")
+    return bytes(changed)
