@@ -24,10 +24,10 @@ import cv2
 import numpy as np
 import torch
 
-from posewright.codecs.cpn import CpnLadder
+from posewright.codecs.cpn import CpnMultiScaleHeatmap
 from posewright.codecs.dark import Dark
-from posewright.codecs.heatmap import QuarterShift
-from posewright.codecs.ladder import Ladder
+from posewright.codecs.heatmap import GaussianHeatmap
+from posewright.codecs.multiscale import MultiScaleHeatmap
 from posewright.codecs.softargmax import SoftArgmax
 from posewright.codecs.udp import Udp, UdpOffset
 from posewright.skeletons import COCO17
@@ -62,9 +62,9 @@ def network_maps(people: int, sigma: float, scale: float) -> np.ndarray:
 # The loops: one person, one keypoint at a time.
 
 
-def loop_encode_heatmap(xy: np.ndarray, seen: np.ndarray, sigma: int = 2) -> tuple[np.ndarray, np.ndarray]:
+def loop_encode_heatmap(xy: np.ndarray, visibility: np.ndarray, sigma: int = 2) -> tuple[np.ndarray, np.ndarray]:
     maps, weight = np.zeros((POINTS, HEIGHT, WIDTH), np.float32), np.ones((POINTS, 1), np.float32)
-    weight[:, 0] = np.minimum(seen, 1)
+    weight[:, 0] = np.minimum(visibility, 1)
     sizes, reach = (np.array([SIZE[1], SIZE[0]]), np.array([WIDTH, HEIGHT])), 3 * sigma
     for k in range(POINTS):
         stride = sizes[0] / sizes[1]
@@ -251,9 +251,13 @@ class Race:
 
 def races(people: int) -> list[Race]:
     rng = np.random.default_rng(1)
-    xy, seen = 4 * anywhere(rng, 32, POINTS), np.full((32, POINTS), 2)
-    quarter, soft, ladder = QuarterShift(SIZE, MAP_SIZE), SoftArgmax(SIZE, MAP_SIZE), Ladder(SIZE, MAP_SIZE)
-    dark, udp, offset, cpn = (codec(SIZE, MAP_SIZE) for codec in (Dark, Udp, UdpOffset, CpnLadder))
+    xy, visibility = 4 * anywhere(rng, 32, POINTS), np.full((32, POINTS), 2)
+    quarter, soft, ladder = (
+        GaussianHeatmap(SIZE, MAP_SIZE),
+        SoftArgmax(SIZE, MAP_SIZE),
+        MultiScaleHeatmap(SIZE, MAP_SIZE),
+    )
+    dark, udp, offset, cpn = (codec(SIZE, MAP_SIZE) for codec in (Dark, Udp, UdpOffset, CpnMultiScaleHeatmap))
     maps, ladder_maps = network_maps(people, 2.0, 1.0), network_maps(people, 1.2, 255.0)
     damped = Udp(SIZE, MAP_SIZE, blur=11, toolkit="mmpose1")
     few = max(people // 5, 1)
@@ -263,10 +267,10 @@ def races(people: int) -> list[Race]:
     to_udp = np.array([191 / 47, 255 / 63])
     return [
         *(Race(f"encode: heatmaps, {n} people", n,
-               lambda n=n: np.array([loop_encode_heatmap(*p)[0] for p in zip(xy[:n], seen)]),
-               lambda n=n: quarter.encode(xy[:n], seen[:n])[0], 2e-7, goal) for n, goal in ((1, None), (32, 20))),
+               lambda n=n: np.array([loop_encode_heatmap(*p)[0] for p in zip(xy[:n], visibility)]),
+               lambda n=n: quarter.encode(xy[:n], visibility[:n])[0], 2e-7, goal) for n, goal in ((1, None), (32, 20))),
         *(Race(f"encode: MSPN ladder, {n} people", n, lambda n=n: np.array([loop_encode_ladder(p) for p in xy[:n]]),
-               lambda n=n: ladder.encode(xy[:n], seen[:n])[0], 1e-4, goal) for n, goal in ((1, None), (32, 20))),
+               lambda n=n: ladder.encode(xy[:n], visibility[:n])[0], 1e-4, goal) for n, goal in ((1, None), (32, 20))),
         Race("decode: quarter shift", people, lambda: loop_decode_quarter(maps), lambda: quarter.decode(maps)[0], 0, 8),
         Race("decode: soft-arg-max (LPN)", few, lambda: loop_decode_soft(maps[:few]),
              lambda: soft.decode(maps[:few])[0], 1e-9),

@@ -24,7 +24,7 @@ from posewright.data import coco
 from posewright.evaluate import evaluator
 from posewright.files import write_text
 from posewright.image import read
-from posewright.predict.boxes import closer
+from posewright.predict.boxes import two_pass_boxes
 from posewright.predict.predictor import Predictor, Where
 from posewright.progress import bar
 from posewright.report import page
@@ -87,7 +87,7 @@ all of its labels, nor would a second annotator.
 
 {failures}
 
-`posewright eval --data data/lspet/val.json --sheets` draws contact sheets of the worst, random and best cases.
+`posewright eval --data data/lspet/val.json --contact-sheets` draws contact sheets of the worst, random and best cases.
 
 Written by `benchmarks/default_model.py`:
 {provenance}
@@ -112,15 +112,15 @@ class Found:
     xy: np.ndarray
     score: np.ndarray
     truth: np.ndarray
-    seen: np.ndarray
+    visibility: np.ndarray
     torso: np.ndarray
 
     def pck(self, threshold: float = THRESHOLD) -> evaluator.Pck:
         """By the torso."""
-        return evaluator.pck(self.xy, self.truth, self.seen, self.torso, threshold)
+        return evaluator.pck(self.xy, self.truth, self.visibility, self.torso, threshold)
 
 
-def find(predictor: Predictor, people: coco.People, where: Where = "annotated") -> Found:
+def find(predictor: Predictor, people: coco.KeypointDataset, where: Where = "annotated") -> Found:
     """Predict everybody in their annotated boxes, or elsewhere in images that hold one person each."""
     groups, boxes = people.by_image(), people.gt_boxes()
     order = np.concatenate(list(groups.values()))
@@ -131,16 +131,16 @@ def find(predictor: Predictor, people: coco.People, where: Where = "annotated") 
             found.append((poses.xy, poses.score))
             show(len(found), len(groups), "")
     samples = [people[int(n)] for n in order]
-    truth, seen = np.stack([s.xy for s in samples]), np.stack([s.seen for s in samples])
-    torso = evaluator.segment(truth, seen, people.skeleton, *evaluator.TORSO)
+    truth, visibility = np.stack([s.xy for s in samples]), np.stack([s.visibility for s in samples])
+    torso = evaluator.segment(truth, visibility, people.skeleton, *evaluator.TORSO)
     xy, score = map(np.concatenate, zip(*found))
-    return Found(xy, score, truth, seen, torso)
+    return Found(xy, score, truth, visibility, torso)
 
 
 def calibration(found: Found) -> list[str]:
     """Lines of the table of scores."""
     right = np.linalg.norm(found.xy - found.truth, axis=-1) < THRESHOLD * found.torso[:, None]
-    judged = (found.seen > 0) & (found.torso > 0)[:, None]
+    judged = (found.visibility > 0) & (found.torso > 0)[:, None]
     lines = []
     for low, high in pairwise((*SCORES, np.inf)):
         here = judged & (found.score >= low) & (found.score < high)
@@ -149,7 +149,7 @@ def calibration(found: Found) -> list[str]:
     return lines
 
 
-def milliseconds(predictor: Predictor, people: coco.People) -> float:
+def milliseconds(predictor: Predictor, people: coco.KeypointDataset) -> float:
     """Of one person in an image that is in memory: the median of many calls."""
     sample = people[0]
     image, boxes = read(sample.path, upright=False), Boxes.of(sample.box[None])
@@ -183,7 +183,7 @@ def write_card(spec: Spec, columns: dict[str, Found], rows: list[str], other: st
         f"| {point} | {' | '.join(f'{s.value[k]:.3f}' if s.count[k] else '' for s in shares.values())} |"
         for k, point in enumerate(spec.skeleton.points)
     ]
-    path = hub.at_hand(spec.name)
+    path = hub.local_weights(spec.name)
     assert path is not None
     card = CARD.format(
         megabytes=path.stat().st_size / 1e6,
@@ -222,7 +222,7 @@ def main() -> None:
         row("annotated boxes, flip test", flipped, milliseconds(both, people)),
         row("annotated boxes, no flip test", plain, milliseconds(one, people)),
         row("whole image as the box, flip test", find(both, people, None), None),
-        row("whole image, then closer (`predict` without boxes)", find(both, people, closer(both)), None),
+        row("whole image, then closer (`predict` without boxes)", find(both, people, two_pass_boxes(both)), None),
     ]
     columns, other = {"LSPET": flipped}, ""
     if options.coco:

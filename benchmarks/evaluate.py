@@ -35,7 +35,7 @@ def make() -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, np.ndarray]]
     image = rng.integers(0, IMAGES, PEOPLE)
     corner, size = rng.uniform(0, 500, (PEOPLE, 2)), rng.uniform(20, 250, PEOPLE)
     xy = corner[:, None] + rng.random((PEOPLE, 17, 2)) * size[:, None, None]
-    seen = rng.integers(0, 3, (PEOPLE, 17)) * (rng.random(PEOPLE) < 0.58)[:, None]
+    visibility = rng.integers(0, 3, (PEOPLE, 17)) * (rng.random(PEOPLE) < 0.58)[:, None]
     whose = rng.integers(0, PEOPLE, POSES)
     noise = rng.normal(0, 1, (POSES, 17, 2)) * rng.choice([0.01, 0.03, 0.15], (POSES, 1, 1))
     poses = {
@@ -49,8 +49,8 @@ def make() -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, np.ndarray]]
         {
             "id": n + 1, "image_id": int(image[n]), "category_id": 1, "iscrowd": int(rng.random() < 0.02),
             "bbox": [*corner[n].tolist(), size[n], size[n]], "area": 0.6 * size[n] ** 2,
-            "num_keypoints": int((seen[n] > 0).sum()),
-            "keypoints": np.column_stack([xy[n], seen[n]]).reshape(-1).round(3).tolist(),
+            "num_keypoints": int((visibility[n] > 0).sum()),
+            "keypoints": np.column_stack([xy[n], visibility[n]]).reshape(-1).round(3).tolist(),
         }
         for n in range(PEOPLE)
     ]  # fmt: skip
@@ -127,11 +127,11 @@ def loop_accuracy(output: np.ndarray, target: np.ndarray) -> float:
 def pycocotools(truth: Path, results: Path) -> list[float]:
     with contextlib.redirect_stdout(io.StringIO()):
         known = COCO(str(truth))
-        judge = COCOeval(known, known.loadRes(str(results)), "keypoints")
-        judge.evaluate()
-        judge.accumulate()
-        judge.summarize()
-    return [float(v) for v in judge.stats]
+        evaluate = COCOeval(known, known.loadRes(str(results)), "keypoints")
+        evaluate.evaluate()
+        evaluate.accumulate()
+        evaluate.summarize()
+    return [float(v) for v in evaluate.stats]
 
 
 # -- ours -----------------------------------------------------------------------------------------------------------

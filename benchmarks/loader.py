@@ -112,7 +112,7 @@ class OneAtATime(Dataset[Any]):
         encode: keypoints [17, 3] in the crop and their visibility [17, 3] to target and weight.
     """
 
-    def __init__(self, people: coco.People, encode: Callable[[np.ndarray, np.ndarray], Arrays]) -> None:
+    def __init__(self, people: coco.KeypointDataset, encode: Callable[[np.ndarray, np.ndarray], Arrays]) -> None:
         ratio = WIDTH / HEIGHT
         self.spent = Spent()
         self.encode = encode
@@ -123,7 +123,7 @@ class OneAtATime(Dataset[Any]):
             w, h = max(w, h * ratio) / 200 * 1.25, max(h, w / ratio) / 200 * 1.25
             joints = np.zeros((17, 3))
             joints[:, :2] = person.xy
-            visible = np.repeat(np.minimum(person.seen, 1)[:, None], 3, 1).astype(float)
+            visible = np.repeat(np.minimum(person.visibility, 1)[:, None], 3, 1).astype(float)
             self.records.append(
                 {
                     "path": str(person.path), "centre": np.array([x, y]) + person.box[2:] / 2,
@@ -220,18 +220,18 @@ def heatmaps(joints: np.ndarray, visible: np.ndarray) -> Arrays:
 
 def ladder(joints: np.ndarray, visible: np.ndarray) -> Arrays:
     """MSPN's labels [5, 17, 64, 48] and visibility [17, 1]."""
-    labels, seen = np.zeros((5, 17, 64, 48), np.float32), visible[:, :1].astype(np.float32)
+    labels, visibility = np.zeros((5, 17, 64, 48), np.float32), visible[:, :1].astype(np.float32)
     for k in range(17):
         x, y = joints[k, :2]
         if x < 0 or y < 0 or x > WIDTH - 1 or y > HEIGHT - 1:
-            seen[k] = 0
+            visibility[k] = 0
     for label, kernel in zip(labels, (15, 11, 9, 7, 5)):
         for k in range(17):
-            if seen[k] > 0:
+            if visibility[k] > 0:
                 label[k, int(joints[k, 1] / 4), int(joints[k, 0] / 4)] = 1
                 label[k] = cv2.GaussianBlur(label[k], (kernel, kernel), 0)
                 label[k] /= label[k].max() / 255
-    return labels, seen
+    return labels, visibility
 
 
 # -- side by side ---------------------------------------------------------------------------------------------------
@@ -239,13 +239,13 @@ def ladder(joints: np.ndarray, visible: np.ndarray) -> Arrays:
 
 def timed(epoch: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
     """Milliseconds a sample."""
-    start, seen = clock(), 0
+    start, visibility = clock(), 0
     for _ in range(EPOCHS):
-        seen += sum(len(batch) for batch in epoch())
-    return (clock() - start) / seen * 1e3
+        visibility += sum(len(batch) for batch in epoch())
+    return (clock() - start) / visibility * 1e3
 
 
-def race(people: coco.People, spec: Spec, workers: int, turns: int) -> str:
+def race(people: coco.KeypointDataset, spec: Spec, workers: int, turns: int) -> str:
     """A row of the table: published way and ours, as milliseconds and as samples a second."""
     plain = OneAtATime(people, heatmaps)
     old = DataLoader(plain, BATCH, shuffle=True, num_workers=workers, drop_last=True, persistent_workers=workers > 0)
@@ -260,7 +260,7 @@ def race(people: coco.People, spec: Spec, workers: int, turns: int) -> str:
 
 
 def parts(
-    people: coco.People, spec: Spec, encode: Callable[[np.ndarray, np.ndarray], Arrays], batch: int, turns: int
+    people: coco.KeypointDataset, spec: Spec, encode: Callable[[np.ndarray, np.ndarray], Arrays], batch: int, turns: int
 ) -> np.ndarray:
     """Milliseconds of the CPU a sample of the published way and of ours, [PARTS, 2]; workers have no part in it."""
     plain, spent = OneAtATime(people, encode), Spent()
@@ -276,10 +276,10 @@ def parts(
 def _parts(spent: Spent, epoch: Callable[[], Iterable[torch.Tensor]]) -> list[float]:
     spent.seconds.clear()
     start = now()
-    seen = sum(len(images) for images in epoch())
+    visibility = sum(len(images) for images in epoch())
     whole = now() - start
     spent.seconds["the rest"] = whole - sum(spent.seconds.values())
-    return [float(spent.seconds[part][1]) / seen * 1e3 for part in PARTS]
+    return [float(spent.seconds[part][1]) / visibility * 1e3 for part in PARTS]
 
 
 @contextmanager

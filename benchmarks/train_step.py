@@ -55,8 +55,8 @@ def joint_by_joint(outputs: Sequence[Tensor], target: Tensor, weight: Tensor) ->
     wanted = target.reshape(people, points, -1).split(1, 1)
     loss = output.new_zeros(())
     for k in range(points):
-        seen = weight[:, k, None]
-        loss = loss + 0.5 * functional.mse_loss(predicted[k].squeeze(1) * seen, wanted[k].squeeze(1) * seen)
+        visibility = weight[:, k, None]
+        loss = loss + 0.5 * functional.mse_loss(predicted[k].squeeze(1) * visibility, wanted[k].squeeze(1) * visibility)
     return loss / points
 
 

@@ -121,8 +121,8 @@ def test_hidden_of_another_shape_is_refused():
 
 
 def test_truth_shows_what_is_labelled():
-    xy, seen = np.array([POINTS], float), np.array([[2, 0, 1, 2]], np.uint8)
-    out = draw_truth(canvas(), xy, seen, np.array([[0, 0, 600, 600.0]]), BENT, boxes=False)
+    xy, visibility = np.array([POINTS], float), np.array([[2, 0, 1, 2]], np.uint8)
+    out = draw_truth(canvas(), xy, visibility, np.array([[0, 0, 600, 600.0]]), BENT, boxes=False)
     assert tuple(out[60, 40]) == LEFT
     assert (out[60, 120] == GREY).all()
     assert tuple(out[150, 60]) != RIGHT

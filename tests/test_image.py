@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from posewright import image
-from posewright.codecs.heatmap import QuarterShift
+from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.skeletons import COCO17
 from posewright.spec import Spec
 
-SPEC = Spec("test", lambda k: torch.nn.Conv2d(3, k, 1), QuarterShift((8, 6), (4, 3)), COCO17, (8, 6))
+SPEC = Spec("test", lambda k: torch.nn.Conv2d(3, k, 1), GaussianHeatmap((8, 6), (4, 3)), COCO17, (8, 6))
 
 
 @pytest.fixture

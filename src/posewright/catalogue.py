@@ -72,7 +72,7 @@ def page(name: str) -> list[str]:
         lines.append(f"  {field.name:<11} {getattr(spec, field.name)}")
     lines.append(f"  skeleton    {spec.skeleton.name}: {', '.join(spec.skeleton.points)}")
     if spec.name == DEFAULT:
-        lines.append(f"  weights     in the package, at {hub.at_hand(DEFAULT)}")
+        lines.append(f"  weights     in the package, at {hub.local_weights(DEFAULT)}")
     for e in hub.entries(spec.name):
         lines.append(
             f"  weights     {e.id}: {e.data}, AP {e.ap}, boxes {e.boxes}, sha256 {e.sha256 or 'not published'}"

@@ -56,18 +56,20 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
     predictor = load(weights=out / "run" / "best.pt")
     unseen = coco.read(files["test"])
     with bar("evaluating", "images") as show:
-        verdict = evaluator.judge(predictor, unseen, evaluator.boxes_for(unseen), progress=tick(show))
-    write_json(out / "results.json", verdict.results)
+        evaluation = evaluator.evaluate(predictor, unseen, evaluator.boxes_for(unseen), progress=tick(show))
+    write_json(out / "results.json", evaluation.results)
     drawn = predict_images(predictor, [out / "data" / "test"], out / "pictures", boxes.annotated(files["test"]))
     took = clock(time.monotonic() - start)
-    lead = f"{config.model}, {SPLITS['train']} drawn images, AP {verdict.figures['AP']:.3f} on unseen ones, in {took}"
+    lead = (
+        f"{config.model}, {SPLITS['train']} drawn images, AP {evaluation.figures['AP']:.3f} on unseen ones, in {took}"
+    )
     settings = msgspec.json.format(msgspec.json.encode(config), indent=2).decode()
-    sections = page.sections(config.model, unseen, verdict, settings=settings)
+    sections = page.sections(config.model, unseen, evaluation, settings=settings)
     page.write(out / "index.html", "Posewright demo", lead, out / "run", sections)
-    yield from verdict.lines(config.model)
+    yield from evaluation.lines(config.model)
     yield ""
     yield f"drew {sum(SPLITS.values())} scenes, trained {config.model} from scratch on {SPLITS['train']}, in {took}"
-    yield f"AP {verdict.figures['AP']:.3f} on {len(unseen)} unseen people in {SPLITS['test']} images (boxes: gt)"
+    yield f"AP {evaluation.figures['AP']:.3f} on {len(unseen)} unseen people in {SPLITS['test']} images (boxes: gt)"
     yield f"drawings: {drawn.out}   results: {out / 'results.json'}   weights: {out / 'run' / 'best.pt'}"
     yield f"open {out / 'index.html'} for the curves, the figures, good and bad cases"
 

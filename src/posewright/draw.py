@@ -73,21 +73,27 @@ def draw(
 
 
 def draw_truth(
-    image: np.ndarray, xy: np.ndarray, seen: np.ndarray, xywh: np.ndarray, skeleton: Skeleton, *, boxes: bool = True
+    image: np.ndarray,
+    xy: np.ndarray,
+    visibility: np.ndarray,
+    xywh: np.ndarray,
+    skeleton: Skeleton,
+    *,
+    boxes: bool = True,
 ) -> np.ndarray:
     """The image with annotated people on it: hidden keypoints as rings, those not labelled left out.
 
     Args:
         image: [H, W, 3] uint8 RGB; stays as it is.
         xy: [N, K, 2] image pixels.
-        seen: [N, K] 0 not labelled, 1 labelled but hidden, 2 visible.
+        visibility: [N, K] 0 not labelled, 1 labelled but hidden, 2 visible.
         xywh: [N, 4] boxes.
         skeleton: what the K points are.
         boxes: whether the boxes are drawn.
     """
     found = Boxes.of(xywh, source="gt")
-    poses = Poses(np.asarray(xy, np.float64), (seen > 0).astype(np.float64), found.score, found, skeleton)
-    return draw(image, poses, threshold=0.5, boxes=boxes, scores=False, hidden=seen == 1)
+    poses = Poses(np.asarray(xy, np.float64), (visibility > 0).astype(np.float64), found.score, found, skeleton)
+    return draw(image, poses, threshold=0.5, boxes=boxes, scores=False, hidden=visibility == 1)
 
 
 def point_colours(skeleton: Skeleton) -> list[RGB]:

@@ -169,8 +169,8 @@ class Sample:
         path: the image file.
         image_id: the image's id in its annotation file.
         annotation_id: the annotation's id.
-        xy: [K, 2] float64, image pixels; meaningless where `seen` is 0.
-        seen: [K] uint8, COCO's visibility: 0 not labelled, 1 labelled but hidden, 2 visible.
+        xy: [K, 2] float64, image pixels; meaningless where `visibility` is 0.
+        visibility: [K] uint8, COCO's visibility: 0 not labelled, 1 labelled but hidden, 2 visible.
         box: [4] float64, xywh in image pixels.
         area: the annotation's area in square pixels (COCO: of the segment), which OKS divides by.
     """
@@ -179,7 +179,7 @@ class Sample:
     image_id: int
     annotation_id: int
     xy: np.ndarray
-    seen: np.ndarray
+    visibility: np.ndarray
     box: np.ndarray
     area: float
 
@@ -193,7 +193,7 @@ class Batch:
         target: what the codec encodes, [B, ...] float32.
         weight: what the codec says of each keypoint, [B, K] float32.
         xy: [B, K, 2] float64, the keypoints in input pixels.
-        seen: [B, K] uint8, visibility as in `Sample`.
+        visibility: [B, K] uint8, visibility as in `Sample`.
         index: [B] int64, the samples' places in their data set.
     """
 
@@ -201,7 +201,7 @@ class Batch:
     target: torch.Tensor
     weight: torch.Tensor
     xy: np.ndarray
-    seen: np.ndarray
+    visibility: np.ndarray
     index: np.ndarray
 
 

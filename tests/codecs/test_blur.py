@@ -27,15 +27,15 @@ def test_blurred_equals_opencv(kernel, size):
 def test_pieces_are_all_of_the_maps_in_order_and_share_their_memory(count):
     maps = np.random.default_rng(2).normal(size=(count, 64, 48)).astype(np.float32)
     before = maps.copy()
-    seen, blurs, places = [], [], set()
+    visibility, blurs, places = [], [], set()
     for some, blurred in _blur.pieces(maps, 7, mirrored=True, dtype=np.float32):
-        seen.append(some)
+        visibility.append(some)
         blurs.append(blurred.copy())
         places.add(blurred.__array_interface__["data"][0])
         blurred[:] = np.nan
     assert len(places) == 1
-    assert len(seen) == (count == 100) * 4 + 1  # of 2^16 pixels
-    np.testing.assert_array_equal(np.concatenate(seen), before)
+    assert len(visibility) == (count == 100) * 4 + 1  # of 2^16 pixels
+    np.testing.assert_array_equal(np.concatenate(visibility), before)
     np.testing.assert_array_equal(np.concatenate(blurs), _blur.blurred(maps, 7, mirrored=True, dtype=np.float32))
 
 

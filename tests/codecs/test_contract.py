@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from posewright import geometry
-from posewright.codecs.cpn import CpnLadder
+from posewright.codecs.cpn import CpnMultiScaleHeatmap
 from posewright.codecs.dark import Dark
-from posewright.codecs.grmi import DiscVotes
-from posewright.codecs.heatmap import QuarterShift
+from posewright.codecs.grmi import OffsetHeatmap
+from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.codecs.hourglass import HourglassHeatmap
-from posewright.codecs.ladder import Ladder, MmposeLadder
+from posewright.codecs.multiscale import MmposeMultiScaleHeatmap, MultiScaleHeatmap
 from posewright.codecs.softargmax import SoftArgmax
-from posewright.codecs.udp import Udp, UdpLadder, UdpOffset
+from posewright.codecs.udp import Udp, UdpMultiScaleHeatmap, UdpOffset
 from posewright.skeletons import COCO17, MPII16
 from posewright.types import CropRule
 
@@ -42,23 +42,23 @@ SIZES = ((256, 192), (64, 48))
 # Labels with their peak on a whole pixel have four equal second maxima around the first.
 TIED = None
 CASES = {
-    "QuarterShift": Case(QuarterShift(*SIZES), 2.0, flip_bias=1, shift=True),
-    "QuarterShift-384x288": Case(QuarterShift((384, 288), (96, 72), 3.0), 2.0, flip_bias=1, shift=True),
+    "GaussianHeatmap": Case(GaussianHeatmap(*SIZES), 2.0, flip_bias=1, shift=True),
+    "GaussianHeatmap-384x288": Case(GaussianHeatmap((384, 288), (96, 72), 3.0), 2.0, flip_bias=1, shift=True),
     "SoftArgmax": Case(SoftArgmax(*SIZES), 2.0, flip_bias=1, shift=True),
-    "Ladder": Case(Ladder(*SIZES), 3.0, TIED, flip_bias=1),
-    "CpnLadder": Case(CpnLadder(*SIZES), 3.0, TIED, flip_bias=1),
-    "MmposeLadder": Case(MmposeLadder(*SIZES), 3.0, TIED, flip_bias=1),
+    "Ladder": Case(MultiScaleHeatmap(*SIZES), 3.0, TIED, flip_bias=1),
+    "CpnMultiScaleHeatmap": Case(CpnMultiScaleHeatmap(*SIZES), 3.0, TIED, flip_bias=1),
+    "MmposeMultiScaleHeatmap": Case(MmposeMultiScaleHeatmap(*SIZES), 3.0, TIED, flip_bias=1),
     "HourglassHeatmap": Case(HourglassHeatmap((256, 256), (64, 64)), 2.0, flip_bias=1),
     "Dark": Case(Dark(*SIZES), 0.002),
     "Dark-384x288": Case(Dark((384, 288), (96, 72), 3.0, 17), 0.02),
     "Dark-standard": Case(Dark(*SIZES, crop="standard"), 0.002, flip_bias=1, shift=True),
     "Udp": Case(Udp(*SIZES), 0.001),
     "Udp-mmpose1": Case(Udp(*SIZES, blur=11, toolkit="mmpose1"), 0.003),
-    "UdpLadder": Case(UdpLadder(*SIZES), 0.001),
+    "UdpMultiScaleHeatmap": Case(UdpMultiScaleHeatmap(*SIZES), 0.001),
     # The blur of the offsets reaches beyond the disc; read raw, as by mmpose 1.x, they are exact.
     "UdpOffset": Case(UdpOffset(*SIZES), 0.13, bias=(-0.015, -0.015), per_point=3),
     "UdpOffset-raw": Case(UdpOffset(*SIZES, blurs=(23, 1)), 1e-5, per_point=3),
-    "DiscVotes": Case(DiscVotes((129, 97), (129, 97), 8.0), 0.51, per_point=3),
+    "OffsetHeatmap": Case(OffsetHeatmap((129, 97), (129, 97), 8.0), 0.51, per_point=3),
 }
 
 
@@ -76,9 +76,13 @@ def drawn(codec, xy):
     """The maps that a perfect network would yield: the finest label; for discs, logits."""
     target, weight = codec.encode(xy, np.full(xy.shape[:-1], 2))
     assert (weight > 0).all()
-    if isinstance(codec, DiscVotes):
+    if isinstance(codec, OffsetHeatmap):
         target[..., ::3, :, :] = np.where(target[..., ::3, :, :] > 0, 30, -30)
-    return target[..., -1, :, :, :] if isinstance(codec, (Ladder, MmposeLadder, CpnLadder, UdpLadder)) else target
+    return (
+        target[..., -1, :, :, :]
+        if isinstance(codec, (MultiScaleHeatmap, MmposeMultiScaleHeatmap, CpnMultiScaleHeatmap, UdpMultiScaleHeatmap))
+        else target
+    )
 
 
 def test_round_trip(case):
@@ -104,10 +108,10 @@ def test_the_round_trip_of_a_mirrored_person(case):
 @pytest.mark.parametrize("case", [c for c in CASES.values() if not c.flip_bias], ids=lambda c: repr(c.codec))
 def test_without_a_flip_bias_targets_of_mirrored_points_are_mirrored_targets(case):
     xy = points(case.codec, 2, margin=0)
-    seen = np.random.default_rng(1).integers(0, 3, xy.shape[:-1])
-    target, weight = case.codec.encode(xy, seen)
+    visibility = np.random.default_rng(1).integers(0, 3, xy.shape[:-1])
+    target, weight = case.codec.encode(xy, visibility)
     mirrored = geometry.flip_xy(xy, case.codec.size[1], COCO17.flip_index)
-    flipped, flipped_weight = case.codec.encode(mirrored, seen[:, COCO17.flip_index])
+    flipped, flipped_weight = case.codec.encode(mirrored, visibility[:, COCO17.flip_index])
     np.testing.assert_allclose(case.codec.unflip(flipped, COCO17), target, atol=1e-4)
     np.testing.assert_array_equal(flipped_weight[:, COCO17.flip_index], weight)
 
@@ -132,19 +136,19 @@ def test_unflip_is_its_own_inverse_up_to_the_shift(case, kind):
 
 
 def test_inputs_are_never_written_into(case):
-    xy, seen = points(case.codec, 2), np.full((2, 17), 2, np.uint8)
+    xy, visibility = points(case.codec, 2), np.full((2, 17), 2, np.uint8)
     maps = drawn(case.codec, xy)
-    for array in (xy, seen, maps):
+    for array in (xy, visibility, maps):
         array.flags.writeable = False
-    case.codec.encode(xy, seen)
+    case.codec.encode(xy, visibility)
     case.codec.decode(maps)
     case.codec.unflip(maps, COCO17)
 
 
 def test_leading_dimensions(case):
-    xy, seen = points(case.codec, 2, 3), np.random.default_rng(3).integers(0, 3, (2, 3, 17))
-    target, weight = case.codec.encode(xy, seen)
-    single = case.codec.encode(xy[1, 2], seen[1, 2])
+    xy, visibility = points(case.codec, 2, 3), np.random.default_rng(3).integers(0, 3, (2, 3, 17))
+    target, weight = case.codec.encode(xy, visibility)
+    single = case.codec.encode(xy[1, 2], visibility[1, 2])
     np.testing.assert_array_equal(target[1, 2], single[0])
     np.testing.assert_array_equal(weight[1, 2], single[1])
     assert target.dtype == weight.dtype == np.float32
@@ -156,7 +160,7 @@ def test_leading_dimensions(case):
     np.testing.assert_allclose(score[1, 2], one_score, atol=1e-9)
     none, none_score = case.codec.decode(maps[0, :0])
     assert (none.shape, none_score.shape) == ((0, 17, 2), (0, 17))
-    assert case.codec.encode(xy[0, :0], seen[0, :0])[1].shape == (0, 17)
+    assert case.codec.encode(xy[0, :0], visibility[0, :0])[1].shape == (0, 17)
 
 
 def test_torch_and_numpy_agree_in_any_layout(case):
@@ -173,10 +177,10 @@ def test_torch_and_numpy_agree_in_any_layout(case):
 
 
 def test_unlabelled_keypoints_may_be_anything(case):
-    xy, seen = points(case.codec, 1), np.full((1, 17), 2)
-    seen[0, ::2] = 0
+    xy, visibility = points(case.codec, 1), np.full((1, 17), 2)
+    visibility[0, ::2] = 0
     xy[0, ::2] = np.nan
-    target, weight = case.codec.encode(xy, seen)
+    target, weight = case.codec.encode(xy, visibility)
     assert np.isfinite(target).all()
     assert not weight[0, ::2].any()
     per_point = np.moveaxis(target, -3, 0).reshape(17, -1)

@@ -1,13 +1,13 @@
-"""CpnLadder against slow blurs and walks."""
+"""CpnMultiScaleHeatmap against slow blurs and walks."""
 
 import math
 
 import numpy as np
 import pytest
 
-from posewright.codecs.cpn import CpnLadder
+from posewright.codecs.cpn import CpnMultiScaleHeatmap
 
-CODEC = CpnLadder((256, 192), (64, 48))
+CODEC = CpnMultiScaleHeatmap((256, 192), (64, 48))
 
 
 def slow_decode(maps, blur, kernel=21):
@@ -31,11 +31,11 @@ def slow_decode(maps, blur, kernel=21):
 @pytest.mark.parametrize("kernels", [(15, 11, 9, 7), (23, 17, 13, 9)])
 def test_encode_equals_slow_blur(slow_blur, kernels):
     rng = np.random.default_rng(0)
-    xy, seen = rng.uniform((-10, -10), (202, 266), (30, 2)), rng.integers(0, 3, 30)
-    labels, weight = CpnLadder((256, 192), (64, 48), kernels).encode(xy, seen)
+    xy, visibility = rng.uniform((-10, -10), (202, 266), (30, 2)), rng.integers(0, 3, 30)
+    labels, weight = CpnMultiScaleHeatmap((256, 192), (64, 48), kernels).encode(xy, visibility)
     assert labels.shape == (4, 30, 64, 48)
     for k, (x, y) in enumerate(xy):
-        assert weight[k] == (seen[k] if 0 <= x < 192 and 0 <= y < 256 else 0)
+        assert weight[k] == (visibility[k] if 0 <= x < 192 and 0 <= y < 256 else 0)
         for level, kernel in enumerate(kernels):
             one = np.zeros((64, 48))
             if weight[k] > 0:

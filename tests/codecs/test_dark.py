@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from posewright.codecs.dark import Dark
-from posewright.codecs.heatmap import QuarterShift
+from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.skeletons import COCO17
 
 CODEC = Dark((256, 192), (64, 48))
 MMPOSE = Dark((256, 192), (64, 48), crop="standard")
 
 
-def slow_encode(xy, seen, dark, sigma=2):
-    maps, weight = np.zeros((len(xy), 64, 48)), np.minimum(np.asarray(seen, float), 1)
+def slow_encode(xy, visibility, dark, sigma=2):
+    maps, weight = np.zeros((len(xy), 64, 48)), np.minimum(np.asarray(visibility, float), 1)
     for k, point in enumerate(xy):
         if dark:
             mx = (point[0] - 191 / 2) * 47 / 191 + 47 / 2
@@ -56,9 +56,9 @@ def slow_decode(maps, blur, kernel=11):
 @pytest.mark.parametrize("codec", [CODEC, MMPOSE])
 def test_encode_equals_slow_rule(codec):
     rng = np.random.default_rng(0)
-    xy, seen = rng.uniform((-50, -50), (242, 306), (60, 2)), rng.integers(0, 3, 60)
-    maps, weight = codec.encode(xy, seen)
-    slow_maps, slow_weight = slow_encode(xy, seen, codec is CODEC)
+    xy, visibility = rng.uniform((-50, -50), (242, 306), (60, 2)), rng.integers(0, 3, 60)
+    maps, weight = codec.encode(xy, visibility)
+    slow_maps, slow_weight = slow_encode(xy, visibility, codec is CODEC)
     np.testing.assert_allclose(maps, slow_maps, rtol=5e-7, atol=1e-18)
     np.testing.assert_array_equal(weight, slow_weight)
     assert 10 < weight.sum() < 50
@@ -110,7 +110,7 @@ def test_the_two_outermost_rows_and_columns_are_not_refined():
 def test_unflip_shifts_only_with_the_standard_crop():
     maps = np.random.default_rng(3).random((1, 17, 64, 48), np.float32)
     np.testing.assert_array_equal(CODEC.unflip(maps, COCO17), maps[:, COCO17.flip_index, :, ::-1])
-    quarter = QuarterShift((256, 192), (64, 48))
+    quarter = GaussianHeatmap((256, 192), (64, 48))
     np.testing.assert_array_equal(MMPOSE.unflip(maps, COCO17), quarter.unflip(maps, COCO17))
 
 

@@ -1,31 +1,31 @@
-"""DiscVotes against slow loops over pixels."""
+"""OffsetHeatmap against slow loops over pixels."""
 
 import math
 
 import numpy as np
 import pytest
 
-from posewright.codecs.grmi import DiscVotes
+from posewright.codecs.grmi import OffsetHeatmap
 
-SMALL = DiscVotes((41, 33), (41, 33), radius=6.0)
-COARSE = DiscVotes((41, 33), (11, 9), radius=6.0)
+SMALL = OffsetHeatmap((41, 33), (41, 33), radius=6.0)
+COARSE = OffsetHeatmap((41, 33), (11, 9), radius=6.0)
 
 
 @pytest.mark.parametrize("codec", [SMALL, COARSE])
 def test_encode_equals_slow_rule(codec):
     rng = np.random.default_rng(0)
-    xy, seen = rng.uniform((-10, -10), (43, 51), (20, 2)), rng.integers(0, 3, 20)
-    maps, weight = codec.encode(xy, seen)
+    xy, visibility = rng.uniform((-10, -10), (43, 51), (20, 2)), rng.integers(0, 3, 20)
+    maps, weight = codec.encode(xy, visibility)
     stride = 32 / (codec.map_size[1] - 1)
     slow = np.zeros((60, *codec.map_size))
     for k, (cx, cy) in enumerate(xy):
         for y in range(codec.map_size[0]):
             for x in range(codec.map_size[1]):
                 dx, dy = cx - x * stride, cy - y * stride
-                if seen[k] > 0 and math.hypot(dx, dy) <= 6:
+                if visibility[k] > 0 and math.hypot(dx, dy) <= 6:
                     slow[3 * k : 3 * k + 3, y, x] = 1, dx, dy
     np.testing.assert_allclose(maps, slow, rtol=3e-7, atol=1e-6)
-    assert weight.tolist() == np.minimum(seen, 1).tolist()
+    assert weight.tolist() == np.minimum(visibility, 1).tolist()
 
 
 @pytest.mark.parametrize("codec", [SMALL, COARSE])

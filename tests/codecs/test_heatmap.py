@@ -1,20 +1,20 @@
-"""QuarterShift against a slow reading of the published rules, and each of its quirks by number."""
+"""GaussianHeatmap against a slow reading of the published rules, and each of its quirks by number."""
 
 import math
 
 import numpy as np
 import pytest
 
-from posewright.codecs.heatmap import COCO_KEYPOINT_WEIGHT, QuarterShift
+from posewright.codecs.heatmap import COCO_KEYPOINT_WEIGHT, GaussianHeatmap
 from posewright.skeletons import COCO17
 
-CODEC = QuarterShift((256, 192), (64, 48))
+CODEC = GaussianHeatmap((256, 192), (64, 48))
 
 
-def slow_encode(xy, seen, size=(256, 192), map_size=(64, 48), sigma=2):
+def slow_encode(xy, visibility, size=(256, 192), map_size=(64, 48), sigma=2):
     (height, width), r = map_size, 3 * sigma
     maps = np.zeros((len(xy), height, width))
-    weight = np.minimum(np.asarray(seen, float), 1)
+    weight = np.minimum(np.asarray(visibility, float), 1)
     for k, point in enumerate(xy):
         mx = math.trunc(point[0] / (size[1] / width) + 0.5)
         my = math.trunc(point[1] / (size[0] / height) + 0.5)
@@ -52,9 +52,9 @@ def slow_decode(maps, stride=4, empty=0, separately=False):
 def test_encode_equals_slow_rule(size, map_size, sigma):
     rng = np.random.default_rng(0)
     xy = rng.uniform((-70, -70), (size[1] + 70, size[0] + 70), (200, 2))
-    seen = rng.integers(0, 3, 200)
-    maps, weight = QuarterShift(size, map_size, float(sigma)).encode(xy, seen)
-    slow_maps, slow_weight = slow_encode(xy, seen, size, map_size, sigma)
+    visibility = rng.integers(0, 3, 200)
+    maps, weight = GaussianHeatmap(size, map_size, float(sigma)).encode(xy, visibility)
+    slow_maps, slow_weight = slow_encode(xy, visibility, size, map_size, sigma)
     np.testing.assert_allclose(maps, slow_maps, rtol=3e-7, atol=0)
     np.testing.assert_array_equal(weight, slow_weight)
     assert maps.dtype == weight.dtype == np.float32
@@ -86,7 +86,7 @@ def test_bounds_are_exclusive_on_the_left_and_inclusive_on_the_right():
 
 
 def test_keypoint_weights_multiply_after_drawing():
-    codec = QuarterShift((256, 192), (64, 48), keypoint_weight=COCO_KEYPOINT_WEIGHT)
+    codec = GaussianHeatmap((256, 192), (64, 48), keypoint_weight=COCO_KEYPOINT_WEIGHT)
     xy = np.full((17, 2), 80.0)
     maps, weight = codec.encode(xy, np.full(17, 1))
     assert weight.tolist() == np.float32(COCO_KEYPOINT_WEIGHT).tolist()
@@ -96,7 +96,7 @@ def test_keypoint_weights_multiply_after_drawing():
 
 
 def test_encode_on_a_map_smaller_than_the_gaussian():
-    maps, _ = QuarterShift((32, 32), (8, 8)).encode(np.array([[12.0, 20.0]]), np.ones(1))
+    maps, _ = GaussianHeatmap((32, 32), (8, 8)).encode(np.array([[12.0, 20.0]]), np.ones(1))
     np.testing.assert_allclose(maps, slow_encode([[12.0, 20.0]], [1], (32, 32), (8, 8))[0], rtol=3e-7)
 
 
@@ -120,7 +120,7 @@ def awkward_maps(rng, height=64, width=48):
 @pytest.mark.parametrize(("empty", "separately"), [(0, False), (-1, False), (-1, True)])
 def test_decode_equals_slow_rule(empty, separately):
     maps = awkward_maps(np.random.default_rng(1))
-    codec = QuarterShift((256, 192), (64, 48), empty=empty, separately=separately)
+    codec = GaussianHeatmap((256, 192), (64, 48), empty=empty, separately=separately)
     xy, score = codec.decode(maps[None])
     slow_xy, slow_score = slow_decode(maps, 4, empty, separately)
     np.testing.assert_array_equal(xy[0], slow_xy)

@@ -13,13 +13,13 @@ CODEC = HourglassHeatmap((256, 256), (64, 64))
 @pytest.mark.parametrize(("sigma", "shape"), [(1.0, "gaussian"), (2.0, "gaussian"), (1.0, "cauchy"), (2.0, "cauchy")])
 def test_encode_equals_slow_paste(sigma, shape):
     rng = np.random.default_rng(0)
-    xy, seen = rng.uniform(-40, 296, (200, 2)), rng.integers(0, 3, 200)
-    maps, weight = HourglassHeatmap((256, 256), (64, 64), sigma, shape).encode(xy, seen)
+    xy, visibility = rng.uniform(-40, 296, (200, 2)), rng.integers(0, 3, 200)
+    maps, weight = HourglassHeatmap((256, 256), (64, 64), sigma, shape).encode(xy, visibility)
     r = int(3 * sigma)
     for k, point in enumerate(xy):
         px, py = (math.trunc(v / 4) for v in point)
         dropped = px - r >= 64 or py - r >= 64 or px + r + 1 < 0 or py + r + 1 < 0
-        assert weight[k] == (0 if dropped else min(seen[k], 1))
+        assert weight[k] == (0 if dropped else min(visibility[k], 1))
         want = np.zeros((64, 64))
         for y in range(max(0, py - r), min(64, py + r + 1)):
             for x in range(max(0, px - r), min(64, px + r + 1)):

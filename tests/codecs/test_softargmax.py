@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from posewright.codecs.heatmap import QuarterShift
+from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.codecs.softargmax import SoftArgmax
 
 CODEC = SoftArgmax((256, 192), (64, 48))
@@ -70,8 +70,8 @@ def test_the_score_rounds_halves_to_even_and_the_quarter_rule_upward():
 
 
 def test_encode_is_quarter_shifts():
-    xy, seen = np.random.default_rng(2).uniform(0, 192, (17, 2)), np.full(17, 2)
-    for ours, theirs in zip(CODEC.encode(xy, seen), QuarterShift((256, 192), (64, 48)).encode(xy, seen)):
+    xy, visibility = np.random.default_rng(2).uniform(0, 192, (17, 2)), np.full(17, 2)
+    for ours, theirs in zip(CODEC.encode(xy, visibility), GaussianHeatmap((256, 192), (64, 48)).encode(xy, visibility)):
         np.testing.assert_array_equal(ours, theirs)
 
 

@@ -1,11 +1,11 @@
-"""Udp, UdpLadder and UdpOffset against slow loops, and their quirks by number."""
+"""Udp, UdpMultiScaleHeatmap and UdpOffset against slow loops, and their quirks by number."""
 
 import math
 
 import numpy as np
 import pytest
 
-from posewright.codecs.udp import Udp, UdpLadder, UdpOffset
+from posewright.codecs.udp import Udp, UdpMultiScaleHeatmap, UdpOffset
 from posewright.skeletons import COCO17
 
 SIZES = ((256, 192), (64, 48))
@@ -13,8 +13,8 @@ CODEC = Udp(*SIZES)
 STRIDE = np.array([191 / 47, 255 / 63])
 
 
-def slow_encode(xy, seen, sigma=2):
-    maps, weight = np.zeros((len(xy), 64, 48)), np.minimum(np.asarray(seen, float), 1)
+def slow_encode(xy, visibility, sigma=2):
+    maps, weight = np.zeros((len(xy), 64, 48)), np.minimum(np.asarray(visibility, float), 1)
     r = 3 * sigma
     for k, (cx, cy) in enumerate(np.asarray(xy) / STRIDE):
         mx, my = math.trunc(cx + 0.5), math.trunc(cy + 0.5)
@@ -61,9 +61,9 @@ def slow_decode(maps, blur, kernel=7, toolkit="udp"):
 
 def test_encode_equals_slow_rule():
     rng = np.random.default_rng(0)
-    xy, seen = rng.uniform((-60, -60), (252, 316), (200, 2)), rng.integers(0, 3, 200)
-    maps, weight = CODEC.encode(xy, seen)
-    slow_maps, slow_weight = slow_encode(xy, seen)
+    xy, visibility = rng.uniform((-60, -60), (252, 316), (200, 2)), rng.integers(0, 3, 200)
+    maps, weight = CODEC.encode(xy, visibility)
+    slow_maps, slow_weight = slow_encode(xy, visibility)
     np.testing.assert_allclose(maps, slow_maps, rtol=5e-7, atol=0)
     np.testing.assert_array_equal(weight, slow_weight)
 
@@ -110,12 +110,12 @@ def test_flat_and_empty_maps_do_not_move():
 
 def test_ladder_equals_slow_rule():
     rng = np.random.default_rng(1)
-    xy, seen = rng.uniform((-10, -10), (202, 266), (40, 2)), rng.integers(0, 3, 40)
-    labels, valid = UdpLadder(*SIZES).encode(xy, seen)
+    xy, visibility = rng.uniform((-10, -10), (202, 266), (40, 2)), rng.integers(0, 3, 40)
+    labels, valid = UdpMultiScaleHeatmap(*SIZES).encode(xy, visibility)
     y, x = np.mgrid[:64, :48]
     for k, point in enumerate(xy):
         inside = 0 <= point[0] <= 191 and 0 <= point[1] <= 255
-        assert valid[k] == (seen[k] if inside else 0)
+        assert valid[k] == (visibility[k] if inside else 0)
         cx, cy = point / STRIDE
         for level, sigma in enumerate((2.6, 2.0, 1.7, 1.4105, 1.1105)):
             want = 255 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * sigma**2)) * (valid[k] > 0)
@@ -124,7 +124,7 @@ def test_ladder_equals_slow_rule():
 
 def test_ladder_decodes_like_udp_at_another_scale(awkward_maps):
     maps = awkward_maps()
-    xy, score = UdpLadder(*SIZES).decode(maps[None] * np.float32(255))
+    xy, score = UdpMultiScaleHeatmap(*SIZES).decode(maps[None] * np.float32(255))
     want_xy, want_score = CODEC.decode(maps[None])
     np.testing.assert_allclose(xy[0, :90], want_xy[0, :90], atol=1e-3)
     np.testing.assert_allclose(score, want_score, rtol=1e-6)
@@ -133,17 +133,17 @@ def test_ladder_decodes_like_udp_at_another_scale(awkward_maps):
 @pytest.mark.parametrize(("radius", "masked"), [(4.0, True), (3.5, True), (3.5, False)])
 def test_offset_encode_equals_slow_rule(radius, masked):
     rng = np.random.default_rng(2)
-    xy, seen = rng.uniform((-30, -30), (222, 286), (30, 2)), rng.integers(0, 3, 30)
-    maps, weight = UdpOffset(*SIZES, radius=radius, masked=masked).encode(xy, seen)
+    xy, visibility = rng.uniform((-30, -30), (222, 286), (30, 2)), rng.integers(0, 3, 30)
+    maps, weight = UdpOffset(*SIZES, radius=radius, masked=masked).encode(xy, visibility)
     assert maps.shape == (90, 64, 48)
-    assert weight.tolist() == np.minimum(seen, 1).tolist()
+    assert weight.tolist() == np.minimum(visibility, 1).tolist()
     slow = np.zeros((90, 64, 48))
     for k, (cx, cy) in enumerate(xy / STRIDE):
         for y in range(64):
             for x in range(48):
                 dx, dy = (cx - x) / radius, (cy - y) / radius
                 inside = dx**2 + dy**2 <= 1
-                if seen[k] > 0 and (inside or not masked):
+                if visibility[k] > 0 and (inside or not masked):
                     slow[3 * k : 3 * k + 3, y, x] = inside, dx, dy
     np.testing.assert_allclose(maps, slow, rtol=3e-7, atol=1e-9)
 

@@ -20,8 +20,8 @@ def crowd(number=400, seed=0, labelled=0.7):
     rng = np.random.default_rng(seed)
     box = np.concatenate([rng.uniform(0, 300, (number, 2)), rng.uniform(20, 200, (number, 2))], 1)
     xy = box[:, None, :2] + rng.random((number, 17, 2)) * box[:, None, 2:]
-    seen = rng.integers(1, 3, (number, 17)) * (rng.random((number, 17)) < labelled)
-    return box, xy, seen.astype(np.uint8)
+    visibility = rng.integers(1, 3, (number, 17)) * (rng.random((number, 17)) < labelled)
+    return box, xy, visibility.astype(np.uint8)
 
 
 def generators(number=400):
@@ -37,24 +37,24 @@ def grown(w, h):
     return (w, w / RATIO) if w > RATIO * h else (h * RATIO, h)
 
 
-def half(xy, seen, normal, last, more_than):
+def half(xy, visibility, normal, last, more_than):
     """The upper points (up to `last`) or the lower ones."""
-    upper = [p for k, p in enumerate(xy) if seen[k] > 0 and k <= last]
-    lower = [p for k, p in enumerate(xy) if seen[k] > 0 and k > last]
+    upper = [p for k, p in enumerate(xy) if visibility[k] > 0 and k <= last]
+    lower = [p for k, p in enumerate(xy) if visibility[k] > 0 and k > last]
     if normal < 0.5 and len(upper) > more_than:
         return upper
     return lower if len(lower) > more_than else upper
 
 
-def hrnet(how, box, xy, seen, rng, more=0.0):
+def hrnet(how, box, xy, visibility, rng, more=0.0):
     """HRNet's sample: box, half body, scale, rotation, mirror. `more` is DARK's pixel."""
     u, z = rng.random(12), rng.standard_normal(3)
     x, y, w, h = box
     w, h = w + more, h + more
     centre = np.array([x + (w - more) / 2, y + (h - more) / 2])
     side = [1.25 * v for v in grown(w, h)]
-    if (seen > 0).sum() > 8 and u[0] < how.half_body:
-        chosen = half(xy, seen, z[0], last=10, more_than=2)
+    if (visibility > 0).sum() > 8 and u[0] < how.half_body:
+        chosen = half(xy, visibility, z[0], last=10, more_than=2)
         if len(chosen) >= 2:
             centre = np.mean(chosen, 0)
             extent = np.max(chosen, 0) - np.min(chosen, 0) + more
@@ -65,14 +65,14 @@ def hrnet(how, box, xy, seen, rng, more=0.0):
     return [*centre, *side, turn, u[8] < 0.5]
 
 
-def mspn(box, xy, seen, rng):
+def mspn(box, xy, visibility, rng):
     """MSPN's sample: 5 % padding, random extension, ratio, half body, scale, rotation, mirror."""
     u, z = rng.random(12), rng.standard_normal(3)
     x, y, w, h = box
     centre = np.array([x + w / 2, y + h / 2])
     side = grown(w * 1.05 * (1 + 0.6 * u[3]), h * 1.05 * (1 + 0.8 * u[4]))
-    if (seen > 0).sum() > 3 and u[0] < 0.3:
-        chosen = half(xy, seen, z[0], last=12, more_than=3)
+    if (visibility > 0).sum() > 3 and u[0] < 0.3:
+        chosen = half(xy, visibility, z[0], last=12, more_than=3)
         if len(chosen) >= 3:
             low, high = np.min(chosen, 0), np.max(chosen, 0)
             centre = (low + high) / 2
@@ -140,17 +140,19 @@ def test_half_body_needs_to_know_which_half():
 
 
 def test_half_body_of_coinciding_points_changes_nothing():
-    box, xy, seen = crowd(10)
-    people = box, np.full_like(xy, 50.0), np.full_like(seen, 2)
+    box, xy, visibility = crowd(10)
+    people = box, np.full_like(xy, 50.0), np.full_like(visibility, 2)
     got = views(replace(HRNET, half_body=1.0), people)
     np.testing.assert_array_equal(got.region, views(replace(HRNET, half_body=0.0), people).region)
 
 
 def test_half_body_ignores_where_unlabelled_points_are():
-    box, xy, seen = crowd(50)
-    elsewhere = np.where(seen[..., None] > 0, xy, 1e6)
+    box, xy, visibility = crowd(50)
+    elsewhere = np.where(visibility[..., None] > 0, xy, 1e6)
     always = replace(HRNET, half_body=1.0)
-    np.testing.assert_array_equal(views(always, (box, elsewhere, seen)).region, views(always, (box, xy, seen)).region)
+    np.testing.assert_array_equal(
+        views(always, (box, elsewhere, visibility)).region, views(always, (box, xy, visibility)).region
+    )
 
 
 def test_full_circle():

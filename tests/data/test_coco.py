@@ -60,7 +60,7 @@ def test_reads_a_person(tmp_path):
     assert people.skeleton.mirror == (("left_wing", "right_wing"),)
     assert (one.path, one.image_id, one.annotation_id) == (tmp_path / "images/a.jpg", 1, 7)
     np.testing.assert_array_equal(one.xy, [[15, 25], [20.5, 30.25], [0, 0]])
-    np.testing.assert_array_equal(one.seen, [2, 1, 0])
+    np.testing.assert_array_equal(one.visibility, [2, 1, 0])
     np.testing.assert_array_equal(one.box, [10, 20, 29, 39])  # cleaning takes a pixel
     assert one.area == 700.0
     assert people.skipped == people.filled == {}
@@ -329,7 +329,7 @@ def test_mapped_by_name(crowd):
     other = Skeleton("other", ("tail", "right_wing", "head"))
     people = crowd.mapped(other)
     np.testing.assert_array_equal(people.xy[0], [[0, 0], [0, 0], [15, 25]])
-    np.testing.assert_array_equal(people.seen[0], [0, 0, 2])
+    np.testing.assert_array_equal(people.visibility[0], [0, 0, 2])
     truth = people.ground_truth()
     assert truth["categories"][0]["keypoints"] == ["tail", "right_wing", "head"]
     assert truth["annotations"][0]["keypoints"] == [0, 0, 0, 0, 0, 0, 15, 25, 2]
@@ -340,7 +340,7 @@ def test_mapped_by_name(crowd):
 
 def test_arrays_must_fit(crowd):
     with pytest.raises(ValueError, match=r"seen must be \(4, 3\), got \(4, 2\)"):
-        replace(crowd, seen=crowd.seen[:, :2])
+        replace(crowd, visibility=crowd.visibility[:, :2])
     with pytest.raises(ValueError, match="3 images, 1 paths"):
         replace(crowd, image_path=Strings.of(["a"]))
 
@@ -394,7 +394,7 @@ def test_sets_are_joined_by_the_names_of_their_points(tmp_path):
     assert both.annotation_id.tolist() == [7, 7]
     assert both.paths == {1: tmp_path / "one/images/a.jpg", 2: tmp_path / "two/images/a.jpg"}
     np.testing.assert_array_equal(both.xy, [[[15, 25], [20.5, 30.25], [0, 0]], [[0, 0], [0, 0], [15, 25]]])
-    np.testing.assert_array_equal(both.seen, [[2, 1, 0], [0, 0, 2]])
+    np.testing.assert_array_equal(both.visibility, [[2, 1, 0], [0, 0, 2]])
     assert both.skipped == {"a crowd": 1}
     assert both.summary().startswith(f"{one} + {two}: 2 people in 2 images, bug3")
     with pytest.raises(ValueError, match=r"people of several files are for training; evaluate them one by one"):
@@ -407,12 +407,12 @@ def test_a_file_takes_the_points_of_a_skeleton_by_name_or_in_order(tmp_path):
     own = Skeleton("own", ("head", "tail", "right_wing"), sigmas=(0.1, 0.2, 0.3))
     named = coco.read_all([dataset(tmp_path / "named", [person()])], [""], own)
     assert named.skeleton == own
-    np.testing.assert_array_equal(named.seen, [[2, 0, 0]])
+    np.testing.assert_array_equal(named.visibility, [[2, 0, 0]])
     assert named.summary().endswith("never labelled: tail")
     assert named.ground_truth()["annotations"][0]["keypoints"] == [15, 25, 2, 0, 0, 0, 0, 0, 0]
     nameless = coco.read_all([dataset(tmp_path / "nameless", [person()], categories=[])], [""], own)
     assert nameless.skeleton == own
-    np.testing.assert_array_equal(nameless.seen, [[2, 1, 0]])
+    np.testing.assert_array_equal(nameless.visibility, [[2, 1, 0]])
     with pytest.raises(ValueError, match=r"no point of 'bug3' .* is named in 'lsp14'"):
         coco.read_all([dataset(tmp_path / "other", [person()])], [""], LSP14)
     with pytest.raises(ValueError, match="expected the points"):

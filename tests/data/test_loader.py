@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from posewright import geometry, image
-from posewright.codecs.heatmap import QuarterShift
+from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.data import coco
 from posewright.data.augment import HRNET, NONE, Augment
 from posewright.data.image_files import Strings
@@ -34,9 +34,9 @@ pytestmark = [
 ]
 
 BUG = Skeleton("bug", ("head", "left_wing", "right_wing"), mirror=(("left_wing", "right_wing"),))
-PACKED = ("xy", "seen", "box", "area")
+PACKED = ("xy", "visibility", "box", "area")
 COLOURS = ((255, 255, 255), (255, 0, 0), (0, 0, 255))
-SPEC = Spec("test-64x48", lambda k: torch.nn.Conv2d(3, k, 1), QuarterShift((64, 48), (16, 12)), BUG, (64, 48))
+SPEC = Spec("test-64x48", lambda k: torch.nn.Conv2d(3, k, 1), GaussianHeatmap((64, 48), (16, 12)), BUG, (64, 48))
 LIVELY = replace(HRNET, brightness=0.2, erase=0.3, hide=0.2)
 
 
@@ -66,7 +66,7 @@ def same(one, other):
         torch.equal(one.images, other.images)
         and torch.equal(one.target, other.target)
         and torch.equal(one.weight, other.weight)
-        and all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("xy", "seen", "index"))
+        and all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("xy", "visibility", "index"))
     )
 
 
@@ -104,7 +104,7 @@ def test_batches_are_what_they_say(people):
     pixels = image.warp(image.read(people[4].path), crop.matrix, crop.size)
     assert torch.equal(batch.images[4:5], image.to_tensor(pixels[None], SPEC.colour, SPEC.mean, SPEC.std))
     np.testing.assert_allclose(batch.xy[4], crop.to_input(people[4].xy), atol=1e-9)
-    target, weight = SPEC.codec.encode(batch.xy, batch.seen)
+    target, weight = SPEC.codec.encode(batch.xy, batch.visibility)
     np.testing.assert_array_equal(batch.target, target)
     np.testing.assert_array_equal(batch.weight, weight)
 
@@ -144,8 +144,8 @@ def test_mirrored_points_change_names_and_visibility(people):
     (plain,) = Loader(people, SPEC, NONE, 11, shuffle=False).epoch(0)
     (mirror,) = Loader(people, SPEC, Augment(mirror=1.0), 11, shuffle=False).epoch(0)
     np.testing.assert_allclose(mirror.xy, (np.array([48.0, 0]) + plain.xy * [-1, 1])[:, [0, 2, 1]], atol=1e-9)
-    np.testing.assert_array_equal(mirror.seen, plain.seen[:, [0, 2, 1]])
-    assert {0, 1, 2} == set(mirror.seen[:, 1].tolist())
+    np.testing.assert_array_equal(mirror.visibility, plain.visibility[:, [0, 2, 1]])
+    assert {0, 1, 2} == set(mirror.visibility[:, 1].tolist())
 
 
 def test_order(people):
@@ -267,7 +267,7 @@ def test_workers_share_the_annotations(people, monkeypatch):
     )
     picture = np.zeros((8, 8, 3), np.uint8)
     monkeypatch.setattr(image, "read", lambda path, *, upright: picture)
-    pool = Loader(many, replace(SPEC, codec=QuarterShift((8, 8), (2, 2)), size=(8, 8)), HRNET)._pool
+    pool = Loader(many, replace(SPEC, codec=GaussianHeatmap((8, 8), (2, 2)), size=(8, 8)), HRNET)._pool
     assert pool is not None
     tasks = [(0, places) for places in np.split(np.arange(number), 100)]
     once, twice = _growth_in_a_worker(pool.dataset.__getitem__, tasks, 2)
@@ -298,13 +298,13 @@ SCRIPT = """
 
 MADE = """
     import torch
-    from posewright.codecs.heatmap import QuarterShift
+    from posewright.codecs.heatmap import GaussianHeatmap
     from posewright.data import coco
     from posewright.spec import Spec
 
     def made():
         people = coco.read({path!r})
-        codec = QuarterShift((64, 48), (16, 12))
+        codec = GaussianHeatmap((64, 48), (16, 12))
         return people, Spec("t", lambda k: torch.nn.Conv2d(3, k, 1), codec, people.skeleton, (64, 48))
 """
 

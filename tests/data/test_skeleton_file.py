@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from posewright.data import skeleton_file
-from posewright.data.coco import People
+from posewright.data.coco import KeypointDataset
 from posewright.data.image_files import Strings
 from posewright.skeletons import AP10K17, COCO17
 from posewright.types import Skeleton
@@ -61,9 +61,9 @@ def test_what_is_no_skeleton_is_refused_by_name(tmp_path, content, message):
         skeleton_file.read(tmp_path / "none.json")
 
 
-def people(xy, seen, of=COCO17, area=400.0):
+def people(xy, visibility, of=COCO17, area=400.0):
     count = len(xy)
-    return People(
+    return KeypointDataset(
         Path("people.json"),
         of,
         np.array([1]),
@@ -72,7 +72,7 @@ def people(xy, seen, of=COCO17, area=400.0):
         np.arange(count),
         np.ones(count, int),
         np.asarray(xy, np.float32),
-        np.asarray(seen, np.uint8),
+        np.asarray(visibility, np.uint8),
         np.tile([0.0, 0, 20, 20], (count, 1)),
         np.full(count, area),
     )
@@ -102,9 +102,9 @@ def test_sigmas_are_found_again_in_repeated_labels():
     of, sigmas = Skeleton("three", ("a", "b", "c")), np.array([0.03, 0.1, 0.06])
     true = rng.uniform(0, 100, (4000, 3, 2))
     spread = (sigmas * np.sqrt(400) / np.sqrt(2))[:, None]
-    seen = np.ones((2, 4000, 3))
-    seen[1, :2000, 2] = 0  # a point that was not labelled again says nothing
-    first, second = (people(true + rng.normal(size=true.shape) * spread, s, of) for s in seen)
+    visibility = np.ones((2, 4000, 3))
+    visibility[1, :2000, 2] = 0  # a point that was not labelled again says nothing
+    first, second = (people(true + rng.normal(size=true.shape) * spread, s, of) for s in visibility)
     np.testing.assert_allclose(skeleton_file.estimate(first, second), sigmas, rtol=0.03)
     some = second.subset(np.arange(3000, 3010))
     np.testing.assert_allclose(skeleton_file.estimate(first, some)[:2], sigmas[:2], rtol=0.6)

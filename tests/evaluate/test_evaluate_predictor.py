@@ -88,8 +88,8 @@ def test_doubles_are_dropped_where_the_spec_says_so(tmp_path):
     assert [r["score"] for r in evaluator.people(Oracle(plain), plain, boxes)] == [0.9, 0.7, 0.5]
 
 
-@pytest.mark.parametrize(("closer", "kept"), [(0.99, [0.9]), (1.01, [0.9, 0.7])])
-def test_doubles_are_measured_by_the_padded_region(tmp_path, closer, kept):
+@pytest.mark.parametrize(("two_pass_boxes", "kept"), [(0.99, [0.9]), (1.01, [0.9, 0.7])])
+def test_doubles_are_measured_by_the_padded_region(tmp_path, two_pass_boxes, kept):
     people = make(tmp_path, each=1)
     box = people.gt_boxes()[10].xywh[0]
     area = 49 * 1.25 * (49 * 1.25 * 64 / 48)  # the box of 49 x 49, padded, then grown to the input's ratio
@@ -102,7 +102,7 @@ def test_doubles_are_measured_by_the_padded_region(tmp_path, closer, kept):
         def many(self, items, *, upright=True):
             for poses in super().many(items, upright=upright):
                 xy = poses.xy.copy()
-                xy[1] += apart * closer
+                xy[1] += apart * two_pass_boxes
                 yield replace(poses, xy=xy)
 
     boxes = {10: Boxes.of([box, box], [0.9, 0.7])}
@@ -116,48 +116,50 @@ def test_doubles_are_measured_by_the_padded_region(tmp_path, closer, kept):
 
 def test_verdict_by_ap_names_the_boxes(tmp_path):
     people = make(tmp_path)
-    verdict = evaluator.judge(Oracle(people), people, evaluator.boxes_for(people))
-    assert evaluator.main_figure(verdict.figures) == "AP"
-    assert verdict.figures["AP"] == pytest.approx(1)
-    assert verdict.boxes == "gt"
-    assert len(verdict.results) == 6
-    assert verdict.lines("oracle")[-1].startswith("| oracle | 1.000 |")
-    assert verdict.lines("oracle")[-1].endswith("| gt |")
-    assert evaluator.judge(Oracle(people, pixels=6), people, people.gt_boxes()).figures["AP"] < 0.7
-    half = evaluator.judge(Oracle(people), people, {10: people.gt_boxes()[10]})
+    evaluation = evaluator.evaluate(Oracle(people), people, evaluator.boxes_for(people))
+    assert evaluator.main_figure(evaluation.figures) == "AP"
+    assert evaluation.figures["AP"] == pytest.approx(1)
+    assert evaluation.boxes == "gt"
+    assert len(evaluation.results) == 6
+    assert evaluation.lines("oracle")[-1].startswith("| oracle | 1.000 |")
+    assert evaluation.lines("oracle")[-1].endswith("| gt |")
+    assert evaluator.evaluate(Oracle(people, pixels=6), people, people.gt_boxes()).figures["AP"] < 0.7
+    half = evaluator.evaluate(Oracle(people), people, {10: people.gt_boxes()[10]})
     assert half.figures["AR"] == pytest.approx(1 / 3)
     assert "only 1 of 3 images with people have results; the others count as missed" in half.lines("oracle")
 
 
 def test_verdict_by_pck_where_there_are_no_sigmas(tmp_path):
     people = make(tmp_path, skeletons=(LSP14,))
-    torso = evaluator.segment(people.xy, people.seen, LSP14, "right_shoulder", "left_hip")
+    torso = evaluator.segment(people.xy, people.visibility, LSP14, "right_shoulder", "left_hip")
     off = float(np.median(torso)) * 0.2 / np.sqrt(2)
-    verdict = evaluator.judge(Oracle(people, pixels=off), people, people.gt_boxes())
-    assert evaluator.main_figure(verdict.figures) == "PCK"
-    assert verdict.figures["PCK"] == pytest.approx((torso > np.median(torso)).mean())
-    assert verdict.measured is None
-    lines = verdict.lines("oracle")
+    evaluation = evaluator.evaluate(Oracle(people, pixels=off), people, people.gt_boxes())
+    assert evaluator.main_figure(evaluation.figures) == "PCK"
+    assert evaluation.figures["PCK"] == pytest.approx((torso > np.median(torso)).mean())
+    assert evaluation.measured is None
+    lines = evaluation.lines("oracle")
     assert "AP is undefined" in lines[0]
     assert "PCK@0.2 of the torso, right_shoulder to left_hip" in lines[0]
     assert sum(line.startswith("| left_") for line in lines) == 6
-    some = evaluator.judge(Oracle(people), people, {20: people.gt_boxes()[20]})
+    some = evaluator.evaluate(Oracle(people), people, {20: people.gt_boxes()[20]})
     assert some.figures["PCK"] == pytest.approx(1 / 3)  # people without a pose are missed
 
 
 def test_pck_by_the_box_where_there_is_no_torso(tmp_path):
     people = make(tmp_path, skeletons=(MOUSE,))
-    assert evaluator.judge(Oracle(people, pixels=1.7), people, people.gt_boxes()).figures == {"PCK": 1}
-    verdict = evaluator.judge(Oracle(people, pixels=1.8), people, people.gt_boxes())  # 0.05 of 49 is 2.45 = 1.73 sqrt 2
-    assert verdict.figures == {"PCK": 0}
-    assert "PCK@0.05 of the box's longer side" in verdict.lines("oracle")[0]
+    assert evaluator.evaluate(Oracle(people, pixels=1.7), people, people.gt_boxes()).figures == {"PCK": 1}
+    evaluation = evaluator.evaluate(
+        Oracle(people, pixels=1.8), people, people.gt_boxes()
+    )  # 0.05 of 49 is 2.45 = 1.73 sqrt 2
+    assert evaluation.figures == {"PCK": 0}
+    assert "PCK@0.05 of the box's longer side" in evaluation.lines("oracle")[0]
 
 
 def test_several_categories_need_the_annotated_boxes(tmp_path):
     people = make(tmp_path, skeletons=(AP10K17, AP10K17))
-    verdict = evaluator.judge(Oracle(people), people, people.gt_boxes())
-    assert {r["category_id"] for r in verdict.results} == {1, 2}
-    assert verdict.figures["AP"] == pytest.approx(1)
+    evaluation = evaluator.evaluate(Oracle(people), people, people.gt_boxes())
+    assert {r["category_id"] for r in evaluation.results} == {1, 2}
+    assert evaluation.figures["AP"] == pytest.approx(1)
     detected = {10: Boxes.of(people.gt_boxes()[10].xywh, source="det.json")}
     with pytest.raises(ValueError, match=r"image 10: 4 boxes from det.json, expected the annotated ones"):
         evaluator.people(Oracle(people), people, detected)
@@ -186,7 +188,7 @@ def test_what_does_not_go_together_is_refused(tmp_path):
         evaluator.people(other, people, people.gt_boxes())
     lsp = replace(people, skeleton=replace(people.skeleton, sigmas=None))
     with pytest.raises(ValueError, match=r"image 10: 1 boxes from det, expected the annotated ones"):
-        evaluator.judge(Oracle(lsp), lsp, {10: Boxes.of([[0, 0, 9, 9]], source="det")})
+        evaluator.evaluate(Oracle(lsp), lsp, {10: Boxes.of([[0, 0, 9, 9]], source="det")})
     assert evaluator.people(Oracle(people), people, {}) == []
 
 
@@ -197,5 +199,5 @@ def test_crowdpose_s_levels_are_judged_too(tmp_path):
         image["crowdIndex"] = index
     people.annotations.write_text(json.dumps(file))
     people = coco.read(people.annotations, tmp_path)
-    figures = evaluator.judge(Oracle(people), people, people.gt_boxes()).figures
+    figures = evaluator.evaluate(Oracle(people), people, people.gt_boxes()).figures
     assert (figures["AP_easy"], figures["AP_medium"], figures["AP_hard"]) == (pytest.approx(1), pytest.approx(1), -1)

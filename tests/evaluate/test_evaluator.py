@@ -31,14 +31,14 @@ def official(truth, results, sigmas=None):
             found = COCO()
             found.dataset = truth | {"annotations": []}
             found.createIndex()
-        judge = COCOeval(known, found, "keypoints")
+        evaluate = COCOeval(known, found, "keypoints")
         if sigmas is not None:
-            judge.params.kpt_oks_sigmas = np.array(sigmas)
-        judge.evaluate()
-        judge.accumulate()
+            evaluate.params.kpt_oks_sigmas = np.array(sigmas)
+        evaluate.evaluate()
+        evaluate.accumulate()
         with contextlib.redirect_stdout(printed):
-            judge.summarize()
-    return dict(zip(FIGURES, judge.stats)), printed.getvalue().splitlines()
+            evaluate.summarize()
+    return dict(zip(FIGURES, evaluate.stats)), printed.getvalue().splitlines()
 
 
 def check(truth, results, sigmas=None):
@@ -62,13 +62,13 @@ def world(seed, *, images=5, most_people=5, most_results=8, skeletons=(COCO17,),
             size = float(rng.choice([0.0, 3, 32, 60, 96, 200, 1e6], p=[0.02, 0.1, 0.2, 0.3, 0.2, 0.16, 0.02]))
             corner = rng.uniform(0, 400, 2)
             xy = corner + rng.random((points, 2)) * size
-            seen = rng.integers(0, 3, points) * (rng.random() > 0.2)
+            visibility = rng.integers(0, 3, points) * (rng.random() > 0.2)
             people.append((category, xy, size))
             annotations.append({
                 "id": len(annotations) + 1, "image_id": int(image), "category_id": category + 1,
                 "bbox": [*corner.tolist(), size, size], "area": size**2, "iscrowd": int(rng.random() < crowds),
-                "num_keypoints": int((seen > 0).sum()),
-                "keypoints": np.column_stack([xy * (seen > 0)[:, None], seen]).reshape(-1).tolist(),
+                "num_keypoints": int((visibility > 0).sum()),
+                "keypoints": np.column_stack([xy * (visibility > 0)[:, None], visibility]).reshape(-1).tolist(),
             })  # fmt: skip
         for _ in range(rng.integers(0, most_results + 1)):
             category = int(rng.integers(len(skeletons)))

@@ -13,8 +13,8 @@ from posewright.skeletons import COCO17, LSP14, MPII16
 def test_pck_by_hand():
     annotated = np.zeros((3, 2, 2))
     predicted = np.array([[[3, 4], [0, 1]], [[0, 0], [6, 8]], [[0, 0], [0, 0]]], float)
-    seen = np.array([[1, 2], [2, 1], [0, 2]])
-    share = metrics.pck(predicted, annotated, seen, np.array([10.0, 20.0, 10.0]), 0.5)
+    visibility = np.array([[1, 2], [2, 1], [0, 2]])
+    share = metrics.pck(predicted, annotated, visibility, np.array([10.0, 20.0, 10.0]), 0.5)
     # point 0: 5 of 10 is not below 0.5, 0 of 20 is; not annotated in the third. Point 1: 1/10, 10/20, 0/10.
     np.testing.assert_array_equal(share.value, [0.5, 2 / 3])
     np.testing.assert_array_equal(share.count, [2, 3])
@@ -24,18 +24,18 @@ def test_pck_by_hand():
 
 
 def test_pck_with_a_norm_for_each_axis():
-    annotated, seen = np.zeros((1, 1, 2)), np.ones((1, 1))
+    annotated, visibility = np.zeros((1, 1, 2)), np.ones((1, 1))
     predicted = np.array([[[3.0, 4.0]]])
     for norm in (np.array([[6.0, 8.0]]), [[6, 8]]):
-        assert metrics.pck(predicted, annotated, seen, norm, 0.71).mean == 1  # sqrt(0.25 + 0.25) = 0.7071
-        assert metrics.pck(predicted, annotated, seen, norm, 0.70).mean == 0
-    assert metrics.pck(predicted, annotated, seen, 10, 0.51).mean == 1
+        assert metrics.pck(predicted, annotated, visibility, norm, 0.71).mean == 1  # sqrt(0.25 + 0.25) = 0.7071
+        assert metrics.pck(predicted, annotated, visibility, norm, 0.70).mean == 0
+    assert metrics.pck(predicted, annotated, visibility, 10, 0.51).mean == 1
 
 
 def test_samples_without_a_length_are_left_out_and_counted():
     xy = np.zeros((4, 2, 2))
-    seen = np.array([[1, 1], [1, 1], [1, 1], [0, 0]])
-    share = metrics.pck(xy, xy, seen, np.array([np.nan, 0.0, 5.0, np.nan]), 0.1)
+    visibility = np.array([[1, 1], [1, 1], [1, 1], [0, 0]])
+    share = metrics.pck(xy, xy, visibility, np.array([np.nan, 0.0, 5.0, np.nan]), 0.1)
     assert share.count.tolist() == [1, 1]
     assert share.left_out == 2  # the fourth has nothing to judge anyway
     none = metrics.pck(xy, xy, np.zeros((4, 2)), 1.0, 0.1)
@@ -43,10 +43,10 @@ def test_samples_without_a_length_are_left_out_and_counted():
 
 
 def test_a_point_that_was_not_found_is_a_miss():
-    annotated, seen = np.zeros((1, 2, 2)), np.ones((1, 2))
+    annotated, visibility = np.zeros((1, 2, 2)), np.ones((1, 2))
     predicted = np.array([[[np.nan, np.nan], [0.0, 0.0]]])
-    assert metrics.pck(predicted, annotated, seen, 1.0, 0.5).value.tolist() == [0, 1]
-    assert metrics.epe(predicted, annotated, seen) == math.inf
+    assert metrics.pck(predicted, annotated, visibility, 1.0, 0.5).value.tolist() == [0, 1]
+    assert metrics.epe(predicted, annotated, visibility) == math.inf
     assert metrics.epe(predicted, annotated, np.array([[0, 1]])) == 0
 
 
@@ -65,22 +65,22 @@ def test_table_has_a_row_for_each_point():
 
 
 def test_shapes_are_checked():
-    xy, seen = np.zeros((3, 2, 2)), np.ones((3, 2))
+    xy, visibility = np.zeros((3, 2, 2)), np.ones((3, 2))
     with pytest.raises(
         ValueError, match=r"expected predicted and annotated \[N, K, 2\] and seen \[N, K\], got \(3, 2, 2\)"
     ):
-        metrics.pck(xy, xy[:2], seen, 1.0, 0.5)
+        metrics.pck(xy, xy[:2], visibility, 1.0, 0.5)
     with pytest.raises(ValueError, match=r"expected norm \[3\], \[3, 2\], \[1, 2\] or one number, got \(2,\)"):
-        metrics.pck(xy, xy, seen, np.ones(2), 0.5)
+        metrics.pck(xy, xy, visibility, np.ones(2), 0.5)
 
 
 def test_auc_epe_nme_by_hand():
-    annotated, seen = np.zeros((2, 1, 2)), np.ones((2, 1))
+    annotated, visibility = np.zeros((2, 1, 2)), np.ones((2, 1))
     predicted = np.array([[[3.0, 4.0]], [[0.0, 0.0]]])
-    assert metrics.epe(predicted, annotated, seen) == 2.5
-    assert metrics.nme(predicted, annotated, seen, np.array([10.0, 10.0])) == 0.25
+    assert metrics.epe(predicted, annotated, visibility) == 2.5
+    assert metrics.nme(predicted, annotated, visibility, np.array([10.0, 10.0])) == 0.25
     # thresholds 0, 0.25, 0.5, 0.75 of a norm of 10: nobody, one, one (5 is not below 5), both
-    assert metrics.auc(predicted, annotated, seen, 10.0, steps=4) == (0 + 0.5 + 0.5 + 1) / 4
+    assert metrics.auc(predicted, annotated, visibility, 10.0, steps=4) == (0 + 0.5 + 0.5 + 1) / 4
     nothing = np.zeros((2, 1))
     assert metrics.auc(predicted, annotated, nothing, 10.0) == -1
     assert metrics.epe(predicted, annotated, nothing) == -1
@@ -88,10 +88,10 @@ def test_auc_epe_nme_by_hand():
 
 def test_auc_is_the_mean_of_pck():
     rng = np.random.default_rng(0)
-    annotated, seen = rng.random((9, 4, 2)), rng.integers(0, 2, (9, 4))
+    annotated, visibility = rng.random((9, 4, 2)), rng.integers(0, 2, (9, 4))
     predicted = annotated + rng.normal(0, 0.3, annotated.shape)
-    want = np.mean([metrics.pck(predicted, annotated, seen, 1.0, n / 20).mean for n in range(20)])
-    assert metrics.auc(predicted, annotated, seen, 1.0) == pytest.approx(want, rel=1e-14)
+    want = np.mean([metrics.pck(predicted, annotated, visibility, 1.0, n / 20).mean for n in range(20)])
+    assert metrics.auc(predicted, annotated, visibility, 1.0) == pytest.approx(want, rel=1e-14)
 
 
 def plain_accuracy(output, target, threshold=0.5):
@@ -146,24 +146,24 @@ def test_accuracy_confuses_height_and_width_as_published():
 def mpii_world(seed):
     rng = np.random.default_rng(seed)
     annotated = rng.uniform(0, 200, (20, 16, 2))
-    seen = (rng.random((20, 16)) < 0.8).astype(int)
+    visibility = (rng.random((20, 16)) < 0.8).astype(int)
     head = metrics.head_size(np.column_stack([np.zeros((20, 2)), rng.uniform(20, 40, (20, 2))]))
-    return annotated + rng.normal(0, 8, annotated.shape), annotated, seen, head
+    return annotated + rng.normal(0, 8, annotated.shape), annotated, visibility, head
 
 
 def test_pckh_by_loops():
-    predicted, annotated, seen, head = mpii_world(0)
+    predicted, annotated, visibility, head = mpii_world(0)
 
     def share(points, threshold):
         hits = [
             np.linalg.norm(predicted[n, k] - annotated[n, k]) / head[n] <= threshold
             for k in points
             for n in range(20)
-            if seen[n, k]
+            if visibility[n, k]
         ]
         return 100 * np.mean(hits), len(hits)
 
-    figures = metrics.pckh(predicted, annotated, seen, head)
+    figures = metrics.pckh(predicted, annotated, visibility, head)
     assert list(figures) == ["Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle", "Mean", "Mean@0.1"]
     assert figures["Head"] == pytest.approx(share([9], 0.5)[0])
     for part, left, right in (("Shoulder", 13, 12), ("Wrist", 15, 10), ("Hip", 3, 2), ("Ankle", 5, 0)):
@@ -174,23 +174,23 @@ def test_pckh_by_loops():
 
 
 def test_pckh_reads_points_by_name_and_takes_the_threshold_itself():
-    annotated, seen, head = np.zeros((1, 16, 2)), np.ones((1, 16)), np.array([10.0])
+    annotated, visibility, head = np.zeros((1, 16, 2)), np.ones((1, 16)), np.array([10.0])
     at_half = annotated.copy()
     at_half[..., 0] = 5.0
-    figures = metrics.pckh(at_half, annotated, seen, head)
+    figures = metrics.pckh(at_half, annotated, visibility, head)
     assert figures["Mean"] == 100
     assert figures["Mean@0.1"] == 0
     at_half[0, 6:8] = 1e3  # pelvis and thorax
-    assert metrics.pckh(at_half, annotated, seen, head) == figures
-    seen[:, MPII16.points.index("head_top")] = 0
-    assert metrics.pckh(at_half, annotated, seen, head)["Head"] == -1
+    assert metrics.pckh(at_half, annotated, visibility, head) == figures
+    visibility[:, MPII16.points.index("head_top")] = 0
+    assert metrics.pckh(at_half, annotated, visibility, head)["Head"] == -1
 
 
 def test_lengths_to_measure_by():
-    xy, seen = np.zeros((2, 14, 2)), np.full((2, 14), 2)
+    xy, visibility = np.zeros((2, 14, 2)), np.full((2, 14), 2)
     xy[:, LSP14.points.index("right_shoulder")] = 3, 4
-    seen[1, LSP14.points.index("left_hip")] = 0
-    torso = metrics.segment(xy, seen, LSP14, "right_shoulder", "left_hip")
+    visibility[1, LSP14.points.index("left_hip")] = 0
+    torso = metrics.segment(xy, visibility, LSP14, "right_shoulder", "left_hip")
     assert torso[0] == 5
     assert np.isnan(torso[1])
     assert metrics.box_size(np.array([[1, 2, 30, 40], [0, 0, 9, 8]])).tolist() == [40, 9]

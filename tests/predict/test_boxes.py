@@ -201,7 +201,7 @@ def test_a_first_look_gives_the_box_of_the_second(scores, box, source):
         whole = Boxes.of([[0, 0, pixels.shape[1], pixels.shape[0]]], source="whole image")
         return Poses(xy, np.array([scores]), np.ones(1), whole, skeleton)
 
-    found = detect.closer(find)(np.zeros((80, 100, 3), np.uint8))
+    found = detect.two_pass_boxes(find)(np.zeros((80, 100, 3), np.uint8))
     assert found.xywh.tolist() == [box]
     assert found.source == source
 

@@ -11,9 +11,9 @@ import torch
 from torch.nn import functional as F
 
 from posewright import image
-from posewright.codecs.cpn import CpnLadder
+from posewright.codecs.cpn import CpnMultiScaleHeatmap
 from posewright.codecs.dark import Dark
-from posewright.codecs.heatmap import QuarterShift
+from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.models import find
 from posewright.predict.predictor import Predictor, load
 from posewright.skeletons import LSP14, to_category
@@ -24,7 +24,7 @@ from posewright.weights import checkpoint, hub
 DOTS = Skeleton("dots", ("red", "green", "blue"))
 SIZE = (64, 48)
 SPEC = Spec(
-    "dots-64x48", lambda channels: torch.nn.Identity(), QuarterShift(SIZE, (16, 12)), DOTS, SIZE, mean=(0, 0, 0),
+    "dots-64x48", lambda channels: torch.nn.Identity(), GaussianHeatmap(SIZE, (16, 12)), DOTS, SIZE, mean=(0, 0, 0),
     std=(255, 255, 255),
 )  # fmt: skip
 
@@ -67,7 +67,7 @@ def test_cpn_s_crop_is_cut_out_and_resized(flip):
     def pooled(images: torch.Tensor) -> torch.Tensor:
         return 255 * F.avg_pool2d(F.pad(images, (2, 2, 2, 2)), 8, 4)  # centred at 4 i + 1.5
 
-    spec = replace(SPEC, codec=CpnLadder(SIZE, (16, 12), blur=5), crop="cpn")
+    spec = replace(SPEC, codec=CpnMultiScaleHeatmap(SIZE, (16, 12), blur=5), crop="cpn")
     rng = np.random.default_rng(0)
     off = []
     for _ in range(40):
@@ -78,24 +78,24 @@ def test_cpn_s_crop_is_cut_out_and_resized(flip):
 
 
 def test_outside_the_image_lies_the_spec_s_border():
-    spec = replace(SPEC, codec=CpnLadder(SIZE, (16, 12), blur=5), crop="cpn", mean=(10.0, 20.4, 30.6))
+    spec = replace(SPEC, codec=CpnMultiScaleHeatmap(SIZE, (16, 12), blur=5), crop="cpn", mean=(10.0, 20.4, 30.6))
     assert (spec.border, replace(spec, colour="bgr").border, SPEC.border) == ((10, 20, 31), (31, 20, 10), (0, 0, 0))
-    seen = []
+    visibility = []
 
     def net(images: torch.Tensor) -> torch.Tensor:
-        seen.append(images)
+        visibility.append(images)
         return brightness(images)
 
     list(Predictor(spec, net, batch=1, flip=False).many([(np.full((9, 9, 3), 99, np.uint8), [[-5, -5, 9, 9]] * 2)]))
-    assert len(seen) == 2
-    assert all((images[:, :, 0, 0].abs() < 0.5 / 255).all() for images in seen)
+    assert len(visibility) == 2
+    assert all((images[:, :, 0, 0].abs() < 0.5 / 255).all() for images in visibility)
 
 
 def test_dark_gives_annotated_boxes_their_pixel_back():
-    seen = []
+    visibility = []
 
     def net(images: torch.Tensor) -> torch.Tensor:
-        seen.append(images)
+        visibility.append(images)
         return brightness(images)
 
     dark = replace(SPEC, codec=Dark(SIZE, (16, 12)), crop="dark")
@@ -107,8 +107,8 @@ def test_dark_gives_annotated_boxes_their_pixel_back():
     ):
         poses = Predictor(spec, net, flip=False)(dots((10, 8))[0], Boxes.of([box], source=source))
         assert poses.boxes.xywh.tolist() == [list(box)]
-    assert torch.equal(seen[0], seen[1])
-    assert torch.equal(seen[2], seen[3])
+    assert torch.equal(visibility[0], visibility[1])
+    assert torch.equal(visibility[2], visibility[3])
 
 
 def test_a_file_and_its_pixels_give_the_same(tmp_path, predictor):

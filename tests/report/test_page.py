@@ -53,15 +53,15 @@ def test_cases_are_ordered_and_drawn(tmp_path, sigmas):
         for n in range(len(people))
     ]
     results = [r for r in results if r["image_id"] != image_ids[-1]]  # but nobody in the last image
-    verdict = evaluator.Verdict({}, results, None, None, "", people.skeleton.points, "gt")
-    quality, best = report.best_results(people, verdict)
+    evaluation = evaluator.Evaluation({}, results, None, None, "", people.skeleton.points, "gt")
+    quality, best = report.best_results(people, evaluation)
     assert quality[0] == (1 if sigmas == "kept" else 0)
     assert (quality[1:] < quality[0]).all()
     assert quality[-1] == (0 if sigmas == "kept" else -1)
     assert [b is None for b in best] == [i == image_ids[-1] for i in image_ids]
-    worst = report.cases(people, verdict, 3)["Worst"]
+    worst = report.cases(people, evaluation, 3)["Worst"]
     assert len(worst) == 3
     assert worst[0].caption.startswith("OKS 0.00" if sigmas == "kept" else "off 1.00")
-    paths = report.write_sheets(tmp_path, people, verdict, 4)
+    paths = report.write_sheets(tmp_path, people, evaluation, 4)
     assert [p.name for p in paths] == ["worst.jpg", "random.jpg", "best.jpg"]
     assert read(paths[0]).shape == (240 + 18, 4 * 240, 3)

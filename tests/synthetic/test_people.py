@@ -164,14 +164,14 @@ def test_faces_are_hidden_from_behind_and_seen_from_the_front():
         layer = render(person.solids, camera(100, 100, 150, 5.0), LIGHT, (220, 220))
         assert layer is not None
         spots = camera(100, 100, 150, 5.0).project(person.joints)
-        seen = layer.depth_at(spots[:, :2]) >= spots[:, 2] - person.slack * 150
+        visibility = layer.depth_at(spots[:, :2]) >= spots[:, 2] - person.slack * 150
         toward = person.joints[1:3].mean(0) - person.joints[3:5].mean(0)  # from the ears to the eyes: forward
         toward = toward / np.linalg.norm(toward)
         if toward[2] > 0.85:
-            assert not seen[:3].any()
+            assert not visibility[:3].any()
             behind += 1
         elif toward[2] < -0.95:
-            before += bool(seen[:3].all())
+            before += bool(visibility[:3].all())
     assert behind >= 4
     assert before >= 4  # arms may hide some
 
@@ -189,16 +189,16 @@ def test_annotations_keep_cocos_rules():
         assert 288 <= width <= 352
         for a in annotations:
             points = keypoints(a)
-            seen = points[:, 2]
-            kinds += np.bincount(seen.astype(int), minlength=3)
-            assert a["num_keypoints"] == (seen > 0).sum()
-            assert (points[seen == 0] == 0).all()
-            assert ((points[seen > 0, :2] >= 0) & (points[seen > 0, :2] <= (width - 1, height - 1))).all()
+            visibility = points[:, 2]
+            kinds += np.bincount(visibility.astype(int), minlength=3)
+            assert a["num_keypoints"] == (visibility > 0).sum()
+            assert (points[visibility == 0] == 0).all()
+            assert ((points[visibility > 0, :2] >= 0) & (points[visibility > 0, :2] <= (width - 1, height - 1))).all()
             x, y, w, h = a["bbox"]
             assert 0 <= x < x + w <= width
             assert 0 <= y < y + h <= height
             assert 0 < a["area"] <= w * h
-            inner = points[seen == 2, :2]
+            inner = points[visibility == 2, :2]
             assert ((inner > (x - 3, y - 3)) & (inner < (x + w + 3, y + h + 3))).all()
     assert (kinds > 50).all()
 

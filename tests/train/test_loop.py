@@ -245,8 +245,8 @@ def test_a_checkpoint_of_another_version_is_refused(config):
 
 def test_a_run_ends_once_nothing_gets_better(config, files, monkeypatch):
     figures = iter([0.1, 0.3, 0.2, 0.25, 0.4])
-    verdict = evaluator.Verdict({}, [], None, None, "", (), "gt")
-    monkeypatch.setattr(evaluator, "judge", lambda *_, **__: replace(verdict, figures={"AP": next(figures)}))
+    evaluation = evaluator.Evaluation({}, [], None, None, "", (), "gt")
+    monkeypatch.setattr(evaluator, "evaluate", lambda *_, **__: replace(evaluation, figures={"AP": next(figures)}))
     config = replace(config, val=files["val"], steps=100, batch=8, patience=2)
     assert not fit(config, stop_at=3).finished
     fitted = fit(config, resume=True)

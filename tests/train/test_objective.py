@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from posewright import losses
-from posewright.codecs.cpn import CpnLadder
+from posewright.codecs.cpn import CpnMultiScaleHeatmap
 from posewright.codecs.dark import Dark
-from posewright.codecs.grmi import DiscVotes
-from posewright.codecs.heatmap import QuarterShift
+from posewright.codecs.grmi import OffsetHeatmap
+from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.codecs.hourglass import HourglassHeatmap
-from posewright.codecs.ladder import Ladder, MmposeLadder
+from posewright.codecs.multiscale import MmposeMultiScaleHeatmap, MultiScaleHeatmap
 from posewright.codecs.softargmax import SoftArgmax
-from posewright.codecs.udp import Udp, UdpLadder, UdpOffset
+from posewright.codecs.udp import Udp, UdpMultiScaleHeatmap, UdpOffset
 from posewright.models import find, names
 from posewright.train.objective import objective
 from posewright.types import Skeleton
@@ -24,19 +24,19 @@ SIZES = ((64, 48), (16, 12))
 LEVELS = {"coarse-to-fine": 4, "cpn": 5}
 
 PAIRS = [
-    (QuarterShift(*SIZES), "mse"),
-    (QuarterShift(*SIZES), "ohkm"),
+    (GaussianHeatmap(*SIZES), "mse"),
+    (GaussianHeatmap(*SIZES), "ohkm"),
     (SoftArgmax(*SIZES), "mse"),
     (Dark(*SIZES), "mse"),
     (Udp(*SIZES), "ohkm"),
     (HourglassHeatmap(*SIZES), "mse"),
-    (Ladder(*SIZES), "coarse-to-fine"),
-    (MmposeLadder(*SIZES), "coarse-to-fine"),
-    (UdpLadder(*SIZES), "coarse-to-fine"),
-    (CpnLadder(*SIZES), "cpn"),
+    (MultiScaleHeatmap(*SIZES), "coarse-to-fine"),
+    (MmposeMultiScaleHeatmap(*SIZES), "coarse-to-fine"),
+    (UdpMultiScaleHeatmap(*SIZES), "coarse-to-fine"),
+    (CpnMultiScaleHeatmap(*SIZES), "cpn"),
     (UdpOffset(*SIZES), "udp-offset"),
     (UdpOffset(*SIZES), "udp-offset-smooth"),
-    (DiscVotes((65, 49), (33, 25)), "grmi"),
+    (OffsetHeatmap((65, 49), (33, 25)), "grmi"),
 ]
 
 
@@ -65,11 +65,11 @@ def test_every_pair_is_a_mean_over_samples(codec, loss):
 @pytest.mark.parametrize(
     ("codec", "loss", "message"),
     [
-        (Ladder(*SIZES), "mse", "loss 'mse' does not learn the targets of Ladder: coarse-to-fine"),
+        (MultiScaleHeatmap(*SIZES), "mse", "loss 'mse' does not learn the targets of Ladder: coarse-to-fine"),
         (UdpOffset(*SIZES), "grmi", "does not learn the targets of UdpOffset: udp-offset or udp-offset-smooth"),
-        (QuarterShift(*SIZES), "cpn", "loss 'cpn' does not learn the targets of QuarterShift: mse or ohkm"),
-        (CpnLadder(*SIZES), "coarse-to-fine", "does not learn the targets of CpnLadder: cpn"),
-        (QuarterShift(*SIZES), "l1", "loss must be one of mse, ohkm, .*, got 'l1'"),
+        (GaussianHeatmap(*SIZES), "cpn", "loss 'cpn' does not learn the targets of GaussianHeatmap: mse or ohkm"),
+        (CpnMultiScaleHeatmap(*SIZES), "coarse-to-fine", "does not learn the targets of CpnMultiScaleHeatmap: cpn"),
+        (GaussianHeatmap(*SIZES), "l1", "loss must be one of mse, ohkm, .*, got 'l1'"),
     ],
 )
 def test_wrong_pairs_are_refused(codec, loss, message):
@@ -85,7 +85,7 @@ def test_every_pose_systems_codec_has_a_loss():
 
 
 def test_factors_weigh_points_by_name():
-    codec = QuarterShift(*SIZES)
+    codec = GaussianHeatmap(*SIZES)
     maps, target, weight = batch(codec)
     learned = objective("mse", codec, SKELETON, factor=1.0, keypoint_weight={"left_wing": 1.5})
     expected = losses.weighted_mse([maps], target, weight * torch.tensor([1, 1.5, 1]), factor=1.0)
@@ -95,13 +95,13 @@ def test_factors_weigh_points_by_name():
     with pytest.raises(ValueError, match="factors must not be negative"):
         objective("mse", codec, SKELETON, keypoint_weight={"head": -1})
     with pytest.raises(ValueError, match="'cpn' reads from the weights who is visible: it takes no keypoint_weight"):
-        objective("cpn", CpnLadder(*SIZES), SKELETON, keypoint_weight={"head": 1.0})
+        objective("cpn", CpnMultiScaleHeatmap(*SIZES), SKELETON, keypoint_weight={"head": 1.0})
     with pytest.raises(ValueError, match="'grmi' has no loss_factor, it was published with its own; got 1"):
-        objective("grmi", DiscVotes((65, 49), (33, 25)), SKELETON, factor=1.0)
+        objective("grmi", OffsetHeatmap((65, 49), (33, 25)), SKELETON, factor=1.0)
 
 
 def test_a_small_skeleton_has_fewer_hard_points():
-    codec = QuarterShift(*SIZES)
+    codec = GaussianHeatmap(*SIZES)
     maps, target, weight = batch(codec)
-    eight = objective("ohkm", codec, SKELETON, hardest=8)([maps], target, weight)
+    eight = objective("ohkm", codec, SKELETON, ohkm_topk=8)([maps], target, weight)
     torch.testing.assert_close(eight, losses.ohkm_mse([maps], target, weight, top=3))

@@ -11,7 +11,7 @@ from posewright.train import optim
 
 def test_step_schedule_drops_exactly_at_the_published_epochs():
     steps = 1171  # an epoch of COCO at batch 128
-    rates = [optim.rate(e * steps + s, 210 * steps, drops=(170 / 210, 200 / 210)) for e, s in
+    rates = [optim.rate(e * steps + s, 210 * steps, milestones=(170 / 210, 200 / 210)) for e, s in
              ((0, 0), (169, steps - 1), (170, 0), (199, steps - 1), (200, 0), (209, steps - 1))]  # fmt: skip
     assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
 
@@ -47,7 +47,7 @@ def test_momentum_and_decay_go_where_they_should(kind):
 
 
 def test_drops_have_a_factor_of_their_own():
-    rates = [optim.rate(step, 32, drops=(6 / 32, 12 / 32), factor=0.5) for step in (5, 6, 11, 12)]
+    rates = [optim.rate(step, 32, milestones=(6 / 32, 12 / 32), factor=0.5) for step in (5, 6, 11, 12)]
     assert rates == [1, 0.5, 0.5, 0.25]
 
 

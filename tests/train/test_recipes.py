@@ -13,10 +13,10 @@ from posewright.train.optim import optimizer, rate
 def check(config):
     """The system exists, and the recipe's loss, optimiser and schedule can be made for it."""
     spec = find(config.model)
-    objective(config.loss, spec.codec, spec.skeleton, factor=config.loss_factor, hardest=config.hardest)
+    objective(config.loss, spec.codec, spec.skeleton, factor=config.loss_factor, ohkm_topk=config.ohkm_topk)
     head = find("hrnet-w8-128x96").build(1).final_layer
     optimizer(head, config.optimizer, lr=config.lr, weight_decay=config.weight_decay, momentum=config.momentum)
-    rate(5, 10, schedule=config.schedule, drops=config.drops, factor=config.drop_factor, warmup=config.warmup)
+    rate(5, 10, schedule=config.schedule, milestones=config.milestones, factor=config.gamma, warmup=config.warmup)
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
@@ -50,11 +50,11 @@ def test_every_pose_system_has_a_recipe():
 
 
 def steps_of_drops(config):
-    return [round(drop * config.epochs, 6) for drop in config.drops]
+    return [round(drop * config.epochs, 6) for drop in config.milestones]
 
 
 @pytest.mark.parametrize(
-    ("name", "epochs", "drops", "batch", "lr", "augmentation"),
+    ("name", "epochs", "milestones", "batch", "lr", "augmentation"),
     [
         ("simplebaseline_r50_coco", 140, [90, 120], 128, 1e-3, SIMPLEBASELINE),
         ("simplebaseline_r152_384x288_coco", 140, [90, 120], 128, 1e-3, SIMPLEBASELINE),
@@ -70,10 +70,10 @@ def steps_of_drops(config):
         ("hourglass_8_mpii", 100, [60, 90], 6, 2.5e-4, None),
     ],
 )
-def test_figures_of_training_by_epochs(name, epochs, drops, batch, lr, augmentation):
+def test_figures_of_training_by_epochs(name, epochs, milestones, batch, lr, augmentation):
     config = recipes.find(name)
     assert (config.epochs, config.batch, config.lr, config.steps) == (epochs, batch, lr, 0)
-    assert steps_of_drops(config) == drops
+    assert steps_of_drops(config) == milestones
     assert config.schedule == "step"
     assert augmentation in (None, config.augment)
 
@@ -87,9 +87,9 @@ def test_figures_that_stand_alone():
     assert (udp.steps, udp.batch, udp.loss) == (128_000, 288, "coarse-to-fine")
     assert recipes.find("lpn_101_coco").rounds == 7
     cpn = recipes.find("cpn_101_384x288_coco")
-    assert (cpn.drop_factor, cpn.weight_decay, cpn.loss, cpn.augment.scale) == (0.5, 1e-5, "cpn", (0.7, 1.35))
+    assert (cpn.gamma, cpn.weight_decay, cpn.loss, cpn.augment.scale) == (0.5, 1e-5, "cpn", (0.7, 1.35))
     grmi = recipes.find("grmi_r101_coco")
-    assert (grmi.optimizer, grmi.momentum, grmi.lr, grmi.drops, grmi.steps) == ("sgd", 0.9, 5e-3, (), 800_000)
+    assert (grmi.optimizer, grmi.momentum, grmi.lr, grmi.milestones, grmi.steps) == ("sgd", 0.9, 5e-3, (), 800_000)
     assert recipes.find("hourglass_8_mpii").optimizer == "rmsprop"
     lite = recipes.find("litehrnet_18_coco")
     assert (lite.loss_factor, lite.warmup, lite.warmup_from) == (1.0, 500, 0.001)
@@ -115,8 +115,8 @@ def test_a_pose_system_takes_its_own_or_its_familys_recipe():
 
 
 def test_settings_are_typed_and_suggest():
-    config = override(recipes.demo(), ["lr=3e-4", "augment.mirror=0", "drops=[0.5]", "out=my runs"])
-    assert (config.lr, config.augment.mirror, config.drops, config.out) == (3e-4, 0, (0.5,), "my runs")
+    config = override(recipes.demo(), ["lr=3e-4", "augment.mirror=0", "milestones=[0.5]", "out=my runs"])
+    assert (config.lr, config.augment.mirror, config.milestones, config.out) == (3e-4, 0, (0.5,), "my runs")
     assert override(config, ['train=["a.json", "b.json"]']).train == ("a.json", "b.json")
     assert override(config, ['keypoint_weight={"nose": 2}']).keypoint_weight == {"nose": 2}
     with pytest.raises(ValueError, match="no setting 'epoch'; did you mean 'epochs'"):

@@ -17,7 +17,7 @@ from posewright.weights import checkpoint, hub
 
 @pytest.fixture(scope="module")
 def file() -> Path:
-    path = hub.at_hand(DEFAULT)
+    path = hub.local_weights(DEFAULT)
     assert path is not None
     return path
 
@@ -54,6 +54,6 @@ def test_it_finds_drawn_people(tmp_path):
     found = pw.load().many((people.paths[i], boxes[i]) for i in groups)
     xy = np.concatenate([poses.xy for poses in found])
     samples = [people[int(n)] for group in groups.values() for n in group]
-    truth, seen = np.stack([s.xy for s in samples]), np.stack([s.seen for s in samples])
-    torso = evaluator.segment(truth, seen, LSP14, *evaluator.TORSO)
-    assert evaluator.pck(xy, truth, seen, torso, 0.2).mean > 0.55
+    truth, visibility = np.stack([s.xy for s in samples]), np.stack([s.visibility for s in samples])
+    torso = evaluator.segment(truth, visibility, LSP14, *evaluator.TORSO)
+    assert evaluator.pck(xy, truth, visibility, torso, 0.2).mean > 0.55

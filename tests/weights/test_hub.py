@@ -149,11 +149,11 @@ def partials(cache: Path) -> list[str]:
 @pytest.mark.parametrize("kind", ["whole", "slow", "redirect"])
 def test_pull(server: Server, table: dict[str, Entry], cache: Path, kind: str) -> None:
     table["net"] = published(f"{server.root}/{kind}/net.pth")
-    seen: list[tuple[int, int]] = []
-    path = hub.pull("net", progress=lambda done, total: seen.append((done, total)))
+    visibility: list[tuple[int, int]] = []
+    path = hub.pull("net", progress=lambda done, total: visibility.append((done, total)))
     assert path == cache / "weights" / DIGEST / "net.pth"
     assert path.read_bytes() == CONTENT
-    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert visibility[-1] == (len(CONTENT), len(CONTENT))
     assert partials(cache) == []
     before = len(server.asked)
     assert hub.pull("net") == path
@@ -176,11 +176,11 @@ def test_an_interrupted_process_is_resumed_by_the_next(server: Server, tmp_path:
         download(f"{server.root}/broken/net.pth", part, progress=interrupt)
     have = part.stat().st_size
     assert 0 < have < len(CONTENT)
-    seen: list[int] = []
-    download(f"{server.root}/whole/net.pth", part, progress=lambda done, total: seen.append(done))
+    visibility: list[int] = []
+    download(f"{server.root}/whole/net.pth", part, progress=lambda done, total: visibility.append(done))
     assert part.read_bytes() == CONTENT
     assert server.asked[-1] == ("/whole/net.pth", f"bytes={have}-")
-    assert seen[0] > have
+    assert visibility[0] > have
 
 
 def test_a_file_that_has_changed_meanwhile_is_fetched_anew(

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from posewright import spec as specs
-from posewright.codecs.heatmap import QuarterShift
+from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.models import mspn
 from posewright.models._multistage import MultiStage, Top
 from posewright.models._resnet import Bottleneck, ResNet
@@ -38,7 +38,7 @@ class Toy(nn.Module):
         return self.final_layer(self.layer1(self.bn1(self.conv1(images))))
 
 
-TOY = Spec("toy-64x48", Toy, QuarterShift((64, 48), (16, 12)), COCO17, (64, 48))
+TOY = Spec("toy-64x48", Toy, GaussianHeatmap((64, 48), (16, 12)), COCO17, (64, 48))
 
 
 def rename(keys: list[str]) -> dict[str, str]:
@@ -139,9 +139,11 @@ def test_another_number_of_keypoints(tmp_path: Path) -> None:
     path = saved(tmp_path / "net.pth", state)
     net = TOY.build(14)
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    with pytest.raises(ValueError, match=r"the file has 17 keypoints, the network 14: pass new_head=True / --new-head"):
+    with pytest.raises(
+        ValueError, match=r"the file has 17 keypoints, the network 14: pass reset_head=True / --reset-head"
+    ):
         checkpoint.load(net, path, TOY)
-    loaded = checkpoint.load(net, path, TOY, new_head=True)
+    loaded = checkpoint.load(net, path, TOY, reset_head=True)
     assert loaded.new == ("final_layer.weight", "final_layer.bias")
     assert "2 started anew (final_layer.weight, final_layer.bias)" in loaded.summary()
     assert equal(net, state | {k: before[k] for k in loaded.new})
@@ -150,14 +152,14 @@ def test_another_number_of_keypoints(tmp_path: Path) -> None:
 def test_a_new_head_is_new_even_for_as_many_keypoints(tmp_path: Path) -> None:
     net = TOY.build()
     head = net.state_dict()["final_layer.weight"].clone()
-    checkpoint.load(net, saved(tmp_path / "net.pth", filled(net)), TOY, new_head=True)
+    checkpoint.load(net, saved(tmp_path / "net.pth", filled(net)), TOY, reset_head=True)
     assert torch.equal(net.state_dict()["final_layer.weight"], head)
 
 
 def test_a_new_head_excuses_nothing_else(tmp_path: Path) -> None:
     path = saved(tmp_path / "net.pth", filled(Toy(17, width=8)))
     with pytest.raises(ValueError, match=r"conv1\.weight is 8x3x3x3, expected 4x3x3x3"):
-        checkpoint.load(TOY.build(14), path, TOY, new_head=True)
+        checkpoint.load(TOY.build(14), path, TOY, reset_head=True)
 
 
 def test_two_names_for_one_parameter(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
         "best": {"AP": np.float64(0.25)},
         "step": np.int64(7),
         "ema": None,
-        "drops": (0.5, [True, "x"]),
+        "milestones": (0.5, [True, "x"]),
         "bits": torch.tensor([1.5]).bfloat16(),
         "big": 1 << 100,
     }
@@ -73,7 +73,7 @@ def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
     assert torch.equal(fresh.state_dict()["state"][0]["exp_avg"], optimizer.state_dict()["state"][0]["exp_avg"])
     assert torch.equal(got["rng"], content["rng"])
     assert got["big"] == 1 << 100
-    assert (got["step"], got["ema"], got["drops"], got["best"]) == (7, None, (0.5, [True, "x"]), {"AP": 0.25})
+    assert (got["step"], got["ema"], got["milestones"], got["best"]) == (7, None, (0.5, [True, "x"]), {"AP": 0.25})
     assert type(got["best"]["AP"]) is float
     assert set(checkpoint.read(tmp_path / "last.pt")) == set(net.state_dict())
 

@@ -105,7 +105,7 @@ def _predict(options: argparse.Namespace) -> int:
     from posewright.weights import hub
 
     predictor = _predictor(options)
-    boxes: detect.BoxFile | detect.Detector = detect.closer(predictor)
+    boxes: detect.BoxFile | detect.Detector = detect.two_pass_boxes(predictor)
     if options.boxes:
         boxes = detect.detections(options.boxes, threshold=options.box_threshold)
     elif options.annotations:
@@ -163,7 +163,7 @@ def _add_train(verbs: Any) -> None:
     ):
         paths.add_argument(f"--{flag}", help=about_flag)
     parser.add_argument(
-        "--new-head", action="store_true", help="start the last layer anew if keypoints differ in number"
+        "--reset-head", action="store_true", help="start the last layer anew if keypoints differ in number"
     )
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change any setting")
     parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run's folder")
@@ -211,7 +211,7 @@ def _with_paths(config: TrainConfig, options: argparse.Namespace) -> TrainConfig
         given = {"train_images": "", "val": "", "val_images": "", "val_boxes": "", "skeleton": ""} | given
     if "val" in given and "val_boxes" not in given:
         given["val_boxes"] = ""
-    return override(replace(config, **given, new_head=options.new_head or config.new_head), options.set)
+    return override(replace(config, **given, reset_head=options.reset_head or config.reset_head), options.set)
 
 
 # -- eval ---------------------------------------------------------------------------------------------------------
@@ -225,7 +225,9 @@ def _add_eval(verbs: Any) -> None:
     parser.add_argument("--boxes", default="gt", metavar="gt|JSON", help="annotated boxes, or a detections JSON")
     parser.add_argument("--results", metavar="JSON", help="judge this results file instead of running weights")
     parser.add_argument("--out", default="runs/eval", help="folder for results.json (default: %(default)s)")
-    parser.add_argument("--sheets", action="store_true", help="also draw sheets of the worst, random and best cases")
+    parser.add_argument(
+        "--contact-sheets", action="store_true", help="also draw sheets of the worst, random and best cases"
+    )
     _model_options(parser)
 
 
@@ -244,17 +246,17 @@ def _eval(options: argparse.Namespace) -> int:
     people = people_for(predictor.spec.skeleton, options.data, options.images)
     boxes = evaluator.boxes_for(people, "" if options.boxes == "gt" else options.boxes)
     with bar("evaluating", "images") as show:
-        verdict = evaluator.judge(predictor, people, boxes, progress=tick(show))
+        evaluation = evaluator.evaluate(predictor, people, boxes, progress=tick(show))
     results = Path(options.out) / "results.json"
-    write_json(results, evaluator.of_file(verdict.results, people))
+    write_json(results, evaluator.of_file(evaluation.results, people))
     lines = [people.summary()]
     if people.skeleton.sigmas and people.channels and not people.channels.sigmas:
         lines += [f"{options.data} has no OKS sigmas: AP is by those of {options.weights or predictor.spec.name}"]
-    lines += [*verdict.lines(predictor.spec.name), "", f"results: {results}"]
-    if options.sheets:
+    lines += [*evaluation.lines(predictor.spec.name), "", f"results: {results}"]
+    if options.contact_sheets:
         from posewright.report.page import write_sheets
 
-        lines += [f"contact sheets: {', '.join(map(str, write_sheets(results.parent, people, verdict)))}"]
+        lines += [f"contact sheets: {', '.join(map(str, write_sheets(results.parent, people, evaluation)))}"]
     print("\n".join(lines))
     return 0
 

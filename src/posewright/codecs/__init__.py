@@ -38,7 +38,7 @@ class Codec(Protocol):
         """How many maps the network must yield."""
         ...
 
-    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to (target, weight [..., K]), float32."""
         ...
 

@@ -17,13 +17,13 @@ processors multiply a hundred times slower.
 
 
 def pixel_gaussians(
-    xy: np.ndarray, seen: np.ndarray, size: tuple[int, int], map_size: tuple[int, int], sigma: float
+    xy: np.ndarray, visibility: np.ndarray, size: tuple[int, int], map_size: tuple[int, int], sigma: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """The target of SimpleBaseline, HRNet and LPN: Gaussians with their peak, exactly 1, at the nearest map pixel.
 
     Args:
         xy: [..., K, 2] input pixels.
-        seen: [..., K] visibility 0, 1 or 2.
+        visibility: [..., K] visibility 0, 1 or 2.
         size: (height, width) of the input.
         map_size: (height, width) of the maps.
         sigma: in map pixels.
@@ -31,10 +31,10 @@ def pixel_gaussians(
     Returns:
         maps [..., K, h, w] and weight [..., K], as of `cut_gaussians`.
     """
-    xy, seen = _maps.read_points(xy, seen)
+    xy, visibility = _maps.read_points(xy, visibility)
     # Truncation, not floor: as published, a joint up to 1.5 map pixels left of the map lands on column 0.
     pixel = np.trunc(xy / _maps.stride(size, map_size) + 0.5)
-    weight = _weight(pixel, seen, map_size, sigma)
+    weight = _weight(pixel, visibility, map_size, sigma)
     at, reach = pixel.reshape(-1, 2), int(3 * sigma)
     start, (columns, rows) = _maps.block(at, reach, map_size)
     position = np.clip(start - at + reach, -2 * reach - 1, 2 * reach + 1).astype(np.int64)
@@ -61,25 +61,25 @@ def _stamps(sigma: float, rows: int, columns: int) -> np.ndarray:
     return (column[:, None, :, None] * row[None, :, None, :]).astype(np.float32)
 
 
-def _weight(pixel: np.ndarray, seen: np.ndarray, map_size: tuple[int, int], sigma: float) -> np.ndarray:
+def _weight(pixel: np.ndarray, visibility: np.ndarray, map_size: tuple[int, int], sigma: float) -> np.ndarray:
     """1 where a keypoint is labelled and its square of 3 sigma meets the map, else 0.
 
     As published, the test is exclusive on the left and top: a square that ends just before pixel 0 counts.
     """
     reach = 3 * sigma
     outside = (pixel >= np.array(map_size[::-1]) + reach) | (pixel < -reach - 1)
-    return ((seen > 0) & ~outside.any(-1)).astype(np.float32)
+    return ((visibility > 0) & ~outside.any(-1)).astype(np.float32)
 
 
 def cut_gaussians(
-    centre: np.ndarray, pixel: np.ndarray, seen: np.ndarray, map_size: tuple[int, int], sigma: float
+    centre: np.ndarray, pixel: np.ndarray, visibility: np.ndarray, map_size: tuple[int, int], sigma: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gaussians of peak 1 at `centre`, cut off to the squares of 3 sigma around `pixel`.
 
     Args:
         centre: [..., K, 2] map pixels.
         pixel: [..., K, 2] whole numbers: `centre` rounded, as the codec rounds.
-        seen: [..., K]; where it is 0 the map stays empty.
+        visibility: [..., K]; where it is 0 the map stays empty.
         map_size: (height, width) of the maps.
         sigma: in map pixels.
 
@@ -88,7 +88,7 @@ def cut_gaussians(
         weight: [..., K] float32, 1, but 0 where nothing is labelled or the square misses the map; one that ends just
             before pixel 0 leaves an empty map of weight 1, as published.
     """
-    weight = _weight(pixel, seen, map_size, sigma)
+    weight = _weight(pixel, visibility, map_size, sigma)
     return _drawn(centre, pixel, weight, map_size, sigma, 3 * sigma), weight
 
 

@@ -44,30 +44,30 @@ def check_above_zero(codec: Any, *names: str) -> None:
             raise ValueError(f"{type(codec).__name__}: {name} must be above 0, got {getattr(codec, name)!r}")
 
 
-def read_points(xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def read_points(xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points as float64 and visibility as float32; points that are not labelled become (0, 0).
 
     Args:
         xy: [..., K, 2] points.
-        seen: [..., K] visibility 0, 1 or 2; where it is 0, the point may be anything, NaN included.
+        visibility: [..., K] visibility 0, 1 or 2; where it is 0, the point may be anything, NaN included.
 
     Raises:
         ValueError: shapes that do not belong together, a visibility other than 0, 1, 2, or a labelled point that is
             not finite.
     """
-    xy, seen = np.asarray(xy, np.float64), np.asarray(seen, np.float32)
-    if xy.ndim < 2 or xy.shape[-1] != 2 or seen.shape != xy.shape[:-1]:
-        raise ValueError(f"encode: expected xy [..., K, 2] and seen [..., K], got {xy.shape} and {seen.shape}")
-    if ((seen != 0) & (seen != 1) & (seen != 2)).any():
-        raise ValueError(f"encode: seen must be 0, 1 or 2, got {sorted(set(seen.ravel().tolist()))}")
-    xy = np.where((seen > 0)[..., None], xy, 0.0)
+    xy, visibility = np.asarray(xy, np.float64), np.asarray(visibility, np.float32)
+    if xy.ndim < 2 or xy.shape[-1] != 2 or visibility.shape != xy.shape[:-1]:
+        raise ValueError(f"encode: expected xy [..., K, 2] and seen [..., K], got {xy.shape} and {visibility.shape}")
+    if ((visibility != 0) & (visibility != 1) & (visibility != 2)).any():
+        raise ValueError(f"encode: seen must be 0, 1 or 2, got {sorted(set(visibility.ravel().tolist()))}")
+    xy = np.where((visibility > 0)[..., None], xy, 0.0)
     if not np.isfinite(xy).all():
         bad = np.argwhere(~np.isfinite(xy).all(-1))[0]
         raise ValueError(
             f"encode: labelled keypoint {bad.tolist()} is {xy[tuple(bad)].tolist()}; expected finite input pixels, "
             "or seen 0 where there is none"
         )
-    return xy, seen
+    return xy, visibility
 
 
 def read_maps(maps: np.ndarray | torch.Tensor, map_size: tuple[int, int], per_point: int = 1) -> np.ndarray:

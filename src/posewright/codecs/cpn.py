@@ -1,4 +1,4 @@
-"""CpnLadder: CPN's labels for its four levels and its reading of the refined maps.
+"""CpnMultiScaleHeatmap: CPN's labels for its four levels and its reading of the refined maps.
 
 Chen et al., "Cascaded Pyramid Network for Multi-Person Pose Estimation", CVPR 2018.
 """
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from posewright.codecs import _ladders, _maps
-from posewright.codecs._ladders import BlurLadder
+from posewright.codecs import _maps
+from posewright.codecs import _multiscale as _ladders
+from posewright.codecs._multiscale import BlurMultiScaleHeatmap
 from posewright.types import CropRule
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class CpnLadder(BlurLadder):
+class CpnMultiScaleHeatmap(BlurMultiScaleHeatmap):
     """Four labels a keypoint, from a wide blur to a narrow one; maps at the scale of 0 to 255.
 
     Attributes:
@@ -39,7 +40,7 @@ class CpnLadder(BlurLadder):
         """Right for CPN's own crop only, which is cut out and resized."""
         return ("cpn",)
 
-    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to labels [..., 4, K, h, w] and weight.
 
         As with `Ladder`, a keypoint a few pixels from the border may have the peak, 255, beside its pixel.
@@ -51,9 +52,9 @@ class CpnLadder(BlurLadder):
         Raises:
             ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
         """
-        xy, seen = _maps.read_points(xy, seen)
+        xy, visibility = _maps.read_points(xy, visibility)
         inside = ((xy >= 0) & (xy < self.size[::-1])).all(-1)
-        weight = np.where(inside, seen, 0).astype(np.float32)
+        weight = np.where(inside, visibility, 0).astype(np.float32)
         pixel = np.floor(xy / _maps.stride(self.size, self.map_size))
         return _ladders.labels(pixel, weight, self.map_size, self.kernels), weight
 

@@ -35,7 +35,7 @@ class Dark(MapCodec):
         blur: size of the blur before decoding: 11 as released for both, 3 for 32x24 maps; mmpose advises 17 at sigma 3.
         crop: "dark", as released: the middles of input and map coincide, and both axes are scaled by the widths less
             one. "standard", as mmpose's "unbiased": map pixel i lies at input pixel i * stride, so mirrored maps are
-            shifted as with `QuarterShift`.
+            shifted as with `GaussianHeatmap`.
     """
 
     sigma: float = 2.0
@@ -62,7 +62,7 @@ class Dark(MapCodec):
         last_pixel, last_cell = np.array(self.size[::-1]) - 1, np.array(self.map_size[::-1]) - 1
         return np.full(2, scale), (last_cell - last_pixel * scale) / 2
 
-    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to maps [..., K, h, w] and weight [..., K].
 
         The Gaussian spans the whole map. Keypoints outside of the map keep their weight as long as the square of 3
@@ -71,14 +71,14 @@ class Dark(MapCodec):
         Raises:
             ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
         """
-        xy, seen = _maps.read_points(xy, seen)
+        xy, visibility = _maps.read_points(xy, visibility)
         scale, shift = self._bridge()
         centre = xy * scale + shift
         low, high = centre - 3 * self.sigma, centre + 3 * self.sigma + 1
         if self.crop == "dark":
             low, high = np.trunc(low), np.trunc(high)
         outside = (low >= self.map_size[::-1]).any(-1) | (high < 0).any(-1)
-        weight = np.where(outside, 0, np.minimum(seen, 1)).astype(np.float32)
+        weight = np.where(outside, 0, np.minimum(visibility, 1)).astype(np.float32)
         return _gaussians.whole_gaussians(centre, weight, self.map_size, self.sigma), weight
 
     def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:

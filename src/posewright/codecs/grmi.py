@@ -1,4 +1,4 @@
-"""DiscVotes: a disc and the way to its middle a keypoint, decoded by letting all pixels vote.
+"""OffsetHeatmap: a disc and the way to its middle a keypoint, decoded by letting all pixels vote.
 
 Papandreou et al., "Towards Accurate Multi-person Pose Estimation in the Wild" (G-RMI), CVPR 2017, section 3.2.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class DiscVotes(TripleCodec):
+class OffsetHeatmap(TripleCodec):
     """Three maps a keypoint: the logit of being near it, and the offsets to it along x and y in input pixels.
 
     Positions 0 and size - 1 of input and map coincide, so mirrored maps need no shift.
@@ -35,7 +35,7 @@ class DiscVotes(TripleCodec):
         TripleCodec.__post_init__(self)
         _maps.check_above_zero(self, "radius")
 
-    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to maps [..., 3 K, h, w] and weight [..., K].
 
         Channels 3k, 3k + 1 and 3k + 2 are the disc and the offsets to its middle, in input pixels, 0 outside of it.
@@ -43,8 +43,8 @@ class DiscVotes(TripleCodec):
         Raises:
             ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
         """
-        xy, seen = _maps.read_points(xy, seen)
-        weight = np.minimum(seen, 1)
+        xy, visibility = _maps.read_points(xy, visibility)
+        weight = np.minimum(visibility, 1)
         maps = _discs.discs(xy, weight, self.map_size, self.radius, stride=self._stride, unit=self.radius)
         return maps, weight
 

@@ -1,4 +1,4 @@
-"""QuarterShift: Gaussian heatmaps read at their peak, moved a quarter of a pixel.
+"""GaussianHeatmap: Gaussian heatmaps read at their peak, moved a quarter of a pixel.
 
 Xiao, Wu and Wei, "Simple Baselines for Human Pose Estimation and Tracking", ECCV 2018; used unchanged by HRNet.
 """
@@ -25,7 +25,7 @@ COCO_KEYPOINT_WEIGHT = (1.0,) * 7 + (1.2, 1.2, 1.5, 1.5, 1.0, 1.0, 1.2, 1.2, 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class QuarterShift(MapCodec):
+class GaussianHeatmap(MapCodec):
     """Gaussian heatmaps, one a keypoint, decoded by arg-max and a quarter of a pixel toward the higher neighbour.
 
     Map pixel i lies at input pixel i * stride, without any half-pixel term, so a mirrored map is one pixel off: the
@@ -49,7 +49,7 @@ class QuarterShift(MapCodec):
         MapCodec.__post_init__(self)
         _maps.check_above_zero(self, "sigma")
 
-    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to maps [..., K, h, w] and weight [..., K].
 
         The Gaussian has its peak, exactly 1, at the nearest map pixel, and is cut off to the square of 3 sigma
@@ -58,7 +58,7 @@ class QuarterShift(MapCodec):
         Raises:
             ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
         """
-        maps, weight = pixel_gaussians(xy, seen, self.size, self.map_size, self.sigma)
+        maps, weight = pixel_gaussians(xy, visibility, self.size, self.map_size, self.sigma)
         if self.keypoint_weight is not None:
             weight = weight * _factors(self.keypoint_weight, weight.shape[-1])
         return maps, weight
@@ -83,5 +83,5 @@ class QuarterShift(MapCodec):
 
 def _factors(keypoint_weight: tuple[float, ...], num_keypoints: int) -> np.ndarray:
     if len(keypoint_weight) != num_keypoints:
-        raise ValueError(f"QuarterShift: {len(keypoint_weight)} keypoint weights for {num_keypoints} keypoints")
+        raise ValueError(f"GaussianHeatmap: {len(keypoint_weight)} keypoint weights for {num_keypoints} keypoints")
     return np.array(keypoint_weight, np.float32)

@@ -40,7 +40,7 @@ class HourglassHeatmap(MapCodec):
         if self.shape not in ("gaussian", "cauchy"):
             raise ValueError(f"HourglassHeatmap: shape must be 'gaussian' or 'cauchy', got {self.shape!r}")
 
-    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to maps [..., K, h, w] and weight [..., K].
 
         Keypoints are truncated to whole map pixels. Those whose square of 3 sigma misses the map have weight 0.
@@ -48,11 +48,11 @@ class HourglassHeatmap(MapCodec):
         Raises:
             ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
         """
-        xy, seen = _maps.read_points(xy, seen)
+        xy, visibility = _maps.read_points(xy, visibility)
         pixel = np.trunc(xy / _maps.stride(self.size, self.map_size))
         low, high = np.trunc(pixel - 3 * self.sigma), np.trunc(pixel + 3 * self.sigma + 1)
         outside = (low >= self.map_size[::-1]).any(-1) | (high < 0).any(-1)
-        weight = np.where(outside, 0, np.minimum(seen, 1)).astype(np.float32)
+        weight = np.where(outside, 0, np.minimum(visibility, 1)).astype(np.float32)
         at, reach = pixel.reshape(-1, 2), int(3 * self.sigma)
         start, (columns, rows) = _maps.block(at, reach, self.map_size)
         x, y = (columns - at[:, :1])[:, None, :], (rows - at[:, 1:])[:, :, None]

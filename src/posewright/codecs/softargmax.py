@@ -26,7 +26,7 @@ _NEGLIGIBLE = 40.0
 
 @dataclass(frozen=True, slots=True)
 class SoftArgmax(MapCodec):
-    """QuarterShift's maps, decoded by the mean position under softmax(beta * map).
+    """GaussianHeatmap's maps, decoded by the mean position under softmax(beta * map).
 
     Attributes:
         size: (height, width) of the input.
@@ -42,9 +42,9 @@ class SoftArgmax(MapCodec):
         MapCodec.__post_init__(self)
         _maps.check_above_zero(self, "sigma", "beta")
 
-    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `QuarterShift.encode`."""
-        return pixel_gaussians(xy, seen, self.size, self.map_size, self.sigma)
+    def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `GaussianHeatmap.encode`."""
+        return pixel_gaussians(xy, visibility, self.size, self.map_size, self.sigma)
 
     def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Maps [..., K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K].
@@ -65,7 +65,7 @@ class SoftArgmax(MapCodec):
         return xy * _maps.stride(self.size, self.map_size), score
 
     def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
-        """As `QuarterShift.unflip`: with the shift by one pixel."""
+        """As `GaussianHeatmap.unflip`: with the shift by one pixel."""
         return _maps.mirror(maps, skeleton, shift=True)
 
 

@@ -1,4 +1,4 @@
-"""Udp, UdpLadder and UdpOffset: unbiased data processing, where positions 0 and size - 1 of input and map coincide.
+"""Unbiased data processing: positions 0 and size - 1 of input and map coincide.
 
 Huang et al., "The Devil is in the Details: Delving into Unbiased Data Processing for Human Pose Estimation", CVPR
 2020. Mirrored maps need no shift.
@@ -50,7 +50,7 @@ class Udp(AlignedCodec):
         _check(self)
         _maps.check_above_zero(self, "sigma")
 
-    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to maps [..., K, h, w] and weight [..., K].
 
         The centre is a fraction of a pixel, but the square of 3 sigma that is drawn lies around the nearest pixel.
@@ -58,9 +58,9 @@ class Udp(AlignedCodec):
         Raises:
             ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
         """
-        xy, seen = _maps.read_points(xy, seen)
+        xy, visibility = _maps.read_points(xy, visibility)
         centre = xy / self._stride
-        return _gaussians.cut_gaussians(centre, np.trunc(centre + 0.5), seen, self.map_size, self.sigma)
+        return _gaussians.cut_gaussians(centre, np.trunc(centre + 0.5), visibility, self.map_size, self.sigma)
 
     def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Maps [..., K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K], the maps' maxima.
@@ -79,7 +79,7 @@ class Udp(AlignedCodec):
 
 
 @dataclass(frozen=True, slots=True)
-class UdpLadder(AlignedCodec):
+class UdpMultiScaleHeatmap(AlignedCodec):
     """Labels from coarse to fine for RSN with UDP: whole Gaussians of peak 255, decoded as by `Udp`.
 
     Attributes:
@@ -97,9 +97,9 @@ class UdpLadder(AlignedCodec):
     def __post_init__(self) -> None:
         _check(self)
         if not all(sigma > 0 for sigma in self.sigmas):
-            raise ValueError(f"UdpLadder: sigmas must be above 0 map pixels, got {self.sigmas}")
+            raise ValueError(f"UdpMultiScaleHeatmap: sigmas must be above 0 map pixels, got {self.sigmas}")
 
-    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to labels [..., L, K, h, w] and weight.
 
         Returns:
@@ -109,9 +109,9 @@ class UdpLadder(AlignedCodec):
         Raises:
             ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
         """
-        xy, seen = _maps.read_points(xy, seen)
+        xy, visibility = _maps.read_points(xy, visibility)
         inside = ((xy >= 0) & (xy <= (self.size[1] - 1, self.size[0] - 1))).all(-1)
-        weight = np.where(inside, seen, 0).astype(np.float32)
+        weight = np.where(inside, visibility, 0).astype(np.float32)
         centre = xy / self._stride
         levels = [_gaussians.whole_gaussians(centre, weight, self.map_size, sigma) for sigma in self.sigmas]
         return np.stack(levels, -4) * np.float32(255), weight
@@ -153,7 +153,7 @@ class UdpOffset(TripleCodec):
         for kernel in self.blurs:
             _blur.taps(kernel)
 
-    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to maps [..., 3 K, h, w] and weight [..., K].
 
         As published, there is no test of bounds: keypoints far outside keep weight 1, with empty maps.
@@ -161,8 +161,8 @@ class UdpOffset(TripleCodec):
         Raises:
             ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
         """
-        xy, seen = _maps.read_points(xy, seen)
-        weight = np.minimum(seen, 1)
+        xy, visibility = _maps.read_points(xy, visibility)
+        weight = np.minimum(visibility, 1)
         discs = _discs.discs(xy / self._stride, weight, self.map_size, self.radius, masked=self.masked)
         return discs, weight
 
@@ -187,7 +187,7 @@ class UdpOffset(TripleCodec):
         return (pixel + self.radius * np.stack(offsets, -1)) * self._stride, score
 
 
-def _check(codec: Udp | UdpLadder) -> None:
+def _check(codec: Udp | UdpMultiScaleHeatmap) -> None:
     AlignedCodec.__post_init__(codec)
     _blur.taps(codec.blur)
     if codec.toolkit not in get_args(Toolkit):

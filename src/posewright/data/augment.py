@@ -166,7 +166,7 @@ def views(
     how: Augment,
     box: np.ndarray,
     xy: np.ndarray,
-    seen: np.ndarray,
+    visibility: np.ndarray,
     rngs: Sequence[np.random.Generator],
     *,
     skeleton: Skeleton,
@@ -180,7 +180,7 @@ def views(
         how: the distributions.
         box: [N, 4] annotated boxes, cleaned, xywh in image pixels.
         xy: [N, K, 2] keypoints in image pixels.
-        seen: [N, K] visibility.
+        visibility: [N, K] visibility.
         rngs: N generators.
         skeleton: what the K points are.
         size: (height, width) of the network's input.
@@ -199,7 +199,7 @@ def views(
     region = np.concatenate([centre, sides], 1)
     if how.half_body and skeleton.upper:
         more = 1.0 if rule == "dark" else 0.0  # a pixel that DARK counts in all extents
-        half, found = _half_body(how, xy, seen, u, z, skeleton, size, more)
+        half, found = _half_body(how, xy, visibility, u, z, skeleton, size, more)
         region = np.where((found & (u.half_body < how.half_body))[:, None], half, region)
     region[:, 2:] *= _scale(how, u, z)[:, None]
     return Views(region, _degrees(how, u, z), u.mirror < how.mirror)
@@ -223,7 +223,7 @@ def _degrees(how: Augment, u: _Uniform, z: _Normal) -> np.ndarray:
 def _half_body(
     how: Augment,
     xy: np.ndarray,
-    seen: np.ndarray,
+    visibility: np.ndarray,
     u: _Uniform,
     z: _Normal,
     skeleton: Skeleton,
@@ -236,7 +236,7 @@ def _half_body(
     """
     rule = _HALF_BODY[how.half_body_rule]
     up = skeleton.upper_mask | np.array([rule.hips_up and p.endswith("hip") for p in skeleton.points])
-    labelled = seen > 0
+    labelled = visibility > 0
     upper, lower = labelled & up, labelled & ~up
     enough_up, enough_low = upper.sum(1) > rule.side, lower.sum(1) > rule.side
     take_upper = ((z.half < 0.5) & enough_up) | ~enough_low

@@ -1,6 +1,6 @@
 """COCO-format keypoints of any skeleton (COCO, CrowdPose, AP-10K, Animal-Pose, one's own), packed into arrays.
 
-`read` checks a file entry by entry and says what it skipped and what it filled in; `People` is what training,
+`read` checks a file entry by entry and says what it skipped and what it filled in; `KeypointDataset` is what training,
 evaluation and boxes from annotations are made of.
 """
 
@@ -25,7 +25,7 @@ AREA_OF_BOX = 0.53
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class People:
+class KeypointDataset:
     """N annotated people (or animals) in M images, in packed arrays that worker processes share without copying.
 
     Attributes:
@@ -36,8 +36,8 @@ class People:
         image: [N] int32, each person's image, as a row of `image_id`.
         annotation_id: [N] int64.
         category_id: [N] int64.
-        xy: [N, K, 2] float32, image pixels; meaningless where `seen` is 0.
-        seen: [N, K] uint8, COCO's visibility: 0 not labelled, 1 labelled but hidden, 2 visible.
+        xy: [N, K, 2] float32, image pixels; meaningless where `visibility` is 0.
+        visibility: [N, K] uint8, COCO's visibility: 0 not labelled, 1 labelled but hidden, 2 visible.
         box: [N, 4] float64, xywh in image pixels, cleaned as the official loaders do.
         area: [N] float64, square pixels.
         skipped: how many annotations or images were left out, by reason.
@@ -55,7 +55,7 @@ class People:
     annotation_id: np.ndarray
     category_id: np.ndarray
     xy: np.ndarray
-    seen: np.ndarray
+    visibility: np.ndarray
     box: np.ndarray
     area: np.ndarray
     skipped: dict[str, int] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class People:
     def __post_init__(self) -> None:
         people, points = len(self.annotation_id), self.skeleton.num_keypoints
         wanted = {
-            "xy": (people, points, 2), "seen": (people, points), "box": (people, 4), "image": (people,),
+            "xy": (people, points, 2), "visibility": (people, points), "box": (people, 4), "image": (people,),
             "area": (people,), "category_id": (people,),
         }  # fmt: skip
         for name, shape in wanted.items():
@@ -88,7 +88,7 @@ class People:
             int(self.image_id[row]),
             int(self.annotation_id[index]),
             self.xy[index].astype(np.float64),
-            self.seen[index],
+            self.visibility[index],
             self.box[index],
             float(self.area[index]),
         )
@@ -120,7 +120,7 @@ class People:
         """Image id -> annotated boxes, in the order of `by_image`."""
         return {number: Boxes.of(self.box[group], source="gt") for number, group in self.by_image().items()}
 
-    def subset(self, index: Any) -> People:
+    def subset(self, index: Any) -> KeypointDataset:
         """The people picked by an index array or mask [N], and their images."""
         picked = np.arange(len(self))[index]
         rows, image = np.unique(self.image[picked], return_inverse=True)
@@ -133,13 +133,13 @@ class People:
             left_out=np.union1d(self.left_out, np.setdiff1d(self.annotation_id, self.annotation_id[picked])),
         )
 
-    def with_skeleton(self, skeleton: Skeleton) -> People:
+    def with_skeleton(self, skeleton: Skeleton) -> KeypointDataset:
         """The same people and points, with that skeleton's bones, mirror pairs and sigmas."""
         if skeleton.points != self.skeleton.points:
             raise ValueError(f"{self.annotations}: expected the points {self.skeleton.points}, got {skeleton.points}")
         return replace(self, skeleton=skeleton)
 
-    def mapped(self, skeleton: Skeleton) -> People:
+    def mapped(self, skeleton: Skeleton) -> KeypointDataset:
         """The same people with the points of another skeleton, matched by name; points they lack are unlabelled.
 
         Raises:
@@ -152,9 +152,9 @@ class People:
                 f"{skeleton.name!r} {skeleton.points}; points are matched by name"
             )
         xy = np.zeros((len(self), skeleton.num_keypoints, 2), np.float32)
-        seen = np.zeros(xy.shape[:2], np.uint8)
-        xy[:, there], seen[:, there] = self.xy[:, here], self.seen[:, here]
-        return replace(self, skeleton=skeleton, xy=xy, seen=seen, channels=self.channels or self.skeleton)
+        visibility = np.zeros(xy.shape[:2], np.uint8)
+        xy[:, there], visibility[:, there] = self.xy[:, here], self.visibility[:, here]
+        return replace(self, skeleton=skeleton, xy=xy, visibility=visibility, channels=self.channels or self.skeleton)
 
     def ground_truth(self) -> dict[str, Any]:
         """What COCO's evaluator wants: the file's annotations of these images, with every field filled in.
@@ -192,7 +192,7 @@ class People:
 
 _UNSIZED = 1 << 30  # where the file does not say how large an image is, no box is cut at its edge
 
-_PER_PERSON = ("annotation_id", "category_id", "xy", "seen", "box", "area")
+_PER_PERSON = ("annotation_id", "category_id", "xy", "visibility", "box", "area")
 
 
 def _evaluated(a: coco_format.Annotation, points: np.ndarray, shift: int) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def read(
     skeleton: Skeleton | None = None,
     categories: Sequence[str] | None = None,
     missing: Literal["raise", "skip"] = "raise",
-) -> People:
+) -> KeypointDataset:
     """The people of a COCO-format keypoint file.
 
     Left out, and counted by reason: crowds, people without a labelled keypoint, areas that are not above 0, boxes with
@@ -242,7 +242,7 @@ def read_all(
     annotations: Sequence[str | os.PathLike[str]],
     images: Sequence[str | os.PathLike[str]],
     skeleton: Skeleton | None = None,
-) -> People:
+) -> KeypointDataset:
     """The people of one COCO-format file or of several together, all with the points of one skeleton.
 
     Points are matched by name; those that a file lacks are unlabelled in its people. In a file that does not name its
@@ -258,7 +258,7 @@ def read_all(
     """
     if len(annotations) != len(images):
         raise ValueError(f"{len(annotations)} annotation files, but {len(images)} folders of images: one for each")
-    sets: list[People] = []
+    sets: list[KeypointDataset] = []
     for path, folder in zip(map(Path, annotations), images):
         file = coco_format.read(path)
         unnamed = not any(category.keypoints for category in file.categories)
@@ -271,13 +271,13 @@ def read_all(
     return sets[0] if len(sets) == 1 else _joined(sets)
 
 
-def _joined(sets: Sequence[People]) -> People:
+def _joined(sets: Sequence[KeypointDataset]) -> KeypointDataset:
     """Several sets of one skeleton as one. Images are numbered anew, for two sets may use an id for different ones."""
     shifts = np.cumsum([0, *(len(people.image_id) for people in sets)])
     packed: dict[str, Any] = {name: np.concatenate([getattr(people, name) for people in sets]) for name in _PER_PERSON}
     skipped = sum((Counter(people.skipped) for people in sets), Counter[str]())
     filled = sum((Counter(people.filled) for people in sets), Counter[str]())
-    return People(
+    return KeypointDataset(
         annotations=Path(" + ".join(str(people.annotations) for people in sets)),
         skeleton=sets[0].skeleton,
         image_id=np.arange(1, shifts[-1] + 1),
@@ -297,7 +297,7 @@ def _people(
     skeleton: Skeleton | None,
     categories: Sequence[str] | None,
     missing: str,
-) -> People:
+) -> KeypointDataset:
     if not file.annotations:
         raise ValueError(f"{path}: no annotations in it, only {len(file.images)} images")
     chosen, named = coco_format.skeleton_of(path, file, skeleton, categories)
@@ -322,7 +322,7 @@ def _people(
             "at least one person with a keypoint of visibility 1 or 2 and a box inside its image"
         )
     entries = [file.annotations[n] for n in rows]
-    return People(
+    return KeypointDataset(
         path,
         chosen,
         image_id,

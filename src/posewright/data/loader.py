@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from posewright import geometry, image
 from posewright.data import augment
-from posewright.data.coco import People
+from posewright.data.coco import KeypointDataset
 from posewright.spec import Spec
 from posewright.types import Batch, CropRule
 
@@ -48,7 +48,7 @@ class Loader:
 
     def __init__(
         self,
-        people: People,
+        people: KeypointDataset,
         spec: Spec,
         how: augment.Augment = augment.NONE,
         batch: int = 32,
@@ -109,17 +109,17 @@ class Loader:
         """End the workers."""
         self._pool = None
 
-    def _batch(self, places: np.ndarray, crops: torch.Tensor, xy: np.ndarray, seen: np.ndarray) -> Batch:
-        target, weight = self.spec.codec.encode(xy, seen)
+    def _batch(self, places: np.ndarray, crops: torch.Tensor, xy: np.ndarray, visibility: np.ndarray) -> Batch:
+        target, weight = self.spec.codec.encode(xy, visibility)
         images = image.to_tensor(crops.numpy(), self.spec.colour, self.spec.mean, self.spec.std)
-        return Batch(images, torch.from_numpy(target), torch.from_numpy(weight), xy, seen, places)
+        return Batch(images, torch.from_numpy(target), torch.from_numpy(weight), xy, visibility, places)
 
 
 @dataclass(frozen=True, slots=True)
 class _Crops(Dataset[Any]):
     """What a worker needs, all of it arrays and numbers: tasks in, crops out."""
 
-    people: People
+    people: KeypointDataset
     how: augment.Augment
     seed: int
     size: tuple[int, int]
@@ -131,10 +131,10 @@ class _Crops(Dataset[Any]):
         epoch, places = task
         people, skeleton = self.people, self.people.skeleton
         rngs = [_generator(self.seed, epoch, 0, int(place)) for place in places]
-        xy, seen = people.xy[places].astype(np.float64), people.seen[places]
+        xy, visibility = people.xy[places].astype(np.float64), people.visibility[places]
         box = people.box[places]
         view = augment.views(
-            self.how, box, xy, seen, rngs, skeleton=skeleton, size=self.size, padding=self.padding, rule=self.rule
+            self.how, box, xy, visibility, rngs, skeleton=skeleton, size=self.size, padding=self.padding, rule=self.rule
         )
         matrix = geometry.matrix_of_region(
             view.region, self.size, rule=self.rule, degrees=view.degrees, mirror=view.mirror
@@ -151,7 +151,7 @@ class _Crops(Dataset[Any]):
                 self._cut(int(place), one, rng, crop)
         except (OSError, ValueError) as error:
             return error  # raised in the main process: torch would wrap it in two tracebacks
-        return crops, xy, np.take_along_axis(seen, channel, 1)
+        return crops, xy, np.take_along_axis(visibility, channel, 1)
 
     def _cut(self, place: int, matrix: np.ndarray, rng: np.random.Generator, out: np.ndarray) -> None:
         people = self.people

@@ -63,7 +63,7 @@ def _in_order(file: _File) -> tuple[float, ...] | None:
     return tuple(file.sigmas[point] for point in file.points)
 
 
-def with_sigmas(people: coco.People, source: str) -> Skeleton:
+def with_sigmas(people: coco.KeypointDataset, source: str) -> Skeleton:
     """The people's skeleton with OKS sigmas from where one says; nothing is ever made up.
 
     Args:
@@ -87,7 +87,7 @@ def with_sigmas(people: coco.People, source: str) -> Skeleton:
 
 def people_for(
     network: Skeleton, annotations: str | os.PathLike[str], images: str | os.PathLike[str] | None = None
-) -> coco.People:
+) -> coco.KeypointDataset:
     """The people of a COCO-format file to judge a network by: its points, in its order, matched by name.
 
     Points that the file lacks are unlabelled, and those that the network lacks are left out; only one of the two may
@@ -117,7 +117,7 @@ def people_for(
     return replace(people, skeleton=replace(network, sigmas=sigmas), channels=file)
 
 
-def estimate(first: coco.People, second: coco.People) -> tuple[float, ...]:
+def estimate(first: coco.KeypointDataset, second: coco.KeypointDataset) -> tuple[float, ...]:
     """OKS sigmas from people who were labelled twice.
 
     As COCO's keypoint evaluation defines them, by the variance of redundant labels: sigma^2 is the mean over people of
@@ -132,7 +132,7 @@ def estimate(first: coco.People, second: coco.People) -> tuple[float, ...]:
         ValueError: a point was labelled twice in fewer than `LEAST` people, or always at the same place.
     """
     _, one, two = np.intersect1d(first.annotation_id, second.annotation_id, return_indices=True)
-    both = (first.seen[one] > 0) & (second.seen[two] > 0)
+    both = (first.visibility[one] > 0) & (second.visibility[two] > 0)
     if few := [p for p, n in zip(first.skeleton.points, both.sum(0)) if n < LEAST]:
         raise ValueError(
             f"{second.annotations}: sigmas want each point labelled again in {LEAST} people or more (annotations of "

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
-from posewright.evaluate.ground_truth import SIZES, Category, Pair, People, Poses, Source, load
+from posewright.evaluate.ground_truth import SIZES, Category, GroundTruth, Pair, Results, Source, load
 from posewright.evaluate.oks import Sigmas, chunks, oks, ranges, starts
 
 FIGURES = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
@@ -29,7 +29,7 @@ from. The paper (Li et al., CVPR 2019, section 3.3) says 0.1 and 0.8."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class CocoMetrics:
     """The ten figures with what is needed to read them rightly.
 
     Attributes:
@@ -63,7 +63,7 @@ def measure(
     sigmas: Sigmas | None = None,
     boxes: str = "",
     limits: tuple[float, float] = LIMITS,
-) -> Measured:
+) -> CocoMetrics:
     """The COCO figures of keypoint results, and what explains them.
 
     Every category is judged by itself and the figures are means over the categories that have annotations. Annotations
@@ -92,8 +92,8 @@ def measure(
 class _Overlap:
     """OKS of every pose with every person of its category in the same image: P pairs."""
 
-    people: People
-    poses: Poses
+    people: GroundTruth
+    poses: Results
     pose: np.ndarray  # [P] sorted
     person: np.ndarray  # [P] rising for each pose
     oks: np.ndarray  # [P]
@@ -136,8 +136,8 @@ def _oks(category: Category, pose: np.ndarray, person: np.ndarray) -> np.ndarray
     and in order, and ends in the bits of pycocotools' own.
     """
     people, poses, sigmas = category.people, category.poses, category.sigmas
-    labelled = people.seen.sum(1)
-    columns = np.argsort(~people.seen, axis=1, kind="stable")
+    labelled = people.visibility.sum(1)
+    columns = np.argsort(~people.visibility, axis=1, kind="stable")
     value = np.empty(len(pose))
     for many in np.unique(labelled[person]):
         alike = np.flatnonzero(labelled[person] == many)
@@ -176,12 +176,12 @@ def _silent(*_: Any) -> None:
     """In place of printing."""
 
 
-def _measured(pair: Pair, overlaps: list[_Overlap], boxes: str, limits: tuple[float, float]) -> Measured:
+def _measured(pair: Pair, overlaps: list[_Overlap], boxes: str, limits: tuple[float, float]) -> CocoMetrics:
     judged = [o.people.judged("all") for o in overlaps]
     shown = {row for o, these in zip(overlaps, judged) for row in np.unique(o.people.image[these]).tolist()}
     found = {row for o in overlaps for row in np.unique(o.poses.image).tolist()}
     best = np.concatenate([o.best() for o in overlaps]) if overlaps else np.zeros(0)
-    return Measured(
+    return CocoMetrics(
         figures=_figures(overlaps, pair.images) | _by_level(overlaps, pair, limits),
         boxes=boxes,
         people={size: sum(int(o.people.judged(size).sum()) for o in overlaps) for size in SIZES},

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from posewright import geometry
-from posewright.evaluate.coco_ap import FIGURES, LEVELS, Measured, measure
+from posewright.evaluate.coco_ap import FIGURES, LEVELS, CocoMetrics, measure
 from posewright.evaluate.ground_truth import MOST, SIZES, Source
 from posewright.evaluate.oks import Sigmas, oks, oks_nms, soft_oks_nms
 from posewright.evaluate.pck import (
@@ -34,16 +34,16 @@ from posewright.skeletons import shared_points
 from posewright.types import Boxes, Poses
 
 if TYPE_CHECKING:
-    from posewright.data.coco import People
+    from posewright.data.coco import KeypointDataset
     from posewright.predict.predictor import Predictor
     from posewright.progress import Tick
     from posewright.spec import Spec
 
 __all__ = [
     "FIGURES",
-    "Measured",
+    "CocoMetrics",
+    "Evaluation",
     "Pck",
-    "Verdict",
     "accuracy",
     "animal_accuracy",
     "animal_auc",
@@ -54,9 +54,9 @@ __all__ = [
     "coco",
     "coco_lines",
     "epe",
+    "evaluate",
     "explain",
     "head_size",
-    "judge",
     "main_figure",
     "markdown_row",
     "measure",
@@ -121,7 +121,7 @@ def markdown_row(figures: dict[str, float], name: str, boxes: str) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), cells))
 
 
-def explain(measured: Measured) -> list[str]:
+def explain(measured: CocoMetrics) -> list[str]:
     """What lies behind figures of -1 or 0, and what was left out; nothing where all is well."""
     m = measured
     lines = []
@@ -152,7 +152,7 @@ def explain(measured: Measured) -> list[str]:
     return [*lines, *m.notes]
 
 
-def summary(measured: Measured, name: str) -> list[str]:
+def summary(measured: CocoMetrics, name: str) -> list[str]:
     """All of it to print: the ten lines, what explains them, and the table row that ends with the boxes."""
     row = markdown_row(measured.figures, name, measured.boxes).splitlines()
     return [*coco_lines(measured.figures), *explain(measured), "", *row]
@@ -162,7 +162,7 @@ def summary(measured: Measured, name: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Evaluation:
     """How a predictor did on a data set.
 
     Attributes:
@@ -177,7 +177,7 @@ class Verdict:
 
     figures: dict[str, float]
     results: list[dict[str, Any]]
-    measured: Measured | None
+    measured: CocoMetrics | None
     pck: Pck | None
     rule: str
     points: tuple[str, ...]
@@ -192,7 +192,9 @@ class Verdict:
         return [why, *table, "", *markdown_row(self.figures, name, self.boxes).splitlines()]
 
 
-def judge(predictor: Predictor, people: People, boxes: dict[int, Boxes], *, progress: Tick | None = None) -> Verdict:
+def evaluate(
+    predictor: Predictor, people: KeypointDataset, boxes: dict[int, Boxes], *, progress: Tick | None = None
+) -> Evaluation:
     """Run a predictor on a data set and judge it: by AP, or by PCK where the skeleton has no OKS sigmas.
 
     PCK@0.2 is measured by the torso, from right shoulder to left hip; PCK@0.05 by the longer side of the box where a
@@ -214,9 +216,9 @@ def judge(predictor: Predictor, people: People, boxes: dict[int, Boxes], *, prog
     results = _results(poses, people, predictor.spec)
     if skeleton.sigmas is not None:
         measured = measure(people.ground_truth(), results, boxes=source)
-        return Verdict(measured.figures, results, measured, None, "", skeleton.points, source)
+        return Evaluation(measured.figures, results, measured, None, "", skeleton.points, source)
     share, rule = _pck(poses, people)
-    return Verdict({"PCK": share.mean}, results, None, share, rule, skeleton.points, source)
+    return Evaluation({"PCK": share.mean}, results, None, share, rule, skeleton.points, source)
 
 
 def main_figure(figures: dict[str, float]) -> str:
@@ -224,7 +226,7 @@ def main_figure(figures: dict[str, float]) -> str:
     return "AP" if "AP" in figures else "PCK"
 
 
-def boxes_for(people: People, detections: str | os.PathLike[str] = "") -> dict[int, Boxes]:
+def boxes_for(people: KeypointDataset, detections: str | os.PathLike[str] = "") -> dict[int, Boxes]:
     """Image id -> boxes to evaluate with: those of a detections file, or the annotated ones where none is given.
 
     Raises:
@@ -244,7 +246,7 @@ def boxes_for(people: People, detections: str | os.PathLike[str] = "") -> dict[i
 
 
 def people(
-    predictor: Predictor, people: People, boxes: dict[int, Boxes], *, progress: Tick | None = None
+    predictor: Predictor, people: KeypointDataset, boxes: dict[int, Boxes], *, progress: Tick | None = None
 ) -> list[dict[str, Any]]:
     """COCO keypoint results of a predictor on a data set, by rising image id and from the best score down in each.
 
@@ -264,7 +266,7 @@ def people(
     return _results(_run(predictor, people, boxes, progress), people, predictor.spec)
 
 
-def of_file(results: list[dict[str, Any]], people: People) -> list[dict[str, Any]]:
+def of_file(results: list[dict[str, Any]], people: KeypointDataset) -> list[dict[str, Any]]:
     """COCO keypoint results with the points of the people's annotation file, in its order; zeros for those not found.
 
     Args:
@@ -279,7 +281,9 @@ def of_file(results: list[dict[str, Any]], people: People) -> list[dict[str, Any
     return [result | {"keypoints": row.ravel().tolist()} for row, result in zip(triples, results)]
 
 
-def _run(predictor: Predictor, people: People, boxes: dict[int, Boxes], progress: Tick | None) -> dict[int, Poses]:
+def _run(
+    predictor: Predictor, people: KeypointDataset, boxes: dict[int, Boxes], progress: Tick | None
+) -> dict[int, Poses]:
     """Image id -> poses, by rising id."""
     ours, theirs = predictor.spec.skeleton.points, people.skeleton.points
     if ours != theirs:
@@ -297,7 +301,7 @@ def _run(predictor: Predictor, people: People, boxes: dict[int, Boxes], progress
     return poses
 
 
-def _results(poses: dict[int, Poses], people: People, spec: Spec) -> list[dict[str, Any]]:
+def _results(poses: dict[int, Poses], people: KeypointDataset, spec: Spec) -> list[dict[str, Any]]:
     category = _categories(poses, people)
     return [
         entry | {"category_id": int(number)}
@@ -306,7 +310,7 @@ def _results(poses: dict[int, Poses], people: People, spec: Spec) -> list[dict[s
     ]
 
 
-def _categories(poses: dict[int, Poses], people: People) -> dict[int, np.ndarray]:
+def _categories(poses: dict[int, Poses], people: KeypointDataset) -> dict[int, np.ndarray]:
     """Image id -> category of each pose."""
     known = np.unique(people.category_id)
     if len(known) == 1:
@@ -315,7 +319,7 @@ def _categories(poses: dict[int, Poses], people: People) -> dict[int, np.ndarray
     return {image: people.category_id[group] for image, group in people.by_image().items() if image in poses}
 
 
-def _check_annotated(people: People, boxes: dict[int, Boxes]) -> None:
+def _check_annotated(people: KeypointDataset, boxes: dict[int, Boxes]) -> None:
     """Whether every box is an annotated one, so that the poses are those of the people in their order."""
     groups = people.by_image()
     for image, some in boxes.items():
@@ -352,14 +356,16 @@ def _area(boxes: Boxes, spec: Spec) -> np.ndarray:
     return region[:, 2] * region[:, 3]
 
 
-def _pck(poses: dict[int, Poses], people: People) -> tuple[Pck, str]:
+def _pck(poses: dict[int, Poses], people: KeypointDataset) -> tuple[Pck, str]:
     """PCK of poses read from the annotated boxes, and what it measures by; people without a pose are missed."""
     groups = people.by_image()
     predicted = np.full(people.xy.shape, np.nan)
     for image, some in poses.items():
         predicted[groups[image]] = some.xy
     if set(TORSO) <= set(people.skeleton.points):
-        torso = segment(people.xy, people.seen, people.skeleton, *TORSO)
-        return pck(predicted, people.xy, people.seen, torso, 0.2), f"PCK@0.2 of the torso, {TORSO[0]} to {TORSO[1]},"
+        torso = segment(people.xy, people.visibility, people.skeleton, *TORSO)
+        return pck(
+            predicted, people.xy, people.visibility, torso, 0.2
+        ), f"PCK@0.2 of the torso, {TORSO[0]} to {TORSO[1]},"
     side = box_size(people.box)
-    return pck(predicted, people.xy, people.seen, side, 0.05), "PCK@0.05 of the box's longer side"
+    return pck(predicted, people.xy, people.visibility, side, 0.05), "PCK@0.05 of the box's longer side"

@@ -32,19 +32,19 @@ _Content = TypeVar("_Content")
 
 
 @dataclass(frozen=True, slots=True)
-class People:
+class GroundTruth:
     """G annotations of a category, sorted by image."""
 
     image: np.ndarray  # [G] rows of the sorted image ids
     xy: np.ndarray  # [G, K, 2]
-    seen: np.ndarray  # [G, K] bool
+    visibility: np.ndarray  # [G, K] bool
     box: np.ndarray  # [G, 4]
     area: np.ndarray  # [G]
     crowd: np.ndarray  # [G] bool
     ignored: np.ndarray  # [G] bool: a match is neither right nor wrong
 
-    def __getitem__(self, kept: np.ndarray) -> People:
-        return People(*(getattr(self, f.name)[kept] for f in fields(self)))
+    def __getitem__(self, kept: np.ndarray) -> GroundTruth:
+        return GroundTruth(*(getattr(self, f.name)[kept] for f in fields(self)))
 
     def judged(self, size: str) -> np.ndarray:
         """Whether each person counts at a size."""
@@ -53,7 +53,7 @@ class People:
 
 
 @dataclass(frozen=True, slots=True)
-class Poses:
+class Results:
     """D results of a category, sorted by image and from the best score down, the best `MOST` of each image."""
 
     image: np.ndarray  # [D]
@@ -61,16 +61,16 @@ class Poses:
     score: np.ndarray  # [D]
     area: np.ndarray  # [D]
 
-    def __getitem__(self, kept: np.ndarray) -> Poses:
-        return Poses(*(getattr(self, f.name)[kept] for f in fields(self)))
+    def __getitem__(self, kept: np.ndarray) -> Results:
+        return Results(*(getattr(self, f.name)[kept] for f in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
     """A category with annotations."""
 
-    people: People
-    poses: Poses
+    people: GroundTruth
+    poses: Results
     sigmas: np.ndarray  # [K]
 
 
@@ -278,7 +278,7 @@ def _sigmas(category: _Category, given: Sigmas | None, name: str) -> np.ndarray:
     return sigmas
 
 
-def _people(entries: list[_Numbered], rows: dict[int, int], points: int, name: str, no_areas: bool) -> People:
+def _people(entries: list[_Numbered], rows: dict[int, int], points: int, name: str, no_areas: bool) -> GroundTruth:
     blank = [0.0] * (3 * points)
     for entry in entries:
         if entry[1].keypoints is not None and len(entry[1].keypoints) != 3 * points:
@@ -287,22 +287,24 @@ def _people(entries: list[_Numbered], rows: dict[int, int], points: int, name: s
                 f"x, y and visibility of {points} points"
             )
     numbers = np.array([blank if a.keypoints is None else a.keypoints for _, a in entries], np.float64)
-    seen = numbers[:, 2::3] > 0
-    for entry, some in zip(entries, np.any(seen, axis=1)):
+    visibility = numbers[:, 2::3] > 0
+    for entry, some in zip(entries, np.any(visibility, axis=1)):
         if entry[1].bbox is None and (no_areas or not some):
             raise ValueError(f"{_where(name, entry)} has no bbox, which stands in for its missing area or keypoints")
     box = np.array([a.bbox or (0.0,) * 4 for _, a in entries], np.float64)
     area = box[:, 2] * box[:, 3] * AREA_OF_BOX if no_areas else np.array([a.area for _, a in entries], np.float64)
     crowd = np.array([bool(a.iscrowd) for _, a in entries])
-    labelled = np.array([s if a.num_keypoints is None else a.num_keypoints for (_, a), s in zip(entries, seen.sum(1))])
+    labelled = np.array(
+        [s if a.num_keypoints is None else a.num_keypoints for (_, a), s in zip(entries, visibility.sum(1))]
+    )
     image = np.array([rows[a.image_id] for _, a in entries])
     order = np.argsort(image, kind="stable")
     xy = np.stack([numbers[:, 0::3], numbers[:, 1::3]], -1)
-    fields = (image, xy, seen, box, area, crowd, crowd | (labelled == 0))
-    return People(*(f[order] for f in fields))
+    fields = (image, xy, visibility, box, area, crowd, crowd | (labelled == 0))
+    return GroundTruth(*(f[order] for f in fields))
 
 
-def _poses(results: list[tuple[int, _Result]], rows: dict[int, int], points: int, name: str) -> Poses:
+def _poses(results: list[tuple[int, _Result]], rows: dict[int, int], points: int, name: str) -> Results:
     for n, result in results:
         if len(result.keypoints) != 3 * points:
             raise ValueError(
@@ -318,7 +320,7 @@ def _poses(results: list[tuple[int, _Result]], rows: dict[int, int], points: int
     order = order[rank < MOST]
     xy = numbers[order, :, :2]
     extent = xy.max(1) - xy.min(1) if results and not results[0][1].bbox else _box_sizes(results, order)
-    return Poses(image[order], xy, score[order], extent[:, 0] * extent[:, 1])
+    return Results(image[order], xy, score[order], extent[:, 0] * extent[:, 1])
 
 
 def _box_sizes(results: list[tuple[int, _Result]], order: np.ndarray) -> np.ndarray:

@@ -67,7 +67,7 @@ class Pck:
 def pck(
     predicted: np.ndarray,
     annotated: np.ndarray,
-    seen: np.ndarray,
+    visibility: np.ndarray,
     norm: np.ndarray | float,
     threshold: float,
 ) -> Pck:
@@ -75,8 +75,8 @@ def pck(
 
     Args:
         predicted: [N, K, 2]; a NaN is a point that was not found, a miss.
-        annotated: [N, K, 2]; only read where `seen`.
-        seen: [N, K], above 0 where annotated.
+        annotated: [N, K, 2]; only read where `visibility`.
+        visibility: [N, K], above 0 where annotated.
         norm: lengths in the units of the coordinates: [N], or [N, 2] or [1, 2] for x and y apart, or one for all.
             Samples whose norm is NaN or not above 0 are left out and counted.
         threshold: a distance equal to it is a miss.
@@ -84,34 +84,34 @@ def pck(
     Raises:
         ValueError: shapes that do not go together.
     """
-    distance, judged, left_out = _distances(predicted, annotated, seen, norm)
+    distance, judged, left_out = _distances(predicted, annotated, visibility, norm)
     return _shares((distance < threshold) & judged, judged, threshold, left_out)
 
 
 def auc(
-    predicted: np.ndarray, annotated: np.ndarray, seen: np.ndarray, norm: np.ndarray | float, steps: int = 20
+    predicted: np.ndarray, annotated: np.ndarray, visibility: np.ndarray, norm: np.ndarray | float, steps: int = 20
 ) -> float:
     """Area under the PCK curve: the mean of `pck(...).mean` over the thresholds 0, 1/steps, ... below 1; -1 if empty.
 
     Arguments as in `pck`. Papers on hands take 30 pixels as the norm.
     """
-    distance, judged, _ = _distances(predicted, annotated, seen, norm)
+    distance, judged, _ = _distances(predicted, annotated, visibility, norm)
     hit = (distance < (np.arange(steps) / steps)[:, None, None]) & judged
     count = judged.sum(0)
     return float((hit.sum(1)[:, count > 0] / count[count > 0]).mean()) if count.any() else -1.0
 
 
-def epe(predicted: np.ndarray, annotated: np.ndarray, seen: np.ndarray) -> float:
+def epe(predicted: np.ndarray, annotated: np.ndarray, visibility: np.ndarray) -> float:
     """End-point error: the mean distance over all annotated points, in their units; -1 if there are none.
 
     A point that was not found (NaN) makes it infinite. Arguments as in `pck`.
     """
-    return nme(predicted, annotated, seen, 1.0)
+    return nme(predicted, annotated, visibility, 1.0)
 
 
-def nme(predicted: np.ndarray, annotated: np.ndarray, seen: np.ndarray, norm: np.ndarray | float) -> float:
+def nme(predicted: np.ndarray, annotated: np.ndarray, visibility: np.ndarray, norm: np.ndarray | float) -> float:
     """Normalised mean error: the mean distance over all judged points, in units of `norm`; see `epe` and `pck`."""
-    distance, judged, _ = _distances(predicted, annotated, seen, norm)
+    distance, judged, _ = _distances(predicted, annotated, visibility, norm)
     return float(distance[judged].mean()) if judged.any() else -1.0
 
 
@@ -191,7 +191,7 @@ def animal_auc(errors: np.ndarray) -> float:
 def pckh(
     predicted: np.ndarray,
     annotated: np.ndarray,
-    seen: np.ndarray,
+    visibility: np.ndarray,
     head: np.ndarray,
     skeleton: Skeleton = MPII16,
 ) -> dict[str, float]:
@@ -203,7 +203,7 @@ def pckh(
     Args:
         predicted: [N, K, 2] pixels.
         annotated: [N, K, 2] pixels.
-        seen: [N, K], above 0 where annotated.
+        visibility: [N, K], above 0 where annotated.
         head: [N] head sizes in pixels, see `head_size`.
         skeleton: names the K points as MPII16 does.
 
@@ -211,7 +211,7 @@ def pckh(
         "Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle", "Mean" and "Mean@0.1"; -1 for parts that are
         annotated nowhere.
     """
-    distance, judged, left_out = _distances(predicted, annotated, seen, head)
+    distance, judged, left_out = _distances(predicted, annotated, visibility, head)
     half, tenth = (_shares((distance <= t) & judged, judged, t, left_out) for t in (0.5, _PCKH_TENTH))
     figures = {part: _part(half, part, skeleton) for part in _PCKH_PARTS}
     limbs = np.array([p not in ("pelvis", "thorax") for p in skeleton.points])
@@ -220,14 +220,14 @@ def pckh(
     return figures
 
 
-def segment(annotated: np.ndarray, seen: np.ndarray, skeleton: Skeleton, start: str, end: str) -> np.ndarray:
+def segment(annotated: np.ndarray, visibility: np.ndarray, skeleton: Skeleton, start: str, end: str) -> np.ndarray:
     """Lengths [N] between two named points, NaN where either is not annotated: a torso or a head to measure by.
 
     The torso of LSP is from "right_shoulder" to "left_hip"; a head is from "upper_neck" to "head_top".
 
     Args:
         annotated: [N, K, 2].
-        seen: [N, K], above 0 where annotated.
+        visibility: [N, K], above 0 where annotated.
         skeleton: names the K points.
         start: one of its points.
         end: another.
@@ -239,7 +239,7 @@ def segment(annotated: np.ndarray, seen: np.ndarray, skeleton: Skeleton, start: 
         raise LookupError(f"skeleton {skeleton.name!r} has no point {stray}; its points are {skeleton.points}")
     a, b = skeleton.points.index(start), skeleton.points.index(end)
     length = np.linalg.norm(np.asarray(annotated, np.float64)[:, a] - annotated[:, b], axis=-1)
-    return np.where((seen[:, a] > 0) & (seen[:, b] > 0), length, np.nan)
+    return np.where((visibility[:, a] > 0) & (visibility[:, b] > 0), length, np.nan)
 
 
 def box_size(xywh: np.ndarray) -> np.ndarray:
@@ -254,24 +254,26 @@ def head_size(corners: np.ndarray) -> np.ndarray:
 
 
 def _distances(
-    predicted: np.ndarray, annotated: np.ndarray, seen: np.ndarray, norm: np.ndarray | float
+    predicted: np.ndarray, annotated: np.ndarray, visibility: np.ndarray, norm: np.ndarray | float
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Distances [N, K] in units of the norm, which of them are to be judged, and how many samples lack a norm."""
     predicted, annotated = np.asarray(predicted, np.float64), np.asarray(annotated, np.float64)
-    seen, norm = np.asarray(seen) > 0, np.asarray(norm, np.float64)
-    if predicted.ndim != 3 or predicted.shape != annotated.shape or predicted.shape != (*seen.shape, 2):
+    visibility, norm = np.asarray(visibility) > 0, np.asarray(norm, np.float64)
+    if predicted.ndim != 3 or predicted.shape != annotated.shape or predicted.shape != (*visibility.shape, 2):
         raise ValueError(
             f"expected predicted and annotated [N, K, 2] and seen [N, K], got {predicted.shape}, {annotated.shape} and "
-            f"{seen.shape}"
+            f"{visibility.shape}"
         )
-    if norm.shape not in ((), (len(seen),), (len(seen), 2), (1, 2)):
-        raise ValueError(f"expected norm [{len(seen)}], [{len(seen)}, 2], [1, 2] or one number, got {norm.shape}")
-    norm = np.broadcast_to(norm[:, None] if norm.ndim == 1 else norm, (len(seen), 2))
+    if norm.shape not in ((), (len(visibility),), (len(visibility), 2), (1, 2)):
+        raise ValueError(
+            f"expected norm [{len(visibility)}], [{len(visibility)}, 2], [1, 2] or one number, got {norm.shape}"
+        )
+    norm = np.broadcast_to(norm[:, None] if norm.ndim == 1 else norm, (len(visibility), 2))
     measured = np.all(np.isfinite(norm) & (norm > 0), axis=1)
-    away = np.where(seen[..., None], predicted - annotated, 0) / np.where(measured[:, None], norm, 1)[:, None]
+    away = np.where(visibility[..., None], predicted - annotated, 0) / np.where(measured[:, None], norm, 1)[:, None]
     distance = np.linalg.norm(away, axis=-1)
     distance[np.isnan(distance)] = np.inf
-    return distance, seen & measured[:, None], int((seen.any(1) & ~measured).sum())
+    return distance, visibility & measured[:, None], int((visibility.any(1) & ~measured).sum())
 
 
 def _shares(hit: np.ndarray, judged: np.ndarray, threshold: float, left_out: int) -> Pck:

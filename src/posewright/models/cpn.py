@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from posewright.codecs.cpn import CpnLadder
+from posewright.codecs.cpn import CpnMultiScaleHeatmap
 from posewright.models._blocks import check_size, conv_bn, init_kaiming, mindspore_name
 from posewright.models._resnet import ResNet, layout
 from posewright.skeletons import COCO17
@@ -133,7 +133,7 @@ def rename(keys: list[str]) -> dict[str, str]:
     return {key: mindspore_name(key) for key in keys}
 
 
-def _coco(depth: Literal[18, 50, 101], codec: CpnLadder) -> Spec:
+def _coco(depth: Literal[18, 50, 101], codec: CpnMultiScaleHeatmap) -> Spec:
     """As pytorch-cpn has it: RGB less a mean of its own, in units of 255."""
     size = f"{codec.size[0]}x{codec.size[1]}"
     return Spec(
@@ -152,11 +152,11 @@ def _coco(depth: Literal[18, 50, 101], codec: CpnLadder) -> Spec:
     )
 
 
-_MIDDLE = CpnLadder((256, 192), (64, 48))
-_LARGE = CpnLadder((384, 288), (96, 72), kernels=(23, 17, 13, 9))
+_MIDDLE = CpnMultiScaleHeatmap((256, 192), (64, 48))
+_LARGE = CpnMultiScaleHeatmap((384, 288), (96, 72), kernels=(23, 17, 13, 9))
 
 # For small data and small machines; not published. The kernels keep their shares of the maps.
-_SMALL = CpnLadder((128, 96), (32, 24), kernels=(7, 5, 5, 3), blur=11)
+_SMALL = CpnMultiScaleHeatmap((128, 96), (32, 24), kernels=(7, 5, 5, 3), blur=11)
 
 SPECS: dict[str, Spec] = {
     spec.name: spec for spec in (_coco(18, _SMALL), _coco(50, _MIDDLE), _coco(50, _LARGE), _coco(101, _LARGE))

@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from posewright.codecs.grmi import DiscVotes
+from posewright.codecs.grmi import OffsetHeatmap
 from posewright.models._blocks import check_size, init_normal, mindspore_name, resize
 from posewright.models._resnet import Bottleneck, ResNet, layout
 from posewright.skeletons import COCO17
@@ -79,7 +79,7 @@ def _spec(depth: Literal[18, 50, 101], size: tuple[int, int] = (353, 257)) -> Sp
     return Spec(
         name=f"grmi-r{depth}-{size[0]}x{size[1]}",
         builder=partial(GRMI, depth=depth),
-        codec=DiscVotes(size, size, radius=25 * size[0] / 353),
+        codec=OffsetHeatmap(size, size, radius=25 * size[0] / 353),
         skeleton=COCO17,
         size=size,
         crop="udp",

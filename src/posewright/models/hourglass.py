@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from posewright.codecs.dark import Dark
-from posewright.codecs.heatmap import QuarterShift
+from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.codecs.hourglass import HourglassHeatmap
 from posewright.models._blocks import check_size, mindspore_name
 from posewright.skeletons import COCO17, MPII16, TIGDOG18
@@ -158,7 +158,7 @@ def _people(stacks: int, variant: str = "", skeleton: Skeleton = COCO17) -> Spec
     return Spec(
         name=f"hourglass-{stacks}-{variant}256x256",
         builder=partial(StackedHourglass, stacks=stacks),
-        codec=QuarterShift((256, 256), (64, 64), sigma=1.0),
+        codec=GaussianHeatmap((256, 256), (64, 64), sigma=1.0),
         skeleton=skeleton,
         size=(256, 256),
         paper=_PAPER,
@@ -167,7 +167,7 @@ def _people(stacks: int, variant: str = "", skeleton: Skeleton = COCO17) -> Spec
 
 def _small(stacks: int) -> Spec:
     """For small data and small machines; not published without DARK."""
-    codec = QuarterShift((128, 96), (32, 24), sigma=1.0)
+    codec = GaussianHeatmap((128, 96), (32, 24), sigma=1.0)
     return replace(_people(stacks), name=f"hourglass-{stacks}-128x96", codec=codec, size=codec.size)
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from posewright.codecs import Codec
 from posewright.codecs.dark import Dark
-from posewright.codecs.heatmap import QuarterShift
+from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.codecs.udp import Udp, UdpOffset
 from posewright.models._blocks import check_size, conv_bn, init_normal, mindspore_name
 from posewright.models._resnet import BasicBlock, Bottleneck, make_layer
@@ -195,7 +195,7 @@ def _spec(
 def _published(width: int, size: tuple[int, int]) -> tuple[Spec, ...]:
     """As the authors of HRNet and DARK read the maps."""
     dark = Dark(*_maps(size), blur=3 if size == _SMALL else 11)
-    return _spec(width, "", QuarterShift(*_maps(size))), _spec(width, "dark-", dark, paper=_DARK)
+    return _spec(width, "", GaussianHeatmap(*_maps(size))), _spec(width, "dark-", dark, paper=_DARK)
 
 
 def _udp(width: int, size: tuple[int, int]) -> tuple[Spec, ...]:
@@ -209,7 +209,7 @@ def _udp(width: int, size: tuple[int, int]) -> tuple[Spec, ...]:
 def _mmpose_1(width: int, size: tuple[int, int]) -> tuple[Spec, ...]:
     """As mmpose 1.x reads the maps; for UDP it has the standard network."""
     return (
-        _spec(width, "mmpose-", QuarterShift(*_maps(size), empty=-1, separately=True)),
+        _spec(width, "mmpose-", GaussianHeatmap(*_maps(size), empty=-1, separately=True)),
         _spec(width, "dark-mmpose-", Dark(*_maps(size), crop="standard"), paper=_DARK),
         _spec(width, "udp-mmpose-", Udp(*_maps(size), blur=11, toolkit="mmpose1"), paper=_UDP),
     )
@@ -219,12 +219,12 @@ def _others(width: int) -> tuple[Spec, ...]:
     """As mindpose, and as mmpose 0.x on other data than COCO, read the maps."""
     square = _maps(_SQUARE)
     return (
-        _spec(width, "mindpose-", QuarterShift(*_maps(_MIDDLE))),
+        _spec(width, "mindpose-", GaussianHeatmap(*_maps(_MIDDLE))),
         _spec(width, "udp-mindpose-", Udp(*_maps(_MIDDLE)), paper=_UDP),
-        _spec(width, "mpii-", QuarterShift(*square, empty=-1), MPII16),
+        _spec(width, "mpii-", GaussianHeatmap(*square, empty=-1), MPII16),
         _spec(width, "dark-mpii-", Dark(*square, crop="standard"), MPII16, paper=_DARK),
-        _spec(width, "ap10k-", QuarterShift(*square, empty=-1), AP10K17),
-        _spec(width, "animalpose-", QuarterShift(*square, empty=-1), ANIMALPOSE20),
+        _spec(width, "ap10k-", GaussianHeatmap(*square, empty=-1), AP10K17),
+        _spec(width, "animalpose-", GaussianHeatmap(*square, empty=-1), ANIMALPOSE20),
     )
 
 
@@ -249,8 +249,8 @@ SPECS: dict[str, Spec] = {
         *(make(width, size) for make in (_udp, _mmpose_1) for width in (32, 48) for size in (_MIDDLE, _LARGE)),
         *(_others(width) for width in (32, 48)),
         (
-            _spec(32, "crowdpose-", QuarterShift(*_maps(_MIDDLE), empty=-1), CROWDPOSE14),
-            _spec(32, "aic-", QuarterShift(*_maps(_MIDDLE), empty=-1), AIC14),
+            _spec(32, "crowdpose-", GaussianHeatmap(*_maps(_MIDDLE), empty=-1), CROWDPOSE14),
+            _spec(32, "aic-", GaussianHeatmap(*_maps(_MIDDLE), empty=-1), AIC14),
             # mmpose 1.x blurs the class maps only, and leaves the targets' offsets as they are outside of the discs.
             _spec(32, "udp-regress-", UdpOffset(*_maps(_MIDDLE)[:2], 3.5, (23, 1), masked=False), paper=_UDP),
         ),

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from posewright.codecs.heatmap import QuarterShift
+from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.models._blocks import ConvBN, check_size, conv_bn, init_normal, mindspore_name, resize
 from posewright.models._shuffle import ChannelWeighting, ShuffleBlock, shuffle
 from posewright.skeletons import COCO17, MPII16
@@ -278,7 +278,7 @@ def _spec(variant: str, size: tuple[int, int], skeleton: Skeleton = COCO17) -> S
     """All three toolkits prepare images and read maps alike, so their weights share specs."""
     name = f"{variant}-{'' if skeleton is COCO17 else 'mpii-'}{size[0]}x{size[1]}"
     # Sigma 2 on maps of 64 rows and 3 on 96. Built on mmpose, which puts what it did not find at (-1, -1).
-    codec = QuarterShift(size, (size[0] // 4, size[1] // 4), sigma=size[0] / 128, empty=-1)
+    codec = GaussianHeatmap(size, (size[0] // 4, size[1] // 4), sigma=size[0] / 128, empty=-1)
     return Spec(f"litehrnet-{name}", _BUILDERS[variant], codec, skeleton, size, paper=_PAPER)
 
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from posewright.codecs.ladder import Ladder, MmposeLadder
+from posewright.codecs.multiscale import MmposeMultiScaleHeatmap, MultiScaleHeatmap
 from posewright.models._multistage import OPTIONAL, MultiStage, Top, Unit, imagenet, rename
 from posewright.skeletons import COCO17, MPII16
 from posewright.spec import Spec
@@ -63,7 +63,7 @@ class MSPN(MultiStage):
         )
 
 
-def _coco(stages: int, codec: Ladder) -> Spec:
+def _coco(stages: int, codec: MultiScaleHeatmap) -> Spec:
     """As the official code has it: images in BGR, a box widened by 9 % and heightened by 13.5 %."""
     return Spec(
         name=f"mspn-{stages}stg-{codec.size[0]}x{codec.size[1]}",
@@ -81,14 +81,14 @@ def _coco(stages: int, codec: Ladder) -> Spec:
     )
 
 
-_MIDDLE = Ladder((256, 192), (64, 48))
+_MIDDLE = MultiScaleHeatmap((256, 192), (64, 48))
 
 # The official code has no settings for 384x288; the kernels are those with which CPN goes from 256x192 to it.
-_LARGE = Ladder((384, 288), (96, 72), kernels=(23, 17, 13, 9, 7))
+_LARGE = MultiScaleHeatmap((384, 288), (96, 72), kernels=(23, 17, 13, 9, 7))
 
 _SLIM = replace(
     # The kernels keep their shares of the maps.
-    _coco(2, Ladder((128, 96), (32, 24), kernels=(7, 5, 5, 3, 3), blur=3)),
+    _coco(2, MultiScaleHeatmap((128, 96), (32, 24), kernels=(7, 5, 5, 3, 3), blur=3)),
     name="mspn-2stg-slim-128x96",
     builder=partial(MSPN, stages=2, width=64, slim=True),
 )
@@ -103,7 +103,7 @@ _MINDSPORE = replace(
 )
 
 _MPII = replace(
-    _coco(2, Ladder((256, 256), (64, 64), blur=9)),
+    _coco(2, MultiScaleHeatmap((256, 256), (64, 64), blur=9)),
     name="mspn-2stg-mpii-256x256",
     skeleton=MPII16,
     padding=(1.25, 1.25),
@@ -112,7 +112,7 @@ _MPII = replace(
 
 def _mmpose(stages: int) -> Spec:
     """As mmpose trained it: images in RGB, the usual padding and scores, its own labels and their reading."""
-    codec = MmposeLadder((256, 192), (64, 48))
+    codec = MmposeMultiScaleHeatmap((256, 192), (64, 48))
     return Spec(
         name=f"mspn-{stages}stg-mmpose-256x192",
         builder=partial(MSPN, stages=stages),

@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from posewright.codecs.ladder import Ladder, MmposeLadder
-from posewright.codecs.udp import UdpLadder
+from posewright.codecs.multiscale import MmposeMultiScaleHeatmap, MultiScaleHeatmap
+from posewright.codecs.udp import UdpMultiScaleHeatmap
 from posewright.models._multistage import OPTIONAL, MultiStage, Top, Unit, rename
 from posewright.models._resnet import layout
 from posewright.skeletons import COCO17
@@ -185,7 +185,7 @@ def _coco(depth: Literal[18, 50], stages: int) -> Spec:
     return Spec(
         name=f"rsn-{depth}-{variant}{size[0]}x{size[1]}",
         builder=partial(RSN, depth=depth, stages=stages),
-        codec=Ladder(size, (64, 48)),
+        codec=MultiScaleHeatmap(size, (64, 48)),
         skeleton=COCO17,
         size=size,
         padding=(1.09, 1.135),
@@ -200,7 +200,7 @@ def _coco(depth: Literal[18, 50], stages: int) -> Spec:
 
 def _mmpose(depth: Literal[18, 50], stages: int) -> Spec:
     """As mmpose trained it: images in RGB, the usual padding and scores, its own labels and their reading."""
-    codec = MmposeLadder((256, 192), (64, 48))
+    codec = MmposeMultiScaleHeatmap((256, 192), (64, 48))
     return Spec(
         name=f"rsn-{depth}-{f'{stages}stg-' if stages > 1 else ''}mmpose-256x192",
         builder=partial(RSN, depth=depth, stages=stages),
@@ -216,7 +216,7 @@ _UDP = replace(
     _coco(18, 1),
     name="rsn-18-udp-256x192",
     builder=RSNUdp,
-    codec=UdpLadder((256, 192), (64, 48)),
+    codec=UdpMultiScaleHeatmap((256, 192), (64, 48)),
     crop="udp",
     paper="Huang et al., The Devil is in the Details: Delving into Unbiased Data Processing, arXiv 1911.07524",
 )
@@ -225,7 +225,7 @@ _SLIM = replace(
     _coco(18, 1),
     name="rsn-18-slim-128x96",  # for small data and small machines; not published
     builder=partial(RSN, depth=18, width=64),
-    codec=Ladder((128, 96), (32, 24), kernels=(7, 5, 5, 3, 3), blur=3),
+    codec=MultiScaleHeatmap((128, 96), (32, 24), kernels=(7, 5, 5, 3, 3), blur=3),
     size=(128, 96),
 )
 

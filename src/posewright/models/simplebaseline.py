@@ -11,7 +11,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from posewright.codecs.dark import Dark
-from posewright.codecs.heatmap import QuarterShift
+from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.codecs.udp import Udp
 from posewright.models._blocks import check_size, init_normal, mindspore_name
 from posewright.models._resnet import ResNet, layout
@@ -98,7 +98,7 @@ def _official(depth: int, size: tuple[int, int]) -> Spec:
     return Spec(
         name=_name(depth, "", size),
         builder=partial(SimpleBaseline, depth=depth),
-        codec=QuarterShift(*_maps(size)),
+        codec=GaussianHeatmap(*_maps(size)),
         skeleton=COCO17,
         size=size,
         colour="bgr",
@@ -135,7 +135,7 @@ def _udp(depth: int, size: tuple[int, int]) -> Spec:
 def _mmpose(depth: int, size: tuple[int, int]) -> tuple[Spec, ...]:
     """As mmpose 1.x trained it: images in RGB, and with "dark" DarkPose's Gaussians on the standard crop."""
     plain = replace(_official(depth, size), colour="rgb")
-    quarter, dark = QuarterShift(*_maps(size), empty=-1, separately=True), Dark(*_maps(size), crop="standard")
+    quarter, dark = GaussianHeatmap(*_maps(size), empty=-1, separately=True), Dark(*_maps(size), crop="standard")
     return (
         replace(plain, name=_name(depth, "mmpose-", size), codec=quarter),
         replace(plain, name=_name(depth, "dark-mmpose-", size), codec=dark),
@@ -145,7 +145,7 @@ def _mmpose(depth: int, size: tuple[int, int]) -> tuple[Spec, ...]:
 def _mmpose_0(depth: int, skeleton: Skeleton, size: tuple[int, int] = _SQUARE) -> Spec:
     """As mmpose 0.x trained it on other data than COCO, with a sigma of 2 at any size."""
     name = _name(depth, f"{skeleton.name.rstrip('0123456789')}-", size)
-    codec = QuarterShift(*_maps(size)[:2], empty=-1)
+    codec = GaussianHeatmap(*_maps(size)[:2], empty=-1)
     return replace(_official(depth, size), name=name, codec=codec, skeleton=skeleton, colour="rgb")
 
 

@@ -2,7 +2,7 @@
 
 Sources that look at pixels are plain callables, image [H, W, 3] uint8 RGB -> `Boxes`; any other of that form will do.
 Sources that look things up are a `BoxFile`. The whole image needs no source: `Predictor` takes it where none is given;
-`closer` makes a box of what it finds there.
+`two_pass_boxes` makes a box of what it finds there.
 """
 
 from __future__ import annotations
@@ -286,7 +286,7 @@ def given(boxes: Boxes) -> Detector:
 _SURE, _ENOUGH, _MARGIN = 0.15, 4, 0.15
 
 
-def closer(find: Callable[[np.ndarray], Poses]) -> Detector:
+def two_pass_boxes(find: Callable[[np.ndarray], Poses]) -> Detector:
     """A detector of one person in an image, without a network of its own: a first look at the whole of it.
 
     The box goes around the points that the first look found with a score above 0.15, with 0.15 of their extent to

@@ -219,7 +219,7 @@ def load(
     """
     if weights is None:
         name = find(name or "default").name
-        weights = hub.at_hand(name)
+        weights = hub.local_weights(name)
     about = describe(weights) if weights is not None else None
     if name is None and about is None:
         raise ValueError(

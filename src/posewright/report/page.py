@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from posewright import draw
-from posewright.data.coco import People
+from posewright.data.coco import KeypointDataset
 from posewright.evaluate import evaluator
-from posewright.evaluate.evaluator import Verdict
+from posewright.evaluate.evaluator import Evaluation
 from posewright.files import write_text
 from posewright.image import draw_disc, encode, read, resize
 from posewright.image import write as write_image
@@ -165,9 +165,11 @@ def _picture(picture: Picture) -> str:
 # -- what a run's page shows ------------------------------------------------------------------------------------------
 
 
-def sections(name: str, people: People, verdict: Verdict, *, settings: str, count: int = 12) -> list[Section]:
+def sections(
+    name: str, people: KeypointDataset, evaluation: Evaluation, *, settings: str, count: int = 12
+) -> list[Section]:
     """Metrics, the worst, random and best cases, and the settings (JSON) of a run evaluated on a data set."""
-    table = evaluator.markdown_row(verdict.figures, name, verdict.boxes).splitlines()
+    table = evaluator.markdown_row(evaluation.figures, name, evaluation.boxes).splitlines()
     heads, _, row = (line.strip("| ").split(" | ") for line in table)
     measure = "OKS is 1 for a perfect pose; COCO counts it as found from 0.5 to 0.95."
     if people.skeleton.sigmas is None:
@@ -176,19 +178,19 @@ def sections(name: str, people: People, verdict: Verdict, *, settings: str, coun
         Section("Figures", people.summary(), rows=[heads, row]),
         *(
             Section(f"{kind} cases", f"Lines: found. Rings: annotated. {measure}", pictures=pictures)
-            for kind, pictures in cases(people, verdict, count).items()
+            for kind, pictures in cases(people, evaluation, count).items()
         ),
         Section("Settings", preformatted=settings),
     ]
 
 
-def cases(people: People, verdict: Verdict, count: int = 12) -> dict[str, list[Picture]]:
+def cases(people: KeypointDataset, evaluation: Evaluation, count: int = 12) -> dict[str, list[Picture]]:
     """The "Worst", "Random" and "Best" people of a data set, at most `count` of each, with what was found of them.
 
     Good is a high OKS; where there are no sigmas for that, a small mean distance from the annotated points in units of
     the box's longer side, each point counted up to 1.
     """
-    quality, results = best_results(people, verdict)
+    quality, results = best_results(people, evaluation)
     order = np.argsort(quality, kind="stable")
     chance = np.random.default_rng(0).permutation(len(people))
     chosen = {"Worst": order[:count], "Random": chance[:count], "Best": order[::-1][:count]}
@@ -200,10 +202,10 @@ def cases(people: People, verdict: Verdict, count: int = 12) -> dict[str, list[P
     return {kind: [case(people, int(n), words(int(n)), results[n]) for n in places] for kind, places in chosen.items()}
 
 
-def write_sheets(folder: Path, people: People, verdict: Verdict, count: int = 24) -> list[Path]:
+def write_sheets(folder: Path, people: KeypointDataset, evaluation: Evaluation, count: int = 24) -> list[Path]:
     """Write the cases as contact sheets, `worst.jpg`, `random.jpg` and `best.jpg`; their paths."""
     paths = []
-    for kind, pictures in cases(people, verdict, count).items():
+    for kind, pictures in cases(people, evaluation, count).items():
         sheet = draw.sheet(
             [p.image for p in pictures], columns=6, cell=(240, 240), captions=[p.caption for p in pictures]
         )
@@ -212,13 +214,13 @@ def write_sheets(folder: Path, people: People, verdict: Verdict, count: int = 24
     return paths
 
 
-def best_results(people: People, verdict: Verdict) -> tuple[np.ndarray, list[np.ndarray | None]]:
+def best_results(people: KeypointDataset, evaluation: Evaluation) -> tuple[np.ndarray, list[np.ndarray | None]]:
     """For each of N people how good the best result in the image is [N], and that result, [K, 3] x, y, score.
 
     Good is as in `cases`: OKS, or the distance times -1.
     """
     found: dict[int, list[np.ndarray]] = {}
-    for result in verdict.results:
+    for result in evaluation.results:
         found.setdefault(result["image_id"], []).append(np.reshape(result["keypoints"], (-1, 3)))
     quality, best = np.zeros(len(people)), list[np.ndarray | None]()
     for n in range(len(people)):
@@ -231,7 +233,7 @@ def best_results(people: People, verdict: Verdict) -> tuple[np.ndarray, list[np.
 
 
 def _quality(xy: np.ndarray, person: Sample, skeleton: Skeleton) -> float:
-    labelled = person.seen > 0
+    labelled = person.visibility > 0
     if skeleton.sigmas:
         sigmas = np.array(skeleton.sigmas)[labelled]
         return float(evaluator.oks(xy[labelled], person.xy[labelled], person.area, sigmas))
@@ -239,7 +241,7 @@ def _quality(xy: np.ndarray, person: Sample, skeleton: Skeleton) -> float:
     return -float(np.minimum(away, 1).mean())
 
 
-def case(people: People, place: int, caption: str, result: np.ndarray | None, height: int = 240) -> Picture:
+def case(people: KeypointDataset, place: int, caption: str, result: np.ndarray | None, height: int = 240) -> Picture:
     """One person of a data set: the found pose, with the annotated points as rings, cut out of its image."""
     person = people[place]
     x, y, w, h = person.box
@@ -256,6 +258,6 @@ def case(people: People, place: int, caption: str, result: np.ndarray | None, he
         box = np.array([[*here(np.array([x, y])), w * scale, h * scale]])
         poses = Poses(here(result[None, :, :2]), result[None, :, 2], np.ones(1), Boxes.of(box), people.skeleton)
         picture = draw.draw(picture, poses, boxes=False, scores=False)
-    for point in here(person.xy[person.seen > 0]):
+    for point in here(person.xy[person.visibility > 0]):
         draw_disc(picture, point, 4, (255, 255, 255), 1)
     return Picture(picture, caption)

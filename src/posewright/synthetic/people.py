@@ -254,15 +254,15 @@ def _annotate(top: np.ndarray, number: int, actor: _Actor, layer: Layer) -> dict
     column, row = np.rint(xy.clip(0, limit)).astype(int).T
     covered = (top[row, column] + 1) // 2 > number
     hidden = layer.depth_at(xy) < joints[:, 2] - actor.person.slack * actor.view.scale
-    seen = np.where(inside, np.where(covered | hidden, 1, 2), 0)
-    if (seen == 2).sum() < 3:
-        seen[:] = 0
+    visibility = np.where(inside, np.where(covered | hidden, 1, 2), 0)
+    if (visibility == 2).sum() < 3:
+        visibility[:] = 0
     left, upper = int(columns.min()), int(rows.min())
-    triples = np.where(seen[:, None] > 0, np.column_stack([xy.round(2), seen]), 0)
+    triples = np.where(visibility[:, None] > 0, np.column_stack([xy.round(2), visibility]), 0)
     return {
         "category_id": 1,
         "keypoints": [int(v) if i % 3 == 2 else float(v) for i, v in enumerate(triples.ravel())],
-        "num_keypoints": int((seen > 0).sum()),
+        "num_keypoints": int((visibility > 0).sum()),
         "bbox": [left, upper, int(columns.max()) + 1 - left, int(rows.max()) + 1 - upper],
         "area": int(rows.size),
         "iscrowd": 0,

@@ -182,8 +182,8 @@ def _profile(
     wide, deep = (start + (end - start) * along).swapaxes(0, 1)
     p0, p1 = width * (across @ wide[:2]), depth * (across @ deep[:2])
     q0, q1 = width * wide[2], depth * deep[2]
-    seen = np.hypot(p0, p1) + 1e-6
-    return seen, np.abs(p0 * q1 - p1 * q0) / seen, (p0 * q0 + p1 * q1) / seen
+    visibility = np.hypot(p0, p1) + 1e-6
+    return visibility, np.abs(p0 * q1 - p1 * q0) / visibility, (p0 * q0 + p1 * q1) / visibility
 
 
 def _smooth(along: np.ndarray, knots: tuple[float, ...]) -> np.ndarray:

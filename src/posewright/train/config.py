@@ -32,7 +32,7 @@ class TrainConfig:
         out: the run's folder.
         init: weights to start from, a file of any toolkit or the id of published ones in the cache (`posewright
             weights`); empty starts from scratch.
-        new_head: start the last layer anew where the number of keypoints differs.
+        reset_head: start the last layer anew where the number of keypoints differs.
         backbone: ImageNet weights for the backbone alone, a file or an id as above.
         freeze: parts of the network that stay as they start, by the beginnings of their parameters' names, such as
             ("conv1", "bn1", "layer1"); their batch norms use the statistics that they came with.
@@ -44,10 +44,10 @@ class TrainConfig:
             once. Gradients are those of the whole batch; batch norms see a part.
         loss: what is minimised; see `objective.objective`. It must fit the pose system's codec.
         loss_factor: on "mse" and "ohkm": one half, or 1 as in mmpose 0.x.
-        hardest: how many keypoints count as hard.
+        ohkm_topk: how many keypoints count as hard.
         keypoint_weight: factors on the weights of points, by their names; the others have 1.
         optimizer, lr, weight_decay, momentum: see `optim.optimizer`.
-        schedule, drops, drop_factor, warmup, warmup_from: see `optim.rate`; drops are fractions of the run, the warm-up
+        schedule, drops, gamma, warmup, warmup_from: see `optim.rate`; drops are fractions of the run, the warm-up
             is in steps.
         clip: largest gradient norm; 0 does not clip.
         ema: decay of the moving average of the weights, which is then what is evaluated; 0 is without.
@@ -74,7 +74,7 @@ class TrainConfig:
     sigmas: str = ""
     out: str = "runs/train"
     init: str = ""
-    new_head: bool = False
+    reset_head: bool = False
     backbone: str = ""
     freeze: tuple[str, ...] = ()
     epochs: int = 210
@@ -84,15 +84,15 @@ class TrainConfig:
     accumulate: int = 1
     loss: Loss = "mse"
     loss_factor: float = 0.5
-    hardest: int = 8
+    ohkm_topk: int = 8
     keypoint_weight: dict[str, float] = field(default_factory=dict)
     optimizer: Kind = "adam"
     lr: float = 1e-3
     weight_decay: float = 0.0
     momentum: float = 0.0
     schedule: Schedule = "step"
-    drops: tuple[float, ...] = (170 / 210, 200 / 210)
-    drop_factor: float = 0.1
+    milestones: tuple[float, ...] = (170 / 210, 200 / 210)
+    gamma: float = 0.1
     warmup: int = 0
     warmup_from: float = 0.001
     clip: float = 0.0

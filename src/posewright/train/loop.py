@@ -118,7 +118,7 @@ def rounds(config: TrainConfig, *, resume: bool = False, stop_at: int | None = N
             fitted = fit(replace(config, rounds=1, out=str(folder)), resume=begun, stop_at=stop_at)
             if number == config.rounds or not fitted.finished:
                 return fitted
-            config = replace(config, init=str(folder / "last.pt"), new_head=False, seed=config.seed + 1)
+            config = replace(config, init=str(folder / "last.pt"), reset_head=False, seed=config.seed + 1)
 
 
 def _log(run: Run, *, resume: bool) -> AbstractContextManager[RunLog | None]:
@@ -182,8 +182,8 @@ def _rate(run: Run) -> float:
         run.step,
         run.total,
         schedule=config.schedule,
-        drops=config.drops,
-        factor=config.drop_factor,
+        milestones=config.milestones,
+        factor=config.gamma,
         warmup=config.warmup,
         warmup_from=config.warmup_from,
     )
@@ -192,9 +192,9 @@ def _rate(run: Run) -> float:
 def _accuracy(run: Run, batch: Batch, maps: torch.Tensor) -> float:
     """The share of keypoints within a twentieth of the crop, in all processes' shares, as HRNet's log has it."""
     found, _ = run.spec.codec.decode(maps)
-    shares = run.team.gather((found, batch.xy, batch.seen))
-    found, xy, seen = (np.concatenate(arrays) for arrays in zip(*shares))
-    return evaluator.pck(found, xy, seen, np.array([[run.spec.size[1], run.spec.size[0]]]), 0.05).mean
+    shares = run.team.gather((found, batch.xy, batch.visibility))
+    found, xy, visibility = (np.concatenate(arrays) for arrays in zip(*shares))
+    return evaluator.pck(found, xy, visibility, np.array([[run.spec.size[1], run.spec.size[0]]]), 0.05).mean
 
 
 def _note(row: dict[str, Any], log: RunLog | None, report: Report, total: int) -> None:
@@ -228,7 +228,7 @@ def _judge(run: Run, log: RunLog | None, asked: list[int]) -> None:
             report(done, total, "")
 
         try:
-            figures = evaluator.judge(predictor, people, boxes, progress=progress).figures
+            figures = evaluator.evaluate(predictor, people, boxes, progress=progress).figures
         except _Leave:
             run.halted = True
             return  # last.pt was written before: a resumed run begins with this evaluation

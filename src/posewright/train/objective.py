@@ -10,14 +10,14 @@ from torch import Tensor
 
 from posewright import losses
 from posewright.codecs import Codec
-from posewright.codecs.cpn import CpnLadder
+from posewright.codecs.cpn import CpnMultiScaleHeatmap
 from posewright.codecs.dark import Dark
-from posewright.codecs.grmi import DiscVotes
-from posewright.codecs.heatmap import QuarterShift
+from posewright.codecs.grmi import OffsetHeatmap
+from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.codecs.hourglass import HourglassHeatmap
-from posewright.codecs.ladder import Ladder, MmposeLadder
+from posewright.codecs.multiscale import MmposeMultiScaleHeatmap, MultiScaleHeatmap
 from posewright.codecs.softargmax import SoftArgmax
-from posewright.codecs.udp import Udp, UdpLadder, UdpOffset
+from posewright.codecs.udp import Udp, UdpMultiScaleHeatmap, UdpOffset
 from posewright.types import Skeleton
 
 Loss = Literal["mse", "ohkm", "coarse-to-fine", "cpn", "udp-offset", "udp-offset-smooth", "grmi"]
@@ -26,17 +26,17 @@ Objective = Callable[[Sequence[Tensor], Tensor, Tensor], Tensor]
 """Supervised maps, target and weight to the mean loss of a sample."""
 
 _OF_CODEC: dict[type, tuple[Loss, ...]] = {
-    QuarterShift: ("mse", "ohkm"),
+    GaussianHeatmap: ("mse", "ohkm"),
     SoftArgmax: ("mse", "ohkm"),
     Dark: ("mse", "ohkm"),
     Udp: ("mse", "ohkm"),
     HourglassHeatmap: ("mse", "ohkm"),
-    Ladder: ("coarse-to-fine",),
-    MmposeLadder: ("coarse-to-fine",),
-    UdpLadder: ("coarse-to-fine",),
-    CpnLadder: ("cpn",),
+    MultiScaleHeatmap: ("coarse-to-fine",),
+    MmposeMultiScaleHeatmap: ("coarse-to-fine",),
+    UdpMultiScaleHeatmap: ("coarse-to-fine",),
+    CpnMultiScaleHeatmap: ("cpn",),
     UdpOffset: ("udp-offset", "udp-offset-smooth"),
-    DiscVotes: ("grmi",),
+    OffsetHeatmap: ("grmi",),
 }
 """The losses that know how to read a codec's targets and weights; the first is the published one."""
 
@@ -47,7 +47,7 @@ def objective(
     skeleton: Skeleton,
     *,
     factor: float = 0.5,
-    hardest: int = 8,
+    ohkm_topk: int = 8,
     keypoint_weight: Mapping[str, float] | None = None,
 ) -> Objective:
     """A loss with its settings, known to fit the codec; it is a mean over samples whatever the loss.
@@ -60,7 +60,7 @@ def objective(
         codec: what makes the targets.
         skeleton: names the keypoints.
         factor: see `losses.weighted_mse`.
-        hardest: how many keypoints count as hard; all of them where there are fewer.
+        ohkm_topk: how many keypoints count as hard; all of them where there are fewer.
         keypoint_weight: factors on the weights of points, by name.
 
     Raises:
@@ -72,12 +72,12 @@ def objective(
         raise ValueError(f"loss {loss!r} does not learn the targets of {type(codec).__name__}: {' or '.join(fitting)}")
     if factor != 0.5 and loss not in ("mse", "ohkm"):
         raise ValueError(f"loss {loss!r} has no loss_factor, it was published with its own; got {factor}")
-    hardest = min(hardest, skeleton.num_keypoints)
+    ohkm_topk = min(ohkm_topk, skeleton.num_keypoints)
     plain: dict[Loss, Objective] = {
         "mse": partial(losses.weighted_mse, factor=factor),
-        "ohkm": partial(losses.ohkm_mse, top=hardest, factor=factor),
-        "coarse-to-fine": partial(_coarse_to_fine, hardest=hardest),
-        "cpn": partial(losses.cpn, top=hardest),
+        "ohkm": partial(losses.ohkm_mse, top=ohkm_topk, factor=factor),
+        "coarse-to-fine": partial(_coarse_to_fine, ohkm_topk=ohkm_topk),
+        "cpn": partial(losses.cpn, top=ohkm_topk),
         "udp-offset": losses.udp_offset,
         "udp-offset-smooth": partial(losses.udp_offset, smooth=True),
         "grmi": _grmi,
@@ -89,8 +89,8 @@ def objective(
     return partial(_weighted, plain[loss], _factors(keypoint_weight, skeleton))
 
 
-def _coarse_to_fine(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, *, hardest: int) -> Tensor:
-    return losses.coarse_to_fine(outputs, target, weight, stages=len(outputs) // 4, ohkm=hardest)
+def _coarse_to_fine(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, *, ohkm_topk: int) -> Tensor:
+    return losses.coarse_to_fine(outputs, target, weight, stages=len(outputs) // 4, ohkm=ohkm_topk)
 
 
 def _grmi(outputs: Sequence[Tensor], target: Tensor, weight: Tensor) -> Tensor:

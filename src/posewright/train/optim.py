@@ -59,7 +59,7 @@ def rate(
     total: int,
     *,
     schedule: Schedule = "step",
-    drops: Sequence[float] = (),
+    milestones: Sequence[float] = (),
     factor: float = 0.1,
     warmup: int = 0,
     warmup_from: float = 0.001,
@@ -69,16 +69,16 @@ def rate(
     Args:
         step: 0-based step.
         total: steps of the whole run.
-        schedule: "step" multiplies by `factor` at each of `drops`; "linear" goes straight down to 0 from the end of the
-            warm-up; "cosine" goes down to 0 along half a cosine.
-        drops: fractions of the run.
+        schedule: "step" multiplies by `factor` at each of `milestones`; "linear" goes straight down to 0 from the end
+            of the warm-up; "cosine" goes down to 0 along half a cosine.
+        milestones: fractions of the run.
         factor: see above.
         warmup: steps of linear growth from `warmup_from` to 1, multiplied on top.
         warmup_from: where the warm-up starts.
     """
     if schedule == "step":
         # The rounding keeps 170 / 210 of 210 epochs at exactly epoch 170.
-        value = factor ** sum(step >= round(d * total) for d in drops)
+        value = factor ** sum(step >= round(d * total) for d in milestones)
     elif schedule == "linear":
         value = 1 - max(0, step - warmup) / max(1, total - warmup)
     elif schedule == "cosine":

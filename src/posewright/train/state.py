@@ -68,7 +68,7 @@ class Run:
     scaler: torch.amp.GradScaler
     ema: Ema | None
     loader: Loader
-    val: tuple[coco.People, dict[int, Boxes]] | None
+    val: tuple[coco.KeypointDataset, dict[int, Boxes]] | None
     frozen: tuple[nn.Module, ...]
     device: torch.device
     team: Team
@@ -144,9 +144,9 @@ class Run:
             torch.OutOfMemoryError: they do not fit.
         """
         codec, points = self.spec.codec, self.spec.skeleton.num_keypoints
-        xy, seen = np.zeros((people, points, 2)), np.full((people, points), 2, np.uint8)
-        target, weight = map(torch.from_numpy, codec.encode(xy, seen))
-        part = Batch(torch.zeros(people, 3, *self.spec.size), target, weight, xy, seen, np.arange(people))
+        xy, visibility = np.zeros((people, points, 2)), np.full((people, points), 2, np.uint8)
+        target, weight = map(torch.from_numpy, codec.encode(xy, visibility))
+        part = Batch(torch.zeros(people, 3, *self.spec.size), target, weight, xy, visibility, np.arange(people))
         self.net.eval()  # batch norms then keep their statistics, and need nobody else's
         moments = [torch.empty_like(p) for p in self.net.parameters() for _ in range(2)]  # such as Adam's
         loss, _ = self._loss(self.net.supervised, part)  # pyright: ignore[reportArgumentType]
@@ -226,7 +226,7 @@ def prepared(config: TrainConfig, team: Team, *, resume: bool = False) -> Iterat
     net = spec.build()
     if not resume:  # whose checkpoint has all weights: the files that it began with need not be there any more
         if config.init:
-            tell(checkpoint.load(net, hub.file_of(config.init), spec, new_head=config.new_head).summary())
+            tell(checkpoint.load(net, hub.file_of(config.init), spec, reset_head=config.reset_head).summary())
         elif config.backbone:
             tell(checkpoint.load_backbone(net, hub.file_of(config.backbone)).summary())
     run = _run(config, spec, net, people, val, device, team)
@@ -254,7 +254,7 @@ def _check_precision(precision: str, device: torch.device) -> None:
         raise ValueError(f"this {device.type} has no bf16 arithmetic: use float32")
 
 
-def _data(config: TrainConfig) -> tuple[coco.People, tuple[coco.People, dict[int, Boxes]] | None]:
+def _data(config: TrainConfig) -> tuple[coco.KeypointDataset, tuple[coco.KeypointDataset, dict[int, Boxes]] | None]:
     """The people to learn from, and those to evaluate on with their boxes, all of the skeleton that is asked for."""
     files = (config.train,) if isinstance(config.train, str) else config.train
     folders = (config.train_images,) * len(files) if isinstance(config.train_images, str) else config.train_images
@@ -281,8 +281,8 @@ def _run(
     config: TrainConfig,
     spec: Spec,
     net: nn.Module,
-    people: coco.People,
-    val: tuple[coco.People, dict[int, Boxes]] | None,
+    people: coco.KeypointDataset,
+    val: tuple[coco.KeypointDataset, dict[int, Boxes]] | None,
     device: torch.device,
     team: Team,
 ) -> Run:
@@ -293,7 +293,7 @@ def _run(
         spec.codec,
         spec.skeleton,
         factor=config.loss_factor,
-        hardest=config.hardest,
+        ohkm_topk=config.ohkm_topk,
         keypoint_weight=config.keypoint_weight,
     )
     frozen = _freeze(net, config.freeze)

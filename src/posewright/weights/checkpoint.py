@@ -108,7 +108,7 @@ def read(path: Source) -> State:
         return _cleaned(_tensors(path))
 
 
-def load(net: nn.Module, path: Source, spec: Spec, *, new_head: bool = False) -> Loaded:
+def load(net: nn.Module, path: Source, spec: Spec, *, reset_head: bool = False) -> Loaded:
     """Load a file of weights into a network, strictly: every parameter is read, or the network stays as it was.
 
     Official names are taken as they are; those of mmpose and of MindSpore are renamed as the spec's family knows.
@@ -117,7 +117,7 @@ def load(net: nn.Module, path: Source, spec: Spec, *, new_head: bool = False) ->
         net: made by `spec.build`.
         path: any file that `read` reads.
         spec: what the network is.
-        new_head: leave the parameters that depend on the number of keypoints as they are in `net`.
+        reset_head: leave the parameters that depend on the number of keypoints as they are in `net`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -125,7 +125,7 @@ def load(net: nn.Module, path: Source, spec: Spec, *, new_head: bool = False) ->
             with the pose system that the file seems to be of.
     """
     path = Path(path)
-    state, loaded = _fitted(path, read(path), net.state_dict(), spec, _fitting.head(spec) if new_head else ())
+    state, loaded = _fitted(path, read(path), net.state_dict(), spec, _fitting.head(spec) if reset_head else ())
     net.load_state_dict(state)
     return loaded
 

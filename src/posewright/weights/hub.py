@@ -120,7 +120,7 @@ def cached(id: str) -> Path | None:
     return None
 
 
-def at_hand(spec: str) -> Path | None:
+def local_weights(spec: str) -> Path | None:
     """The weights of a pose system that need no fetching; None where there are none.
 
     Those inside the package, or else the first file in the cache that is of this system, in the table's order.

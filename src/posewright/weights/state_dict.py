@@ -137,7 +137,7 @@ def advice(spec: Spec, want: State, found: State, given: State) -> str:
     theirs, wanted = num_keypoints(found, parts), num_keypoints(want, parts)
     if theirs != wanted and theirs is not None:
         return (
-            f"the file has {theirs} keypoints, the network {wanted}: pass new_head=True / --new-head to start the "
+            f"the file has {theirs} keypoints, the network {wanted}: pass reset_head=True / --reset-head to start the "
             "head anew"
         )
     if any(k in given for k in _CLASSIFIER) and not any(k in found for k in parts):

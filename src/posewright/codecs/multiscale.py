@@ -1,4 +1,4 @@
-"""Ladder and MmposeLadder: labels from coarse to fine, scaled to 255, read by moving toward the second maximum.
+"""Labels from coarse to fine, scaled to 255, read by moving towards the second maximum.
 
 Li et al., "Rethinking on Multi-Stage Networks for Human Pose Estimation" (MSPN), arXiv 1901.00148, section 3.4; used
 unchanged by RSN (Cai et al., "Learning Delicate Local Representations for Multi-Person Pose Estimation", ECCV 2020).
@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from posewright.codecs import _blur, _ladders, _maps
-from posewright.codecs._ladders import BlurLadder
+from posewright.codecs import _blur, _maps
+from posewright.codecs import _multiscale as _ladders
+from posewright.codecs._multiscale import BlurMultiScaleHeatmap
 
 if TYPE_CHECKING:
     import torch
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder(BlurLadder):
+class MultiScaleHeatmap(BlurMultiScaleHeatmap):
     """Five labels a keypoint, from a wide blur to a narrow one; maps at the scale of 0 to 255.
 
     Attributes:
@@ -32,7 +33,7 @@ class Ladder(BlurLadder):
 
     shifts: tuple[float, ...] = (0.25,)
 
-    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to labels [..., L, K, h, w] and weight.
 
         The peak, 255, is where the keypoint truncated to a whole map pixel is. As published, a keypoint a few pixels
@@ -45,10 +46,10 @@ class Ladder(BlurLadder):
         Raises:
             ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
         """
-        xy, seen = _maps.read_points(xy, seen)
+        xy, visibility = _maps.read_points(xy, visibility)
         height, width = self.size
         inside = ((xy >= 0) & (xy <= (width - 1, height - 1))).all(-1)
-        weight = np.where(inside, seen, 0).astype(np.float32)
+        weight = np.where(inside, visibility, 0).astype(np.float32)
         pixel = np.trunc(xy * self.map_size[::-1] / (width, height))
         return _ladders.labels(pixel, weight, self.map_size, self.kernels), weight
 
@@ -69,7 +70,7 @@ class Ladder(BlurLadder):
 
 
 @dataclass(frozen=True, slots=True)
-class MmposeLadder(BlurLadder):
+class MmposeMultiScaleHeatmap(BlurMultiScaleHeatmap):
     """The labels of MSPN and RSN as mmpose draws and reads them ("megvii"), for weights that were trained there.
 
     Attributes:
@@ -81,7 +82,7 @@ class MmposeLadder(BlurLadder):
 
     blur: int = 11
 
-    def encode(self, xy: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to labels [..., L, K, h, w] and weight.
 
         The label is 255 at the keypoint's pixel, and can be well above that beside it close to the border.
@@ -93,10 +94,10 @@ class MmposeLadder(BlurLadder):
         Raises:
             ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
         """
-        xy, seen = _maps.read_points(xy, seen)
+        xy, visibility = _maps.read_points(xy, visibility)
         pixel = np.trunc(xy / _maps.stride(self.size, self.map_size))
         inside = ((pixel >= 0) & (pixel < self.map_size[::-1])).all(-1)
-        weight = np.where(inside, np.minimum(seen, 1), 0).astype(np.float32)
+        weight = np.where(inside, np.minimum(visibility, 1), 0).astype(np.float32)
         return _ladders.labels(pixel, weight, self.map_size, self.kernels, at_keypoint=True), weight
 
     def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from posewright.codecs.ladder import Ladder
+from posewright.codecs.multiscale import MultiScaleHeatmap
 
-CODEC = Ladder((256, 192), (64, 48))
+CODEC = MultiScaleHeatmap((256, 192), (64, 48))
 TAPS = {5: [1, 4, 6, 4, 1], 7: [2, 7, 14, 18, 14, 7, 2], 9: [4, 13, 30, 51, 60, 51, 30, 13, 4]}
 
 
@@ -27,11 +27,11 @@ def slow_blur(heat, k):
     return sum(t * rows[i : i + height] for i, t in enumerate(slow_taps(k)))
 
 
-def slow_encode(xy, seen, kernels=(15, 11, 9, 7, 5)):
+def slow_encode(xy, visibility, kernels=(15, 11, 9, 7, 5)):
     labels = np.zeros((len(kernels), len(xy), 64, 48))
     valid = np.zeros(len(xy))
     for k, (x, y) in enumerate(xy):
-        valid[k] = seen[k] if 0 <= x <= 191 and 0 <= y <= 255 else 0
+        valid[k] = visibility[k] if 0 <= x <= 191 and 0 <= y <= 255 else 0
         if valid[k] >= 1:
             for level, kernel in enumerate(kernels):
                 one = np.zeros((64, 48))
@@ -63,9 +63,9 @@ def slow_decode(maps, kernel=5, shifts=(0.25,)):
 def test_encode_equals_slow_blur():
     rng = np.random.default_rng(0)
     xy = np.concatenate([rng.uniform((-10, -10), (200, 266), (40, 2)), rng.uniform(0, 30, (20, 2))])
-    seen = rng.integers(0, 3, len(xy))
-    labels, valid = CODEC.encode(xy, seen)
-    slow_labels, slow_valid = slow_encode(xy, seen)
+    visibility = rng.integers(0, 3, len(xy))
+    labels, valid = CODEC.encode(xy, visibility)
+    slow_labels, slow_valid = slow_encode(xy, visibility)
     np.testing.assert_allclose(labels, slow_labels, rtol=3e-7, atol=1e-12)
     np.testing.assert_array_equal(valid, slow_valid)
     assert labels.shape == (5, 60, 64, 48)
@@ -116,7 +116,7 @@ def test_decode_equals_slow_walk(kernel, shifts):
     maps = awkward_maps(np.random.default_rng(1))
     if kernel > 9:
         maps = maps[:-7]  # without single pixels and plateaus: taps that are no binary fractions tie to the last bit
-    xy, score = Ladder((256, 192), (64, 48), blur=kernel, shifts=shifts).decode(maps[None])
+    xy, score = MultiScaleHeatmap((256, 192), (64, 48), blur=kernel, shifts=shifts).decode(maps[None])
     slow_xy, slow_score = slow_decode(maps, kernel, shifts)
     np.testing.assert_allclose(xy[0], slow_xy, rtol=0, atol=1e-9)
     np.testing.assert_array_equal(score[0], slow_score)
@@ -156,4 +156,4 @@ def test_round_trip_of_the_finest_label():
 
 def test_an_even_kernel_is_refused():
     with pytest.raises(ValueError, match="kernel must be odd and above 0, got 4"):
-        Ladder((256, 192), (64, 48), blur=4)
+        MultiScaleHeatmap((256, 192), (64, 48), blur=4)

@@ -17,7 +17,7 @@ _SMALL = 9
 
 
 @dataclass(frozen=True, slots=True)
-class BlurLadder(MapCodec):
+class BlurMultiScaleHeatmap(MapCodec):
     """Labels from a wide blur to a narrow one, and maps that are blurred before decoding.
 
     Attributes:
