@@ -25,7 +25,7 @@ LAYERS = {
     7: "evaluate",
     8: "report export",
     9: "train serve",
-    10: "cli demo",
+    10: "cli demo __main__",
 }
 """A module imports from its own layer and those below."""
 
@@ -150,7 +150,9 @@ def test_nothing_prints_but_the_command_line_and_its_progress():
         f"{name}, line {node.lineno}"
         for name, tree in SOURCES.items()
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print" and name not in ("cli", "progress")
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "print"
+        and name.split(".")[0] not in ("cli", "progress")
     ]
     assert not wrong, "\n".join(wrong)
 

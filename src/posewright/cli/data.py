@@ -1,0 +1,29 @@
+"""`posewright data`: data sets made and checked."""
+
+from __future__ import annotations
+
+import argparse
+
+from posewright.cli._options import Commands, command
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser("data", help="make data", description="Make data.")
+    tasks = parser.add_subparsers(title="tasks", metavar="TASK", required=True)
+    synth = command(tasks, "synth", _synth, "draw synthetic people with COCO annotations")
+    synth.add_argument("folder", help="where to put them")
+    synth.add_argument("--images", type=int, default=1000, help="how many (default: %(default)s)")
+    synth.add_argument("--split", default="train", help="name of the split (default: %(default)s)")
+    synth.add_argument("--seed", type=int, default=0, help="the same seed draws the same pictures")
+
+
+def _synth(options: argparse.Namespace) -> int:
+    from posewright.progress import bar, tick
+    from posewright.synthetic import people as synthetic
+
+    with bar("drawing people", "images") as report:
+        path = synthetic.make(
+            options.folder, options.images, seed=options.seed, split=options.split, progress=tick(report)
+        )
+    print(f"{options.images} images of synthetic people; annotations: {path}")
+    return 0

@@ -1,0 +1,24 @@
+"""`posewright demo`: the whole way from nothing to a report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from posewright.cli._options import Commands, command
+
+
+def add(commands: Commands) -> None:
+    about = "learn synthetic people from scratch in a few minutes, and show how well"
+    parser = command(commands, "demo", run, about)
+    parser.add_argument("--out", default="runs/demo", help="folder for everything it makes (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the pictures and the training (default: %(default)s)")
+    parser.add_argument("--fresh", action="store_true", help="train again where the folder holds a finished run")
+
+
+def run(options: argparse.Namespace) -> int:
+    from posewright.demo import demo
+
+    for line in demo(Path(options.out), seed=options.seed, fresh=options.fresh):
+        print(line)
+    return 0

@@ -1,0 +1,78 @@
+"""`posewright weights`: published weights and their formats."""
+
+from __future__ import annotations
+
+import argparse
+
+from posewright.cli._options import Commands, command
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser("weights", help="published weights: list, pull, verify, import, convert")
+    tasks = parser.add_subparsers(title="tasks", metavar="TASK", required=True)
+    listing = command(tasks, "list", _list, "list the published weights")
+    listing.add_argument("pattern", nargs="?", default="*", help="of ids or pose systems (default: all)")
+    pull = command(tasks, "pull", _pull, "fetch published weights into the cache")
+    pull.add_argument("id")
+    pull.add_argument("--offline", action="store_true", help="only look into the cache")
+    verify = command(tasks, "verify", _verify, "recompute the checksums of cached weights")
+    verify.add_argument("id", nargs="?", help="(default: all)")
+    take = command(tasks, "import", _import, "put a file downloaded manually into the cache")
+    take.add_argument("id")
+    take.add_argument("file")
+    convert = command(tasks, "convert", _convert, "write weights as another tool names and stores them")
+    convert.add_argument("file")
+    convert.add_argument("--to", required=True, choices=("official", "mmpose", "mindspore", "safetensors"))
+    convert.add_argument("--model", help="pose system; a run's own checkpoint knows it")
+    convert.add_argument("--half", action="store_true", help="write float16, half the size")
+    convert.add_argument("--out", required=True, help="the file to write")
+
+
+def _list(options: argparse.Namespace) -> int:
+    from posewright.weights import hub
+
+    found = hub.entries(options.pattern)
+    if not found:
+        raise LookupError(f"no published weights match {options.pattern!r}; `posewright weights list` lists all")
+    for e in found:
+        figure = f"AP {e.ap:.3f}" if e.ap is not None else f"PCKh {e.pckh:.3f}" if e.pckh is not None else ""
+        here = "cached" if hub.cached(e.id) else ""
+        print(f"{e.id:<40} {e.spec or '-':<36} {e.data:<12} {figure:<11} {e.boxes:<12} {here}".rstrip())
+    return 0
+
+
+def _pull(options: argparse.Namespace) -> int:
+    from posewright.progress import bar, tick
+    from posewright.weights import hub
+
+    with bar(f"fetching {options.id}", "bytes") as show:
+        print(hub.pull(options.id, offline=options.offline or None, progress=tick(show)))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from posewright.weights import hub
+
+    checked = hub.verify(options.id)
+    for one in checked:
+        print(f"{one.id}: {one.problem or 'good'} ({one.path})")
+    if not checked:
+        print("nothing in the cache")
+    return 1 if any(one.problem for one in checked) else 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from posewright.weights import hub
+
+    print(hub.import_file(options.id, options.file))
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from posewright.models import find
+    from posewright.weights import checkpoint
+
+    spec = find(options.model) if options.model else None
+    print(checkpoint.convert(options.file, options.out, options.to, spec, half=options.half).summary())
+    print(options.out)
+    return 0

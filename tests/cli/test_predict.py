@@ -1,0 +1,90 @@
+"""`posewright predict` as a user meets it: one clear line for bad input, and no half-written files."""
+
+import json
+
+import pytest
+
+SLIM = "simplebaseline-r18-slim-128x96"
+
+
+def test_predict_writes_a_drawing_for_each_image_and_coco_results(run, set_up, listing, last, tmp_path):
+    out = tmp_path / "drawn"
+    status, text, _ = run("predict", set_up / "val", "--weights", last, "--annotations", listing, "--out", out)
+    assert status == 0
+    assert text.splitlines()[-1].startswith("6 images, ")
+    assert "boxes: gt" in text
+    results = json.loads((out / "results.json").read_text())
+    people = json.loads(listing.read_text())["annotations"]
+    assert len(results) == sum(a["num_keypoints"] >= 0 for a in people)
+    assert {r["image_id"] for r in results} == {1, 2, 3, 4, 5, 6}
+    assert {len(r["keypoints"]) for r in results} == {51}
+    assert sorted(p.name for p in out.glob("*_pose.jpg")) == [f"{n:012d}_pose.jpg" for n in range(1, 7)]
+
+
+def test_images_named_by_number_meet_a_detections_file(run, set_up, last, tmp_path):
+    """As the MSPN cases predict: images named by their id, boxes from a JSON, drawings of what scores high enough."""
+    folder = tmp_path / "infer_img"
+    folder.mkdir()
+    for number in (398905, 90891):
+        (folder / f"{number}.jpg").write_bytes((set_up / "val" / "000000000001.jpg").read_bytes())
+    boxes = tmp_path / "det.json"
+    entry = {"category_id": 1, "image_id": 398905, "bbox": [20.5, 10.0, 80.0, 150.0], "score": 0.99}
+    boxes.write_text(json.dumps([entry, entry | {"category_id": 3}, entry | {"bbox": [5, 5, 0, 10]}]))
+    out = tmp_path / "res_img"
+    arguments = ("--boxes", boxes, "--score-threshold", "0.7", "--out", out)
+    status, text, _ = run("predict", folder, "--weights", last, *arguments)
+    assert status == 0
+    assert "2 images, 1 people, 0 drawn" in text  # nothing untrained scores 0.7
+    (result,) = json.loads((out / "results.json").read_text())
+    assert (result["image_id"], result["file_name"]) == (398905, "398905.jpg")
+
+
+def test_whole_image_is_said_plainly(run, set_up, last, tmp_path):
+    path = set_up / "val" / "000000000001.jpg"
+    status, text, _ = run("predict", path, "--weights", last, "--out", tmp_path)
+    assert status == 0
+    assert "each image was taken for one person, looked for in the whole of it and then closer" in text
+    assert "`posewright weights pull yolox-nano`, then --detector yolox-nano; or --boxes FILE" in text
+
+
+def test_a_folder_with_a_bad_image_is_predicted_but_for_that(run, set_up, last, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    whole = (set_up / "val" / "000000000001.jpg").read_bytes()
+    (folder / "1.jpg").write_bytes(whole)
+    (folder / "2.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "3.jpg").write_bytes(whole)
+    status, text, _ = run("predict", folder, "--weights", last, "--out", tmp_path / "out")
+    assert status == 1
+    assert "skipped: " in text
+    assert "2.jpg: the JPEG is cut short" in text
+    assert "2 images, 2 people" in text
+    assert [r["image_id"] for r in json.loads((tmp_path / "out" / "results.json").read_text())] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [("none.jpg", None, "none.jpg: no such file"), ("text.jpg", b"hello", "text.jpg: not an image that can be read")],
+)
+def test_bad_images_give_one_line(run, last, tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    status, _, errors = run("predict", tmp_path / name, "--weights", last, "--out", tmp_path / "out")
+    assert status == 2
+    assert message in errors.splitlines()[-1]
+    assert not list(tmp_path.glob("out/*.jpg"))
+
+
+def test_an_unwritable_folder_a_foreign_checkpoint_and_no_weights(run, set_up, last, tmp_path):
+    (tmp_path / "file").write_text("")
+    picture = set_up / "val" / "000000000001.jpg"
+    status, _, errors = run("predict", picture, "--weights", last, "--out", tmp_path / "file" / "out")
+    assert status == 2
+    assert "cannot write into" in errors
+    status, _, errors = run("predict", picture, "--model", "lpn-50-256x192", "--weights", last)
+    assert status == 2
+    assert SLIM in errors
+    assert "lpn-50-256x192" in errors
+    status, _, errors = run("predict", picture, "--model", "lpn-50-256x192", "--weights", tmp_path / "no.pt")
+    assert status == 2
+    assert "no.pt" in errors

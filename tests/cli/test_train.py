@@ -1,0 +1,94 @@
+"""`posewright train` as a user meets it: one clear line for bad input."""
+
+import pytest
+
+SLIM = "simplebaseline-r18-slim-128x96"
+
+
+def _nan(c):
+    c["annotations"][0]["keypoints"][0] = float("nan")
+
+
+def _short(c):
+    c["annotations"][0]["keypoints"].pop()
+
+
+def _nobody(c):
+    for a in c["annotations"]:
+        a["keypoints"] = [0] * 51
+
+
+def _empty(c):
+    c["annotations"].clear()
+
+
+def _missing_image(c):
+    c["images"][0]["file_name"] = "nowhere.jpg"
+
+
+def _unknown_image(c):
+    c["annotations"][0]["image_id"] = 99
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_nan, r"edited.json: annotation"),
+        (_short, "edited.json: annotation"),
+        (_nobody, "without a labelled keypoint"),
+        (_empty, "no annotations in it"),
+        (_missing_image, "nowhere.jpg"),
+        (_unknown_image, "99"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_bad_annotations_give_one_line_naming_the_file(run, set_up, edited, tmp_path, change, message):
+    path = edited(change)
+    out = tmp_path / "run"
+    arguments = ("--train", path, "--train-images", set_up / "val", "--out", out)
+    status, _, errors = run("train", SLIM, *arguments)
+    assert status == 2
+    assert errors.splitlines()[-1].startswith("posewright: ")
+    assert "edited.json" in errors.splitlines()[-1]
+    assert message in errors.splitlines()[-1]
+    assert not list(out.glob("*"))
+
+
+@pytest.mark.parametrize("text", ["{", '{"a": 1}', "[]"])
+def test_what_is_not_coco_is_said_so(run, tmp_path, text):
+    path = tmp_path / "edited.json"
+    path.write_text(text)
+    status, _, errors = run("train", SLIM, "--train", path, "--out", tmp_path / "run")
+    assert status == 2
+    assert "edited.json" in errors
+
+
+def test_training_by_hand_resuming_and_the_lists(run, set_up, listing, tmp_path):
+    out = tmp_path / "run"
+    settings = ("steps=2", "batch=2", "workers=0", "eval_every=1", "flip_test=false", "device=cpu")
+    status, text, _ = run("train", SLIM, "--train", listing, "--val", listing, "--out", out, "--set", *settings)
+    assert status == 0
+    assert "trained 2 steps; best: AP 0." in text
+    status, text, _ = run("train", "--resume", out)
+    assert status == 0  # there is nothing left to do, and it says so
+    status, text, _ = run("recipes")
+    assert "mspn_2stg_coco2014" in text
+    status, text, _ = run("models", "mspn-2stg-*")
+    assert "mspn-2stg-mindspore-256x192" in text
+    status, _, errors = run("models", "nothing*")
+    assert status == 2
+    assert "no pose system matches 'nothing*'" in errors
+
+
+def test_several_files_in_several_rounds(run, set_up, listing, tmp_path):
+    arguments = ("--train", listing, listing, "--out", tmp_path / "run", "--sigmas", "published")
+    settings = ("steps=1", "rounds=2", "batch=2", "workers=0", "device=cpu")
+    status, text, errors = run("train", SLIM, *arguments, "--set", *settings)
+    assert status == 0
+    assert f"{listing} + {listing}" in errors
+    assert f"see {tmp_path / 'run' / 'round2'}" in text
+    status, text, _ = run("train", "--resume", tmp_path / "run")
+    assert status == 0
+    status, _, errors = run("train", "--resume", tmp_path / "run", "--find-lr")
+    assert status == 2
+    assert "--resume uses the run's own settings" in errors
