@@ -1,11 +1,14 @@
-"""Damaged files and files made to do harm: one clear error each; no crash, no hang, no code, no huge memory."""
+"""Damaged and malicious files: one clear error each; no crash, no hang, no code, no huge memory."""
 
 from __future__ import annotations
 
 import os
 import pickle
 import random
+import re
 import struct
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +31,7 @@ def pickled(path: Path) -> None:
 
 
 def mindspore(path: Path) -> None:
-    checkpoint._mindspore.write(path, STATE, crc=False)
+    checkpoint.write_mindspore(path, STATE)
 
 
 def plain_zip(
@@ -162,7 +165,7 @@ def deep(levels: int) -> bytes:
         (b"\x80\x02}", "pickle exhausted before seeing STOP"),
     ],
 )
-def test_pickles_made_to_do_harm(tmp_path: Path, pkl: bytes, message: str) -> None:
+def test_malicious_pickles(tmp_path: Path, pkl: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=rf"net\.pt: .*({message})"):
         checkpoint.read(plain_zip(tmp_path / "net.pt", pkl))
 
@@ -180,8 +183,131 @@ def test_a_checkpoint_that_contains_itself(tmp_path: Path) -> None:
     content: dict[str, object] = {}
     content["again"] = content
     torch.save(content, tmp_path / "net.pt")
-    with pytest.raises(ValueError, match=r"net\.pt: damaged.*RecursionError"):
+    with pytest.raises(ValueError, match=r"net\.pt: damaged, or malicious: nested more than 100 deep"):
         checkpoint.read_checkpoint(tmp_path / "net.pt")
+
+
+def doubled(times: int = 200) -> bytes:
+    """Pickle instructions that leave a tuple of two equal tuples of two equal tuples, and so on: 2 ** times leaves."""
+    return b")" + b"".join(b"q%ch%c\x86" % (i % 250, i % 250) for i in range(times))
+
+
+def nested(times: int = 60_000) -> bytes:
+    return b")" + b"\x85" * times
+
+
+STORAGE = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\n%sX\x03\x00\x00\x00cpuK\x04tQ"
+CALL = b"ctorch._utils\n_rebuild_tensor_v2\n(%sK\x00%s%s\x89ccollections\nOrderedDict\n)RtR"
+KEY = b"X\x01\x00\x00\x000"
+TENSOR = b"\x80\x02}X\x01\x00\x00\x00a" + CALL + b"s."
+NOTE = b"\x80\x02}(X\x0a\x00\x00\x00posewright%sX\x04\x00\x00\x00specNX\x08\x00\x00\x00skeletonNu."
+READ = """
+import resource, sys
+from posewright.weights import checkpoint
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (512 << 20),) * 2)
+for path in sys.argv[1:]:
+    for reader in (checkpoint.read, checkpoint.read_checkpoint, checkpoint.describe):
+        try:
+            reader(path)
+            print("read")
+        except ValueError as error:
+            print(error)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits memory as Linux does")
+def test_pickles_that_hang_crash_or_fill_the_memory_of_others(tmp_path: Path) -> None:
+    """In a process of its own, with 512 MiB and 60 seconds for all of them, and no traceback."""
+    pickles = [
+        *(TENSOR % (STORAGE % bad(), b"K\x02\x85", b"K\x01\x85") for bad in (doubled, nested)),  # a storage's key
+        *(TENSOR % (STORAGE % KEY, bad() + b"\x85", b"K\x01\x85") for bad in (doubled, nested)),  # a size
+        *(TENSOR % (bad(), b"K\x02\x85", b"K\x01\x85") for bad in (doubled, nested)),  # the storage
+        *(b"\x80\x02}" + bad() + b"K\x01s." for bad in (doubled, nested)),  # a key of a dict
+        *(b"\x80\x02" + bad() + b"Q." for bad in (doubled, nested)),  # a persistent id
+        *(NOTE % bad() for bad in (doubled, nested)),  # what the file says of itself
+        TENSOR % (STORAGE % (b"X" + struct.pack("<I", 4 << 20) + b"k" * (4 << 20)), b"K\x09\x85", b"K\x01\x85"),
+        b"\x80\x02Nr\xff\xff\xff\x7f.",  # the memo's 2147483647th entry
+        b"\x80\x02\x8e" + struct.pack("<Q", 1 << 33) + b".",  # 8 GiB of bytes
+        b"\x80\x02" + b"ctorch._tensor\n_rebuild_from_type_v2\n" * 5 + b"N" + b"NN)\x86R" * 4 + b".",
+    ]
+    paths = [plain_zip(tmp_path / f"{i}.pt", pkl, {"0": bytes(16)}) for i, pkl in enumerate(pickles)]
+    bare = [tmp_path / f"{i}.pkl" for i in (0, 8, 13, 14)]
+    for path in bare:
+        path.write_bytes(pickles[int(path.stem)])
+    everything = [*map(str, paths), *map(str, bare)]
+    done = subprocess.run([sys.executable, "-c", READ, *everything], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3 * len(everything)
+    assert max(map(len, lines)) < 1500
+    assert sum(line.startswith(str(tmp_path)) for line in lines) > 0.8 * len(lines)  # `describe` need not look
+
+
+@pytest.mark.parametrize("levels", [99, 101, 50_000])
+def test_depth_is_bounded(tmp_path: Path, levels: int) -> None:
+    path = plain_zip(tmp_path / "net.pt", b"\x80\x02}X\x01\x00\x00\x00a" + nested(levels) + b"s.")
+    if levels < 100:
+        assert list(checkpoint.read_checkpoint(path)) == ["a"]
+        return
+    with pytest.raises(ValueError, match=r"net\.pt: damaged, or malicious: nested more than 100 deep"):
+        checkpoint.read_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", ["n" * 501, "two\nlines", "\x1b[31mred"])
+def test_names_are_short_and_printable(tmp_path: Path, name: str) -> None:
+    save_file({name: torch.ones(1)}, tmp_path / "net.safetensors")
+    with pytest.raises(ValueError, match=r"a tensor's name is .*…: expected up to 500 printable characters") as error:
+        checkpoint.read(tmp_path / "net.safetensors")
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"posewright": 1}, "Expected `str`, got `int` - at `$.posewright`"),
+        ({"spec": ["a"]}, "Expected `str`, got `array` - at `$.spec`"),
+        ({"spec": "s" * 201}, "Expected `str` of length <= 200"),
+        ({"skeleton": 3}, "Expected `object`, got `int` - at `$.skeleton`"),
+        ({"skeleton": {"keypoints": "nose"}}, "expected a list of point names"),
+        ({"skeleton": {"keypoints": ["a", "b"], "skeleton": 7}}, "TypeError"),
+        ({"metrics": {"AP": "high"}}, "Expected `float`, got `str` - at `$.metrics"),
+        ({"metrics": [1]}, "Expected `object | null`, got `array` - at `$.metrics`"),
+        ({"config": 5}, "Expected `object | null`, got `int` - at `$.config`"),
+        ({"config": {"a": list(range(100_001))}}, "says more than 100000 things"),
+        ({"skeleton": {"keypoints": ["n" * 100_000]}}, ""),
+    ],
+)
+def test_metadata_of_wrong_types(tmp_path: Path, changed: dict[str, object], message: str) -> None:
+    note = {"posewright": "1", "spec": "toy", "skeleton": {"keypoints": ["a", "b"]}, **changed}
+    checkpoint.save(tmp_path / "net.safetensors", STATE, note)
+    checkpoint.write_checkpoint(tmp_path / "net.pt", {"model": STATE, **note})
+    for path in (tmp_path / "net.safetensors", tmp_path / "net.pt"):
+        if message:
+            with pytest.raises(ValueError, match=re.escape(message)) as error:
+                checkpoint.describe(path)
+            assert str(error.value).startswith(str(path))
+            assert len(str(error.value)) < 1500
+        assert set(checkpoint.read(path)) == set(STATE)
+
+
+@pytest.mark.parametrize("note", ["{", "[" * 100_000, "9" * 5000, '{"posewright": 1e999}'])
+def test_metadata_that_is_no_json(tmp_path: Path, note: str) -> None:
+    save_file(STATE, tmp_path / "net.safetensors", {"posewright": note})
+    if note.endswith("}"):
+        assert checkpoint.describe(tmp_path / "net.safetensors") is None
+        return
+    with pytest.raises(ValueError, match=r"net\.safetensors: ") as error:
+        checkpoint.describe(tmp_path / "net.safetensors")
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are Unix's")
+def test_pipes_are_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "net.pt")
+    for reader in (checkpoint.read, checkpoint.describe, checkpoint.read_checkpoint):
+        with pytest.raises(ValueError, match=r"net\.pt: is a pipe or a device; expected a file of weights"):
+            reader(tmp_path / "net.pt")
 
 
 @pytest.mark.parametrize(

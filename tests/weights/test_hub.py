@@ -337,14 +337,14 @@ def test_an_archive_that_is_none_or_lacks_the_file(
 
 def test_a_file_is_given_by_its_path_or_its_id(table: dict[str, Entry], tmp_path: Path) -> None:
     table["net"] = published("https://pan.baidu.com/s/x")
-    assert hub.file_of("nowhere.pth") == Path("nowhere.pth")
+    assert hub.resolve("nowhere.pth") == Path("nowhere.pth")
     with pytest.raises(
         FileNotFoundError, match=r"net is not in the cache: fetch it first \(posewright weights pull net"
     ):
-        hub.file_of("net")
+        hub.resolve("net")
     (tmp_path / "net.pth").write_bytes(CONTENT)
     kept = hub.import_file("net", tmp_path / "net.pth")
-    assert hub.file_of("net") == kept
+    assert hub.resolve("net") == kept
 
 
 def test_unknown_names(table: dict[str, Entry]) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from posewright import spec as specs
+from posewright import models as specs
 from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.models import mspn
 from posewright.models._multistage import MultiStage, Top
@@ -145,7 +145,7 @@ def test_another_number_of_keypoints(tmp_path: Path) -> None:
         checkpoint.load(net, path, TOY)
     loaded = checkpoint.load(net, path, TOY, reset_head=True)
     assert loaded.new == ("final_layer.weight", "final_layer.bias")
-    assert "2 started anew (final_layer.weight, final_layer.bias)" in loaded.summary()
+    assert "2 re-initialised (final_layer.weight, final_layer.bias)" in loaded.summary()
     assert equal(net, state | {k: before[k] for k in loaded.new})
 
 

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     elif options.annotations:
         boxes = detect.annotated(options.annotations)
     elif options.detector:
-        boxes = detect.YoloxDetector(hub.file_of(options.detector), score=options.box_threshold or 0.3)
+        boxes = detect.YoloxDetector(hub.resolve(options.detector), score=options.box_threshold or 0.3)
     summary = predict_images(
         predictor,
         options.images,

@@ -226,9 +226,9 @@ def prepared(config: TrainConfig, team: Team, *, resume: bool = False) -> Iterat
     net = spec.build()
     if not resume:  # whose checkpoint has all weights: the files that it began with need not be there any more
         if config.init:
-            tell(checkpoint.load(net, hub.file_of(config.init), spec, reset_head=config.reset_head).summary())
+            tell(checkpoint.load(net, hub.resolve(config.init), spec, reset_head=config.reset_head).summary())
         elif config.backbone:
-            tell(checkpoint.load_backbone(net, hub.file_of(config.backbone)).summary())
+            tell(checkpoint.load_backbone(net, hub.resolve(config.backbone)).summary())
     run = _run(config, spec, net, people, val, device, team)
     if run.people_a_step < config.accumulate * team.size:
         raise ValueError(

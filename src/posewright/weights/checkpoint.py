@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
+import msgspec
 import numpy as np
-import safetensors
 import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
@@ -28,21 +27,15 @@ from posewright.models import find
 from posewright.skeletons import from_category, to_category
 from posewright.spec import Spec
 from posewright.types import Skeleton
-from posewright.weights import conversion, mindspore_file, torch_file
-from posewright.weights import state_dict as _fitting
+from posewright.weights import conversion, mindspore_file, state_dict
+from posewright.weights._read import State, content, naming, notes, tensors
 from posewright.weights.conversion import Format
 from posewright.weights.state_dict import few
-from posewright.weights.torch_file import TensorAt
 
-State = dict[str, torch.Tensor]
 Source = str | PathLike[str]
-
-NESTS = ("state_dict", "model", "best_state_dict", "net", "model_state_dict")
-"""Where training scripts put the state dict in what they save."""
 
 write_mindspore = mindspore_file.write
 
-_PREFIX = re.compile(r"(module\.|_orig_mod\.)+")  # of DataParallel and of torch.compile
 _TRAINING = re.compile(
     r"(moments?|moment[12]|accum|vhat|mean_square|mean_gradient)\..+"
     r"|global_step|learning_rate|momentum|beta[12]_power|weight_decay|epoch_num|step_num|scale_sense|loss_scale"
@@ -78,7 +71,7 @@ class Loaded:
         parts += [f"{len(self.renamed)} renamed"] if self.renamed else []
         parts += [f"{len(self.dropped)} not used ({few(self.dropped)})"] if self.dropped else []
         parts += [f"{len(self.zero_filled)} absent and zero ({few(self.zero_filled)})"] if self.zero_filled else []
-        parts += [f"{len(self.new)} started anew ({few(self.new)})"] if self.new else []
+        parts += [f"{len(self.new)} re-initialised ({few(self.new)})"] if self.new else []
         return f"{self.path}: {', '.join(parts)}"
 
 
@@ -101,11 +94,11 @@ def read(path: Source) -> State:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no file of weights, is damaged, or could only be read by running code that it brings.
+        ValueError: it is no file of weights, is damaged, or could only be read by running code that it contains.
     """
     path = Path(path)
-    with _naming(path):
-        return _cleaned(_tensors(path))
+    with naming(path):
+        return tensors(path)
 
 
 def load(net: nn.Module, path: Source, spec: Spec, *, reset_head: bool = False) -> Loaded:
@@ -125,7 +118,7 @@ def load(net: nn.Module, path: Source, spec: Spec, *, reset_head: bool = False) 
             with the pose system that the file seems to be of.
     """
     path = Path(path)
-    state, loaded = _fitted(path, read(path), net.state_dict(), spec, _fitting.head(spec) if reset_head else ())
+    state, loaded = _fitted(path, read(path), net.state_dict(), spec, state_dict.head(spec) if reset_head else ())
     net.load_state_dict(state)
     return loaded
 
@@ -143,12 +136,12 @@ def load_backbone(net: nn.Module, path: Source) -> Loaded:
     path, want = Path(path), net.state_dict()
     state = {_INNER.sub("", k): (k, v) for k, v in read(path).items()}
     family = sys.modules[type(net).__module__]
-    names = _fitting.backbone(family, want)
+    names = state_dict.backbone(family, want)
     sources = {ours: state[name] for ours, theirs in names.items() for name in (ours, theirs) if name in state}
     found = {ours: tensor for ours, (_, tensor) in sources.items()}
     backbone = {k: want[k] for k in names}
-    zeros = {k: torch.zeros_like(want[k]) for k in _fitting.optional(backbone, found, family)}
-    problems = _fitting.problems(backbone, found, skip=zeros) if backbone else "no part of it has a backbone's names"
+    zeros = {k: torch.zeros_like(want[k]) for k in state_dict.optional(backbone, found, family)}
+    problems = state_dict.problems(backbone, found, skip=zeros) if backbone else "no part of it has a backbone's names"
     if problems:
         raise ValueError(f"{path} does not cover the backbone of this {type(net).__name__}: {problems}")
     net.load_state_dict(want | zeros | found)
@@ -159,16 +152,16 @@ def load_backbone(net: nn.Module, path: Source) -> Loaded:
 
 
 def save(path: Source, state: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write a state dict as safetensors with metadata (JSON values); the file appears whole or not at all.
+    """Write a state dict as safetensors with metadata (JSON values); atomically.
 
     `describe` reads the metadata back where it has "spec" and "skeleton", as `write_checkpoint` says.
     """
     note = {"posewright": json.dumps({"posewright": __version__, **metadata})}
-    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
-    write_bytes(Path(path), safetensors_bytes(tensors, note))
+    plain = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
+    write_bytes(Path(path), safetensors_bytes(plain, note))
 
 
-def write_checkpoint(path: Source, content: Mapping[str, Any]) -> None:
+def write_checkpoint(path: Source, values: Mapping[str, Any]) -> None:
     """Write a checkpoint: nested dicts, lists and tuples of tensors, numbers and strings; atomically.
 
     Posewright's own hold "posewright" (the version), "spec" (its name), "skeleton" (a COCO category), "model" (the
@@ -178,8 +171,8 @@ def write_checkpoint(path: Source, content: Mapping[str, Any]) -> None:
         ValueError: an entry is of another kind, which `read_checkpoint` would refuse.
         OSError: the folder cannot be written.
     """
-    plain = _plain(content, "checkpoint")
-    write_with(Path(path), lambda file: torch.save(plain, file))
+    portable = _portable(values, "checkpoint")
+    write_with(Path(path), lambda file: torch.save(portable, file))
 
 
 def read_checkpoint(path: Source) -> dict[str, Any]:
@@ -190,10 +183,8 @@ def read_checkpoint(path: Source) -> dict[str, Any]:
         ValueError: it is no checkpoint, or is damaged.
     """
     path = Path(path)
-    with _naming(path), torch_file.opened(path) as (tree, fetch):
-        if not isinstance(tree, dict):
-            raise ValueError(f"expected a checkpoint (a dict), got a {type(tree).__name__}")
-        return _grown(tree, fetch, {})
+    with naming(path):
+        return content(path)
 
 
 def describe(path: Source) -> About | None:
@@ -204,16 +195,27 @@ def describe(path: Source) -> About | None:
         ValueError: it is damaged.
     """
     path = Path(path)
-    with _naming(path):
-        note = _note(path)
+    with naming(path):
+        note = notes(path)
         if not isinstance(note, dict) or not {"posewright", "spec", "skeleton"} <= note.keys():
             return None
-        skeleton = from_category(note["skeleton"], "skeleton")
-        return About(note["posewright"], note["spec"], skeleton, note.get("metrics") or {}, note.get("config") or {})
+        said = msgspec.convert(note, _Note)
+        skeleton = from_category(said.skeleton, "skeleton")
+        return About(said.posewright, said.spec, skeleton, said.metrics or {}, said.config or {})
+
+
+class _Note(msgspec.Struct):
+    """The types of what a file says of itself; see `write_checkpoint`."""
+
+    posewright: Annotated[str, msgspec.Meta(max_length=200)]
+    spec: Annotated[str, msgspec.Meta(max_length=200)]
+    skeleton: dict[str, Any]
+    metrics: dict[str, float] | None = None
+    config: dict[str, Any] | None = None
 
 
 def convert(source: Source, target: Source, to: Format, spec: Spec | None = None, *, half: bool = False) -> Loaded:
-    """Write a file of weights anew, with the names and in the format that other code loads.
+    """Rewrite a file of weights with the names and in the format that other code loads.
 
     * "official": as the original PyTorch code of the family saves it;
     * "mmpose": as mmpose 1.x. Its MSPN and RSN have no biases before normalisations; ours go into the means;
@@ -242,12 +244,12 @@ def convert(source: Source, target: Source, to: Format, spec: Spec | None = None
         raise ValueError(f"{source} does not say what it is of: pass the pose system too, such as hrnet-w32-256x192")
     spec = spec or find(cast(About, about).spec)
     family, given = spec.name.split("-")[0], read(source)
-    state, loaded = _fitted(source, given, _fitting.blank(spec, given), spec, ())
+    state, loaded = _fitted(source, given, state_dict.blank(spec, given), spec, ())
     names = conversion.names(family, state, to)
     if to == "mmpose":
         state = conversion.without_biases(state)
     if half:
-        with _naming(source):
+        with naming(source):
             state = conversion.halved(state)
     renamed = {names[k]: v for k, v in state.items()}
     if to == "safetensors":
@@ -255,38 +257,21 @@ def convert(source: Source, target: Source, to: Format, spec: Spec | None = None
     elif to == "mindspore":
         write_mindspore(target, renamed)
     else:
-        content = conversion.wrapped(family, renamed) if to == "official" else {"meta": {}, "state_dict": renamed}
-        write_with(target, lambda file: torch.save(content, file))
+        saved = conversion.wrapped(family, renamed) if to == "official" else {"meta": {}, "state_dict": renamed}
+        write_with(target, lambda file: torch.save(saved, file))
     return loaded
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Turn whatever a file's reader raises into one error that names the file."""
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"{path}: no such file of weights") from None
-    except IsADirectoryError:
-        raise ValueError(f"{path}: expected a file of weights, got a folder") from None
-    except PermissionError:
-        raise
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    except Exception as error:  # a damaged file can raise anything in zipfile, pickletools, safetensors
-        raise ValueError(f"{path}: damaged, or not a file of weights ({type(error).__name__}: {error})") from error
 
 
 def _fitted(path: Path, given: State, want: State, spec: Spec, head: Collection[str]) -> tuple[State, Loaded]:
     """A file's tensors under the names of `want`, whole: the head stays as it is there. See `load`."""
-    family = _fitting.family(spec.name)
+    family = state_dict.family(spec.name)
     training = [k for k in given if k not in want and _TRAINING.fullmatch(k)]
-    with _naming(path):
-        names = _fitting.ours((k for k in given if k not in training), want, family.rename)
+    with naming(path):
+        names = state_dict.ours((k for k in given if k not in training), want, family.rename)
     found = {name: given[k] for k, name in names.items()}
-    absent = [k for k in _fitting.optional(want, found, family) if k not in head]
-    if problems := _fitting.problems(want, found, skip={*absent, *head}):
-        advice = _fitting.advice(spec, want, found, {k: given[k] for k in names})
+    absent = [k for k in state_dict.optional(want, found, family) if k not in head]
+    if problems := state_dict.problems(want, found, skip={*absent, *head}):
+        advice = state_dict.advice(spec, want, found, {k: given[k] for k in names})
         raise ValueError(f"{path} does not fit {spec.name}: {'. '.join(filter(None, [advice, problems]))}")
     taken = {k: v for k, v in found.items() if k not in head}
     zeros = {k: torch.zeros(want[k].shape, dtype=want[k].dtype) for k in absent}
@@ -299,108 +284,24 @@ def _metadata(spec: Spec, about: About | None, state: State) -> dict[str, Any]:
     """What a converted file says of itself: what the source said, else the spec's, as far as it is known to fit."""
     if about:
         note = {"metrics": about.metrics, "config": about.config, "skeleton": to_category(about.skeleton)}
-    elif _fitting.num_keypoints(state, _fitting.head(spec)) == spec.skeleton.num_keypoints:
+    elif state_dict.num_keypoints(state, state_dict.head(spec)) == spec.skeleton.num_keypoints:
         note = {"skeleton": to_category(spec.skeleton)}
     else:
         note = {}
     return {"spec": spec.name} | note
 
 
-def _tensors(path: Path) -> State:
-    with path.open("rb") as file:
-        start = file.read(512)
-    if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
-        with torch_file.opened(path) as (tree, fetch):
-            return {k: fetch(v) for k, v in _state_dict(tree).items()}
-    if start[8:9] == b"{":
-        with safetensors.safe_open(path, "pt") as file:
-            return {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  # not a dict
-    if start[:1] == b"\n":
-        return mindspore_file.parse(path.read_bytes())
-    raise ValueError(_told_by(start))
-
-
-def _told_by(start: bytes) -> str:
-    """What a file is that is no file of weights, and what to do."""
-    if not start:
-        return "is empty"
-    if start.lstrip()[:1] == b"<":
-        return "is a web page, not weights: open the link in a browser and download the file itself"
-    if start.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`"
-    if start[257:262] == b"ustar":
-        return "is a tar archive: unpack it; PyTorch's own tar format (before 0.1.10) is re-saved with torch 1.x to 2.5"
-    if start[:2] == b"\x1f\x8b":
-        return "is compressed by gzip: unpack it first"
-    return f"begins with {start[:8]!r}; expected a file of PyTorch, safetensors or MindSpore"
-
-
-def _state_dict(tree: Any) -> dict[str, TensorAt]:
-    """The state dict within what a PyTorch file holds."""
-    for _ in range(len(NESTS)):
-        if not isinstance(tree, dict):
-            raise ValueError(f"expected a state dict, got a {type(tree).__name__}")
-        tree = next((tree[name] for name in NESTS if isinstance(tree.get(name), dict)), tree)
-    found = {k: v for k, v in tree.items() if isinstance(k, str) and isinstance(v, TensorAt)}
-    if not found:
-        raise ValueError(f"holds no named tensors, alone or under {', '.join(NESTS)}: {few(list(map(str, tree)))}")
-    return found
-
-
-def _cleaned(tensors: State) -> State:
-    """Without prefixes of wrappers and without the data preprocessor that mmpose saves."""
-    state: State = {}
-    for key, tensor in tensors.items():
-        name = key[match.end() :] if (match := _PREFIX.match(key)) else key
-        if name in state:
-            raise ValueError(f"holds {name!r} twice, with and without a prefix such as 'module.'")
-        if not name.startswith("data_preprocessor."):
-            state[name] = tensor
-    return state
-
-
-def _grown(value: Any, fetch: torch_file.Fetch, done: dict[int, Any]) -> Any:
-    """What a checkpoint holds, with tensors for their descriptions."""
-    if id(value) not in done:
-        match value:
-            case TensorAt():
-                done[id(value)] = fetch(value)
-            case dict():
-                done[id(value)] = {k: _grown(v, fetch, done) for k, v in value.items()}
-            case list() | tuple():
-                done[id(value)] = type(value)(_grown(v, fetch, done) for v in value)
-            case None | bool() | int() | float() | str():
-                return value
-            case _:
-                raise ValueError(f"holds {value!r:.80}; expected tensors, numbers, strings and containers of those")
-    return done[id(value)]
-
-
-def _plain(value: Any, where: str) -> Any:
+def _portable(value: Any, where: str) -> Any:
     """The value in the types that `read_checkpoint` reads: NumPy's numbers become Python's."""
     match value:
         case Mapping():
             if stray := [k for k in value if not isinstance(k, str | int)]:
                 raise ValueError(f"{where}: keys must be strings or integers, got {stray[0]!r}")
-            return {k: _plain(v, f"{where}[{k!r}]") for k, v in value.items()}
+            return {k: _portable(v, f"{where}[{k!r}]") for k, v in value.items()}
         case list() | tuple():
-            return type(value)(_plain(v, f"{where}[{i}]") for i, v in enumerate(value))
+            return type(value)(_portable(v, f"{where}[{i}]") for i, v in enumerate(value))
         case np.generic():
             return value.item()
         case torch.Tensor() | None | bool() | int() | float() | str():
             return value
     raise ValueError(f"{where}: expected a tensor, number, string or a container of those, got {type(value).__name__}")
-
-
-def _note(path: Path) -> Any:
-    """What a file says beside its tensors, if it is of a format that can say anything."""
-    with path.open("rb") as file:
-        start = file.read(9)
-    if start[:4] == b"PK\x03\x04":
-        with torch_file.opened(path) as (tree, fetch):
-            keys = ("posewright", "spec", "skeleton", "metrics", "config") if isinstance(tree, dict) else ()
-            return {k: _grown(tree[k], fetch, {}) for k in keys if k in tree}
-    if start[8:] == b"{":
-        with safetensors.safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {}).get("posewright", "null"))
-    return None

@@ -131,7 +131,7 @@ def local_weights(spec: str) -> Path | None:
     return next((path for e in entries(spec) if (path := cached(e.id))), None)
 
 
-def file_of(name: str) -> Path:
+def resolve(name: str) -> Path:
     """A file by its path, or by the id of published weights that are in the cache.
 
     Raises:

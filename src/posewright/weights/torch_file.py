@@ -7,10 +7,15 @@ refuses the file at any other. Tensors stay descriptions until they are asked fo
 neither time nor memory, and every size is checked against the bytes that are really there.
 """
 
+# Not a pickle.Unpickler with a strict find_class: that runs no foreign code either, but 300 kB of nested tuples as a
+# key of a dict overflow its stack (hash recurses in C), 130 bytes of tuples doubled 64 times keep it hashing for ever,
+# and 8 bytes (LONG_BINPUT) make its memo an array of 16 GB. None of that can be overridden.
+
 from __future__ import annotations
 
 import io
 import math
+import mmap
 import pickletools
 import re
 import struct
@@ -19,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import torch
 
@@ -100,8 +105,8 @@ def opened(path: Path) -> Iterator[tuple[Any, Fetch]]:
             with zipfile.ZipFile(file) as archive:
                 yield _open_zip(archive, size)
         else:
-            file.seek(0)
-            yield _open_legacy(file, size)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:  # reads no more than there is
+                yield _open_legacy(cast(BinaryIO, content), size)
 
 
 def _open_zip(archive: zipfile.ZipFile, size: int) -> tuple[Any, Fetch]:
@@ -114,7 +119,7 @@ def _open_zip(archive: zipfile.ZipFile, size: int) -> tuple[Any, Fetch]:
             "its entries are compressed, which PyTorch never does: unzip it and zip it again with `zip -0`"
         )
     if sum(info.file_size for info in archive.infolist()) > size:
-        raise ValueError(f"its entries claim more than the {size} bytes of the file: damaged, or made to do harm")
+        raise ValueError(f"its entries claim more than the {size} bytes of the file: damaged, or malicious")
     _expect_little(f"{root}byteorder" not in names or archive.read(f"{root}byteorder") == b"little")
     tree = run(io.BytesIO(archive.read(f"{root}data.pkl")))
     return tree, _fetch_from(lambda storage: bytearray(archive.read(f"{root}data/{storage.key}")))
@@ -130,10 +135,12 @@ def _open_legacy(file: BinaryIO, size: int) -> tuple[Any, Fetch]:
     tree = run(file, storages)
     places: dict[str, tuple[int, int]] = {}
     for key in run(file):
+        if not isinstance(key, str) or key not in storages:
+            raise ValueError("lists a storage that no tensor uses: damaged")
         (count,) = struct.unpack("<q", file.read(8))
         bytes_ = storages[key].size * storages[key].dtype.itemsize
         if count != storages[key].size or file.tell() + bytes_ > size:
-            raise ValueError(f"storage {key!r} is cut short: {count} numbers, {size - file.tell()} bytes left")
+            raise ValueError(f"storage {key!r:.40} is cut short: {count} numbers, {size - file.tell()} bytes left")
         places[key] = file.tell(), bytes_
         file.seek(bytes_, io.SEEK_CUR)
 
@@ -161,7 +168,7 @@ def _fetch_from(content: Callable[[Storage], bytearray]) -> Fetch:
         buffer = read[storage.key]
         count = len(buffer) // tensor.dtype.itemsize
         if storage.size * storage.dtype.itemsize != len(buffer) or not _fits(tensor, count):
-            view = f"shape {tensor.shape}, strides {tensor.stride}, from {tensor.offset}"
+            view = f"shape {tensor.shape}, strides {tensor.stride}, from {tensor.offset}"  # integers, at most 8
             raise ValueError(f"a tensor ({view:.200}) does not fit the {len(buffer)} bytes stored for it: damaged")
         if 0 in tensor.shape:
             return torch.empty(tensor.shape, dtype=tensor.dtype)
@@ -172,8 +179,7 @@ def _fetch_from(content: Callable[[Storage], bytearray]) -> Fetch:
 
 def _fits(tensor: TensorAt, count: int) -> bool:
     """Whether the view lies within `count` numbers and repeats none of them, as a tensor grown out of nothing would."""
-    sizes = (tensor.offset, *tensor.shape, *tensor.stride)
-    if len(tensor.shape) > _MAX_DIMS or len(tensor.shape) != len(tensor.stride) or any(v < 0 for v in sizes):
+    if len(tensor.shape) != len(tensor.stride) or min((tensor.offset, *tensor.shape, *tensor.stride)) < 0:
         return False
     last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride))
     return 0 in tensor.shape or (last < count and math.prod(tensor.shape) <= count)
@@ -189,7 +195,7 @@ def run(file: BinaryIO, storages: dict[str, Storage] | None = None) -> Any:
     machine = _Machine({} if storages is None else storages)
     for steps, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         if steps > _MAX_STEPS:
-            raise ValueError(f"takes more than {_MAX_STEPS} steps to read: made to do harm")
+            raise ValueError(f"takes more than {_MAX_STEPS} steps to read: malicious")
         machine.step(opcode.name, argument)
     return machine.stack.pop()
 
@@ -258,12 +264,14 @@ class _Machine:
         return items
 
     def _storage(self, pid: tuple[Any, ...]) -> Storage:
-        kind, dtype, key, _, size, *view = pid
-        if kind != "storage" or any(view) or not isinstance(size, int) or size < 0:
-            raise ValueError(f"names a storage as {pid!r:.200}, which this PyTorch format does not")
+        kind, dtype, key, _, size, *view = pid  # whatever a file puts there: nothing is hashed, compared or shown
+        if not (isinstance(key, str) and isinstance(size, int) and isinstance(dtype, Foreign) and size >= 0):
+            raise ValueError("names a storage by something else than its type, key and size: damaged, or malicious")
+        if kind != "storage" or dtype.name not in _STORAGES or view not in ([], [None]):
+            raise ValueError(f"names a storage of {dtype.name:.80} in a way that this PyTorch format does not: damaged")
         found = Storage(key, _STORAGES[dtype.name], size)
         if self.storages.setdefault(key, found) != found:
-            raise ValueError(f"names storage {key!r} twice, differently: damaged")
+            raise ValueError(f"names storage {key!r:.40} twice, differently: damaged")
         return found
 
 
@@ -291,18 +299,32 @@ def _made(callee: Any, arguments: tuple[Any, ...]) -> Any:
             return _fill({}, *arguments) if arguments else {}
         case "_rebuild_tensor" | "_rebuild_tensor_v2":
             storage, offset, shape, stride, *_ = arguments
-            return TensorAt(storage, offset, tuple(shape), tuple(stride), storage.dtype)
+            return _tensor_at(storage, offset, shape, stride, storage.dtype)
         case "_rebuild_tensor_v3":
             storage, offset, shape, stride, _, _, dtype, *_ = arguments
-            return TensorAt(storage, offset, tuple(shape), tuple(stride), _NEW_DTYPES[dtype.name])
+            return _tensor_at(storage, offset, shape, stride, _NEW_DTYPES[dtype.name])
         case "_rebuild_parameter" | "_rebuild_parameter_with_state":
             return arguments[0]
         case "_rebuild_from_type_v2":  # a tensor with attributes: (how to rebuild it, its class, arguments, attributes)
-            return _made(arguments[0], arguments[2])
+            rebuild, _, inner, _ = arguments
+            if rebuild.name == callee.name:
+                raise ValueError("rebuilds a tensor from one that is yet to be rebuilt: damaged, or malicious")
+            return _made(rebuild, inner)
         case "Size":
             return tuple(*arguments)
         case _:
             return Foreign(callee.name)
+
+
+def _tensor_at(storage: Any, offset: Any, shape: Any, stride: Any, dtype: torch.dtype) -> TensorAt:
+    """A description whose every part has the right type; whether it fits the bytes is checked when it is read."""
+    view = TensorAt(storage, offset, tuple(shape), tuple(stride), dtype)
+    if max(len(view.shape), len(view.stride)) > _MAX_DIMS:
+        raise ValueError(f"holds a tensor of more than {_MAX_DIMS} dimensions: damaged, or malicious")
+    numbers = (offset, *view.shape, *view.stride)
+    if not isinstance(storage, Storage) or not all(type(v) is int and v.bit_length() < 64 for v in numbers):
+        raise ValueError("describes a tensor by something else than a storage and sizes: damaged, or malicious")
+    return view
 
 
 def _fill(target: dict[Any, Any], items: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
