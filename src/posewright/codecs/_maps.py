@@ -154,8 +154,26 @@ def refuse_not_finite(peak: np.ndarray) -> None:
         )
 
 
-def peaks(maps: np.ndarray, empty: int = 0) -> tuple[np.ndarray, np.ndarray]:
+EQUAL = 1e-10
+"""Relative difference below which two *computed* float64 values are equal: so they are read alike on every processor.
+
+The last bits of a blur hang on the order in which a processor sums; those of distinct maps differ by far more.
+"""
+
+
+def first_maximum(rows: np.ndarray, equal: float = EQUAL) -> np.ndarray:
+    """Places [M] of the first value of each row [M, n] that equals the row's maximum up to a relative difference."""
+    peak = rows.max(1, keepdims=True)
+    return (rows >= peak - equal * np.abs(peak)).argmax(1)
+
+
+def peaks(maps: np.ndarray, empty: int = 0, *, computed: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """The first maximum, in row-major order, of maps [M, h, w].
+
+    Args:
+        maps: [M, h, w].
+        empty: see below.
+        computed: the maps are results of ours in float64, not a network's: values apart by rounding alone are equal.
 
     Returns:
         xy: [M, 2] int64 map pixels; (empty, empty) where the maximum is not above 0.
@@ -165,7 +183,8 @@ def peaks(maps: np.ndarray, empty: int = 0) -> tuple[np.ndarray, np.ndarray]:
         ValueError: a map holds NaN, or its maximum is infinite.
     """
     height, width = maps.shape[1:]
-    index = maps.reshape(-1, height * width).argmax(1)
+    rows = maps.reshape(-1, height * width)
+    index = first_maximum(rows) if computed else rows.argmax(1)
     score = maps.ravel().take(np.arange(len(maps)) * (height * width) + index)
     refuse_not_finite(score)
     xy = np.empty((len(maps), 2), np.int64)
@@ -174,7 +193,9 @@ def peaks(maps: np.ndarray, empty: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return xy, score
 
 
-def quarter_shift(maps: np.ndarray, pixel: np.ndarray, *, separately: bool = False, excluded: int = 1) -> np.ndarray:
+def quarter_shift(
+    maps: np.ndarray, pixel: np.ndarray, *, separately: bool = False, excluded: int = 1, computed: bool = False
+) -> np.ndarray:
     """A quarter of a pixel toward the higher neighbour along each axis (as published with SimpleBaseline and HRNet).
 
     Columns and rows 0, 1 and the last one never qualify, though the one before last does, and a point moves along
@@ -183,9 +204,10 @@ def quarter_shift(maps: np.ndarray, pixel: np.ndarray, *, separately: bool = Fal
     Args:
         maps: [M, h, w].
         pixel: [M, 2] whole numbers; outside of the map there is no move.
-        separately: judge the axes one by one, as mmpose 1.x does; the other axis then only excludes its first row or
+        separately: test the axes one by one, as mmpose 1.x does; the other axis then only excludes its first row or
             column.
         excluded: the last of the first columns and rows that do not qualify.
+        computed: see `peaks`.
 
     Returns:
         [M, 2] float64 moves of -0.25, 0 or 0.25.
@@ -198,7 +220,11 @@ def quarter_shift(maps: np.ndarray, pixel: np.ndarray, *, separately: bool = Fal
     moves = np.zeros(pixel.shape)
     for axis, step, moved in ((0, 1, inner_x & (y > 0)), (1, width, inner_y & (x > 0))):
         at = cell[moved if separately else both]
-        moves[moved if separately else both, axis] = 0.25 * np.sign(flat.take(at + step) - flat.take(at - step))
+        after, before = flat.take(at + step), flat.take(at - step)
+        slope = after - before
+        if computed:
+            slope[np.abs(slope) <= EQUAL * np.maximum(np.abs(after), np.abs(before))] = 0
+        moves[moved if separately else both, axis] = 0.25 * np.sign(slope)
     return moves
 
 

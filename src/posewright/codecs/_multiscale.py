@@ -96,6 +96,7 @@ def toward_second_maximum(maps: np.ndarray, kernel: int, shifts: tuple[float, ..
 
     Each map gets a border of 10 zeros and is blurred; the maximum is set to 0, the next one looked for wherever it
     is, and the point moves a fixed length toward it. A map without positive values ends in a corner of the border.
+    Of equal maxima the first in row-major order is taken; the published code leaves that to the last bit of the blur.
 
     Args:
         maps: [M, h, w].
@@ -134,7 +135,7 @@ def _walks_near_peaks(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Walks [M, 2] that see only a square around each map's maximum, and whether they are certain [M].
 
-    A blurred value is a weighted mean, so it cannot reach the last maximum that the walk used unless a pixel under the
+    A blurred value is a weighted mean, so it cannot equal the last maximum that the walk used unless a pixel under the
     blur does. If all such pixels are so close to the middle of the square that every blur over them is centred within
     it, then no value outside of it counts.
     """
@@ -144,7 +145,7 @@ def _walks_near_peaks(
     every = np.arange(len(maps))
     cells = _taylor.blurred_around(maps, every, pixel, kernel, reach, mirrored=False).reshape(-1, side**2)
     xy, last = _walk(cells, side, pixel - reach, shifts)
-    below = np.nextafter(last.astype(np.float32), np.float32(-np.inf))
+    below = last.astype(np.float32) * np.float32(1 - 1e-6)
     which, row, column = np.unravel_index(np.flatnonzero(maps.reshape(len(maps), -1) >= below[:, None]), maps.shape)
     x, y = np.ascontiguousarray(pixel.T)
     far = (np.abs(column - x[which]) > inner) | (np.abs(row - y[which]) > inner)
@@ -172,7 +173,7 @@ def _walk(
     every = np.arange(len(cells))
 
     def largest() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        best = cells.argmax(1)
+        best = _maps.first_maximum(cells)
         value = cells[every, best]
         place = np.stack([best % width, best // width], -1) + origin
         if zeros_beyond:  # without a positive value, the first zero is the largest: the corner of the border

@@ -79,10 +79,14 @@ def scale_to_peak(near: np.ndarray, maps: np.ndarray, which: np.ndarray, chosen:
     near[chosen] *= (before.max((1, 2)) / after.max((1, 2)))[:, None, None]
 
 
+_CURVED = 1e-12
+"""The least curvature of a logarithm along any direction: what is below it is left of the blur's rounding errors."""
+
+
 def newton(gradient: np.ndarray, hessian: np.ndarray, damping: float = 0.0) -> np.ndarray:
     """The steps [M, 2] to the extrema of paraboloids; none where the Hessian is singular.
 
-    Nothing limits a step: on a plateau it can lead out of the map, as in the published code.
+    Nothing limits a step: close to a plateau it can lead out of the map, as in the published code.
 
     Args:
         gradient: [2, M], along x and y.
@@ -92,6 +96,7 @@ def newton(gradient: np.ndarray, hessian: np.ndarray, damping: float = 0.0) -> n
     dx, dy = gradient
     dxx, dyy, dxy = hessian[0] + damping, hessian[1] + damping, hessian[2]
     determinant = dxx * dyy - dxy**2
-    regular = determinant != 0
+    # The determinant over the larger eigenvalue is the smaller one. The published codes test for exactly 0.
+    regular = np.abs(determinant) > _CURVED * np.maximum(np.maximum(np.abs(dxx), np.abs(dyy)), np.abs(dxy))
     over = np.where(regular, -1.0, 0.0) / np.where(regular, determinant, 1.0)
     return np.stack([dyy * dx - dxy * dy, dxx * dy - dxy * dx], -1) * over[:, None]

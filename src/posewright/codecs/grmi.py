@@ -62,7 +62,7 @@ class OffsetHeatmap(TripleCodec):
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         stride = self._stride
-        pixel, votes = _maps.peaks(_votes(maps.astype(np.float64), stride))
+        pixel, votes = _maps.peaks(_votes(maps.astype(np.float64), stride), computed=True)
         return pixel * stride, votes * (stride[0] * stride[1] / (np.pi * self.radius**2))
 
 

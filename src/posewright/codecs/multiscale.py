@@ -119,8 +119,8 @@ class MmposeMultiScaleHeatmap(BlurMultiScaleHeatmap):
     def _read_piece(self, maps: np.ndarray, blurred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         before, after = maps.max((1, 2)), blurred.max((1, 2))
         blurred *= (before / np.where(after == 0, 1, after))[:, None, None]
-        pixel, value = _maps.peaks(blurred, -1)
+        pixel, value = _maps.peaks(blurred, -1, computed=True)
         last = np.array(self.map_size[::-1]) - 1
         half = 0.5 * ((pixel > 1) & (pixel < last)).all(-1, keepdims=True)
-        xy = pixel + _maps.quarter_shift(blurred, pixel) + half
+        xy = pixel + _maps.quarter_shift(blurred, pixel, computed=True) + half
         return xy * _maps.stride(self.size, self.map_size), value / 255 + 0.5

@@ -59,9 +59,10 @@ class SoftArgmax(MapCodec):
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         xy = _soft_argmax(maps, self.beta)
-        nearest = np.rint(xy).astype(np.int64)
+        place = np.round(xy, 9)  # halves are exact: on which side of one a sum ends is a matter of rounding
+        nearest = np.rint(place).astype(np.int64)
         score = _maps.lookup(maps, nearest[:, 0], nearest[:, 1])
-        xy = xy + _maps.quarter_shift(maps, np.floor(xy + 0.5).astype(np.int64))
+        xy = xy + _maps.quarter_shift(maps, np.floor(place + 0.5).astype(np.int64))
         return xy * _maps.stride(self.size, self.map_size), score
 
     def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:

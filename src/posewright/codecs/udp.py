@@ -22,8 +22,10 @@ Toolkit = Literal["udp", "mmpose0", "mmpose1"]
 
 _LEAST, _MOST = 0.001, 50.0
 """Values are clipped to this range before their logarithm is taken."""
-_LEVEL = 1e-6
+_LEVEL = 1e-5
 """A blurred map whose values differ by less than this part of its maximum holds nothing but rounding errors."""
+_CLOSE = 1e-5
+"""Relative difference of two blurred values that float32 can tell apart for certain."""
 _DAMPING = float(np.finfo(np.float32).eps)
 """What mmpose adds to the Hessian's diagonal in place of a test whether it is singular."""
 
@@ -169,7 +171,8 @@ class UdpOffset(TripleCodec):
     def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Maps [..., 3 K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K].
 
-        The score is the maximum of the blurred class map; the offset is read from the blurred offset maps there.
+        The score is the maximum of the blurred class map; the offset is read from the blurred offset maps there. Of
+        equal maxima, which a disc often has, the first in row-major order is taken.
 
         Raises:
             ValueError: maps of another size, or with NaN.
@@ -177,14 +180,31 @@ class UdpOffset(TripleCodec):
         return _maps.decode(maps, self.map_size, self._read, per_point=3)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pieces = _blur.pieces(maps[:, 0], self.blurs[0], mirrored=True, dtype=np.float32)
-        pixel, score = map(np.concatenate, zip(*(_maps.peaks(blurred) for _, blurred in pieces)))
+        pixel, score = _blurred_peaks(maps[:, 0], self.blurs[0])
         every = np.arange(len(maps))
         offsets = [
             _taylor.blurred_around(maps[:, axis], every, pixel, self.blurs[1], 0, mirrored=True)[:, 0, 0]
             for axis in (1, 2)
         ]
         return (pixel + self.radius * np.stack(offsets, -1)) * self._stride, score
+
+
+def _blurred_peaks(maps: np.ndarray, kernel: int) -> tuple[np.ndarray, np.ndarray]:
+    """First maxima [M, 2] and their values [M] of maps [M, h, w] under a blur with mirrored border.
+
+    The blur is in float32, and again in float64 for maps of which that leaves more than one pixel possible.
+    """
+
+    def read(blurred: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        pixel, score = _maps.peaks(blurred)
+        close = np.count_nonzero(blurred >= (score * np.float32(1 - _CLOSE))[:, None, None], (1, 2))
+        return pixel, score, (close > 1) & (score > 0)
+
+    pieces = _blur.pieces(maps, kernel, mirrored=True, dtype=np.float32)
+    pixel, score, tied = map(np.concatenate, zip(*(read(blurred) for _, blurred in pieces)))
+    pieces = _blur.pieces(maps[tied], kernel, mirrored=True)
+    pixel[tied] = np.concatenate([_maps.peaks(blurred, computed=True)[0] for _, blurred in pieces])
+    return pixel, score
 
 
 def _check(codec: Udp | UdpMultiScaleHeatmap) -> None:
