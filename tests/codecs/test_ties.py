@@ -89,7 +89,7 @@ def test_a_single_pixel_moves_up_to_the_first_of_its_four_neighbours(kernel):
 
 def test_ridges_and_flat_maps_have_no_step():
     y, x = np.mgrid[:64, :48]
-    ridges = np.exp(-np.stack([x - 20, y - 30, x - y + 10, 0 * x]) ** 2 / 8).astype(np.float32)
+    ridges = np.exp(-(np.stack([x - 20, y - 30, x - y + 10, 0 * x]) ** 2) / 8).astype(np.float32)
     ridges[:, 30, 20] = np.nextafter(np.float32(1), np.float32(2))  # the last bit makes this pixel the maximum
     xy, _ = Dark(*SIZES, crop="standard").decode(ridges[:, None])
     np.testing.assert_allclose(xy[:, 0], np.tile([80.0, 120.0], (4, 1)), atol=1e-3)
