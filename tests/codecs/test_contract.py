@@ -199,7 +199,7 @@ def test_wrong_arguments_are_refused(case):
     xy = points(codec, 1)
     with pytest.raises(ValueError, match=r"xy \[\.\.\., K, 2\] and seen \[\.\.\., K\], got \(1, 17, 2\) and \(1, 16\)"):
         codec.encode(xy, np.ones((1, 16)))
-    with pytest.raises(ValueError, match=r"seen must be 0, 1 or 2, got \[3\.0\]"):
+    with pytest.raises(ValueError, match=r"visibility must be 0, 1 or 2, got \[3\.0\]"):
         codec.encode(xy, np.full((1, 17), 3))
     with pytest.raises(ValueError, match=r"labelled keypoint \[0, 4\] is \[nan, 1\.0\]"):
         codec.encode(np.where(np.arange(17)[:, None] == 4, [np.nan, 1.0], xy), np.ones((1, 17)))

@@ -339,7 +339,7 @@ def test_mapped_by_name(crowd):
 
 
 def test_arrays_must_fit(crowd):
-    with pytest.raises(ValueError, match=r"seen must be \(4, 3\), got \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"visibility must be \(4, 3\), got \(4, 2\)"):
         replace(crowd, visibility=crowd.visibility[:, :2])
     with pytest.raises(ValueError, match="3 images, 1 paths"):
         replace(crowd, image_path=Strings.of(["a"]))

@@ -25,8 +25,9 @@ PROGRAM = """
 import sys, msgspec, torch
 from dataclasses import replace
 from torch import nn
-from posewright.distributed import SyncedBatchNorm, team
-from posewright.train import TrainConfig, fit
+from posewright.train.distributed import SyncedBatchNorm, team
+from posewright.train.config import TrainConfig
+from posewright.train.loop import fit
 
 config = msgspec.json.decode(sys.argv[1].encode(), type=TrainConfig)
 with team() as members:

@@ -167,7 +167,7 @@ def test_every_systems_recipe_takes_a_step(config, recipe):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_leaves(config, number):
     code = (
-        "import sys, msgspec; from posewright.train import TrainConfig, fit\n"
+        "import sys, msgspec; from posewright.train.loop import TrainConfig, fit\n"
         "fit(msgspec.json.decode(sys.argv[1].encode(), type=TrainConfig))"
     )
     endless = msgspec.json.encode(replace(config, steps=100_000, workers=1)).decode()
@@ -354,7 +354,7 @@ def test_published_weights_are_given_by_their_id(config, monkeypatch, tmp_path):
     ):
         fit(replace(config, init="lpn_50_256x192_coco"))
     fit(replace(config, out=str(tmp_path / "first"), steps=1))
-    monkeypatch.setattr(state.fetch, "cached", lambda name: tmp_path / "first" / "last.pt")
+    monkeypatch.setattr(state.hub, "cached", lambda name: tmp_path / "first" / "last.pt")
     with prepared(replace(config, init="lpn_50_256x192_coco"), Team()) as run:
         assert same(run.net.state_dict(), model(tmp_path / "first" / "last.pt")["model"])
 

@@ -65,7 +65,11 @@ def test_every_pair_is_a_mean_over_samples(codec, loss):
 @pytest.mark.parametrize(
     ("codec", "loss", "message"),
     [
-        (MultiScaleHeatmap(*SIZES), "mse", "loss 'mse' does not learn the targets of Ladder: coarse-to-fine"),
+        (
+            MultiScaleHeatmap(*SIZES),
+            "mse",
+            "does not learn the targets of MultiScaleHeatmap: coarse-to-fine",
+        ),
         (UdpOffset(*SIZES), "grmi", "does not learn the targets of UdpOffset: udp-offset or udp-offset-smooth"),
         (GaussianHeatmap(*SIZES), "cpn", "loss 'cpn' does not learn the targets of GaussianHeatmap: mse or ohkm"),
         (CpnMultiScaleHeatmap(*SIZES), "coarse-to-fine", "does not learn the targets of CpnMultiScaleHeatmap: cpn"),

@@ -59,7 +59,7 @@ def read_points(xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.
     if xy.ndim < 2 or xy.shape[-1] != 2 or visibility.shape != xy.shape[:-1]:
         raise ValueError(f"encode: expected xy [..., K, 2] and seen [..., K], got {xy.shape} and {visibility.shape}")
     if ((visibility != 0) & (visibility != 1) & (visibility != 2)).any():
-        raise ValueError(f"encode: seen must be 0, 1 or 2, got {sorted(set(visibility.ravel().tolist()))}")
+        raise ValueError(f"encode: visibility must be 0, 1 or 2, got {sorted(set(visibility.ravel().tolist()))}")
     xy = np.where((visibility > 0)[..., None], xy, 0.0)
     if not np.isfinite(xy).all():
         bad = np.argwhere(~np.isfinite(xy).all(-1))[0]
