@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import lzma
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+TESTS = Path(__file__).resolve().parent
+SHARED = TESTS.parents[1] / "shared"
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +19,9 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no folder of real data at {SHARED.name}/ beside the checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def official_networks() -> dict[str, Any]:
+    """Facts of every official network by its name: parameters, multiply-adds, outputs; see tests/golden/README.md."""
+    return json.loads(lzma.decompress((TESTS / "golden" / "models.json.xz").read_bytes()))

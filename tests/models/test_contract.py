@@ -49,7 +49,7 @@ def small_images(family: str, count: int = 2) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("spec", distinct(), ids=lambda spec: spec.name)
-def test_maps_are_as_the_codec_reads_them(spec):
+def test_maps_are_as_the_codec_reads_them(spec, quick_on_meta):
     with torch.device("meta"):
         net = spec.build(KEYPOINTS).eval()
         assert net(torch.empty(1, 3, *spec.size)).shape == (1, spec.codec.channels(KEYPOINTS), *spec.codec.map_size)

@@ -1,16 +1,9 @@
-from functools import partial
-
 import pytest
 import torch
 
 from posewright.models import hourglass
 from posewright.models.hourglass import Bottleneck, StackedHourglass
 from posewright.skeletons import TIGDOG18
-
-
-@pytest.mark.parametrize(("name", "channels"), [("hourglass_s4b1_18_256x256", 18), ("dark_hourglass_s4b1_128x96", 17)])
-def test_is_the_official_network(check_official, name, channels):
-    check_official(partial(StackedHourglass, channels, 4), name, hourglass.rename)
 
 
 @pytest.mark.parametrize(

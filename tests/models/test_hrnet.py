@@ -10,22 +10,6 @@ from posewright.models.hrnet import HRNet, Receive
 
 
 @pytest.mark.parametrize(
-    ("name", "build"),
-    [
-        ("hrnet_w32_256x192", partial(HRNet, 17)),
-        ("hrnet_w48_384x288", partial(HRNet, 17, 48)),
-        ("udp_hrnet_w32_256x192_offset", partial(HRNet, 51, widened=True)),
-        ("mmpose1_hrnet_w32_udp_regress_256x192", partial(HRNet, 51)),
-        pytest.param("hrnet_w48_256x192", partial(HRNet, 17, 48), marks=pytest.mark.slow),
-        pytest.param("udp_hrnet_w32_256x192_gaussian", partial(HRNet, 17, widened=True), marks=pytest.mark.slow),
-        pytest.param("mmpose1_hrnet_w32_256x192", partial(HRNet, 17), marks=pytest.mark.slow),
-    ],
-)
-def test_is_the_official_network(check_official, name, build):
-    check_official(build, name, hrnet.rename)
-
-
-@pytest.mark.parametrize(
     ("build", "parameters", "entries"),
     [
         (partial(HRNet, 17), 28_536_113, 1754),

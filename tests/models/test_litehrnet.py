@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from posewright.models import litehrnet
 from posewright.models._shuffle import ChannelWeighting, Matrix, shuffle
-from posewright.models.litehrnet import NAIVE_WIDTHS, LiteHRNet, Module, Receive
+from posewright.models.litehrnet import NAIVE_WIDTHS, LiteHRNet, Module
 
 VARIANTS = {
     "lite_hrnet_18": LiteHRNet,
@@ -19,33 +19,6 @@ VARIANTS = {
 }
 
 tiny = partial(LiteHRNet, 3, (1, 1, 1), (8, 16, 32, 64))
-
-
-def evaluate_twice(net):
-    """Let the paths from branch 0 run a second time, for nothing, as in the official code."""
-
-    def again(path, args, output):
-        path.forward(*args)
-
-    for module in net.modules():
-        if isinstance(module, Receive) and module.target:
-            module[0].register_forward_hook(again)
-    return net
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "lite_hrnet_18_256x192",
-        "naive_lite_hrnet_18_256x192",
-        pytest.param("lite_hrnet_30_256x192", marks=pytest.mark.slow),
-        pytest.param("wider_naive_lite_hrnet_18_256x192", marks=pytest.mark.slow),
-        pytest.param("mmpose1_litehrnet_18_256x192", marks=pytest.mark.slow),
-    ],
-)
-def test_is_the_official_network(check_official, name):
-    variant = VARIANTS[name.removesuffix("_256x192").replace("mmpose1_litehrnet", "lite_hrnet")]
-    check_official(lambda: evaluate_twice(variant(17)), name, litehrnet.rename)
 
 
 @pytest.mark.parametrize(

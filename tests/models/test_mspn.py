@@ -1,33 +1,8 @@
-from functools import partial
-
 import pytest
 import torch
 
 from posewright.models import mspn
 from posewright.models.mspn import MSPN, SPECS
-
-
-@pytest.mark.parametrize("name", ["mspn_1stg_256x192", "mspn_2stg_256x192", "mspn_3stg_256x192", "mspn_4stg_256x192"])
-def test_is_the_official_network(check_official, name):
-    check_official(partial(MSPN, 17, stages=int(name[5])), name, mspn.rename)
-
-
-def test_is_mindspores_network(check_official):
-    check_official(partial(MSPN, 17, stages=2, same_pool=True), "mspn_mindspore_2stg", mspn.rename)
-
-
-@pytest.mark.parametrize(("name", "stages"), [("mmpose1_mspn50_256x192", 1), ("mmpose1_mspn50_2x_256x192", 2)])
-def test_is_mmposes_network_but_for_the_biases(check_official, name, stages):
-    check_official(partial(MSPN, 17, stages=stages), name, mspn.rename, mspn.OPTIONAL)
-
-
-@pytest.mark.parametrize(
-    ("stages", "parameters"), [(1, 25_141_708), (2, 56_867_032), (3, 88_592_356), (4, 120_317_680)]
-)
-def test_number_of_parameters(stages, parameters):
-    with torch.device("meta"):
-        net = MSPN(17, stages)
-    assert sum(p.numel() for p in net.parameters()) == parameters
 
 
 def test_forward_is_the_last_supervised_map():

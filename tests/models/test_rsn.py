@@ -1,53 +1,8 @@
-from functools import partial
-
 import pytest
 import torch
 
 from posewright.models import rsn
-from posewright.models.rsn import PRM, RSN, RSNUdp, StepsBlock
-
-
-@pytest.mark.parametrize(
-    ("name", "depth", "stages"),
-    [
-        ("rsn18_256x192", 18, 1),
-        ("rsn18_4x_256x192", 18, 4),
-        ("rsn50_256x192", 50, 1),
-        ("rsn50_2x_256x192", 50, 2),
-        ("rsn50_4x_256x192", 50, 4),
-    ],
-)
-def test_is_the_official_network(check_official, name, depth, stages):
-    check_official(partial(RSN, 17, depth, stages=stages), name, rsn.rename)
-
-
-def test_is_udps_network(check_official):
-    check_official(partial(RSNUdp, 17), "udp_rsn18_se_prm_256x192", rsn.rename)
-
-
-def test_prm_is_the_official_one(check_official):
-    check_official(partial(PRM, 17), "rsn_prm17")
-
-
-@pytest.mark.parametrize(("name", "depth"), [("mmpose1_rsn18_256x192", 18), ("mmpose1_rsn50_256x192", 50)])
-def test_is_mmposes_network_but_for_the_biases(check_official, name, depth):
-    check_official(partial(RSN, 17, depth), name, rsn.rename, rsn.OPTIONAL)
-
-
-@pytest.mark.parametrize(
-    ("depth", "stages", "parameters"),
-    [(18, 1, 9_159_072), (18, 4, 38_456_256), (50, 1, 19_355_132), (50, 2, 39_316_920), (50, 4, 79_240_496)],
-)
-def test_number_of_parameters(depth, stages, parameters):
-    with torch.device("meta"):
-        net = RSN(17, depth, stages=stages)
-    assert sum(p.numel() for p in net.parameters()) == parameters
-
-
-def test_number_of_parameters_of_udps():
-    with torch.device("meta"):
-        net = RSNUdp(17)
-    assert sum(p.numel() for p in net.parameters()) == 14_634_324
+from posewright.models.rsn import StepsBlock
 
 
 def test_a_slice_hears_of_the_slices_before_it_only():

@@ -1,25 +1,8 @@
-from functools import partial
-
 import pytest
 import torch
 
 from posewright.models import simplebaseline
 from posewright.models.simplebaseline import SimpleBaseline
-
-
-@pytest.mark.parametrize(
-    ("name", "depth", "caffe"),
-    [
-        ("simplebaseline_r50_256x192", 50, False),
-        ("simplebaseline_r101_256x192", 101, False),
-        ("simplebaseline_r152_256x192", 152, False),
-        ("simplebaseline_r50_384x288", 50, False),
-        ("simplebaseline_r50_caffe_256x192", 50, True),
-        ("mmpose1_res50_256x192", 50, False),
-    ],
-)
-def test_is_the_official_network(check_official, name, depth, caffe):
-    check_official(partial(SimpleBaseline, 17, depth, caffe=caffe), name, simplebaseline.rename)
 
 
 @pytest.mark.parametrize(

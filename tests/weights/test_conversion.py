@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -105,8 +105,10 @@ def test_names_as_mindspore_has_them(name: str, ours: str, theirs: str) -> None:
         ("mspn_mindspore_2stg", "mspn-2stg-mindspore-256x192"),
     ],
 )
-def test_names_are_those_of_the_published_networks(shared: Path, reference: str, name: str) -> None:
-    facts = json.loads((shared / "reference" / "models" / f"{reference}.json").read_text())
+def test_names_are_those_of_the_published_networks(
+    official_networks: dict[str, Any], reference: str, name: str
+) -> None:
+    facts = official_networks[reference]
     to: conversion.Format = "mindspore" if "mindspore" in reference else "mmpose"
     state = {k: torch.zeros(1) for k in keys_of(name)}
     names = conversion.names(name.split("-")[0], state, to)

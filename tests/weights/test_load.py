@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -333,11 +334,8 @@ def test_published_layouts_load(
 
 
 @pytest.fixture
-def official_shapes(shared: Path) -> Callable[[str], dict[str, tuple[int, ...]]]:
-    import json
-
+def official_shapes(official_networks: dict[str, Any]) -> Callable[[str], dict[str, tuple[int, ...]]]:
     def shapes(reference: str) -> dict[str, tuple[int, ...]]:
-        facts = json.loads((shared / "reference" / "models" / f"{reference}.json").read_text())
-        return {key: tuple(shape) for key, shape, _ in facts["state"]}
+        return {key: tuple(shape) for key, shape, _ in official_networks[reference]["state"]}
 
     return shapes
