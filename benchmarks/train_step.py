@@ -28,11 +28,11 @@ from evaluate import loop_accuracy
 from loader import PARTS as SAMPLE_PARTS
 from loader import Arrays, heatmaps, ladder, make, now, parts, provenance, publish
 from posewright.data import augment, coco
+from posewright.losses import Objective
 from posewright.models import _depthwise
 from posewright.progress import Report, bar
 from posewright.runtime.torch_runtime import fast_bf16
 from posewright.train.distributed import team
-from posewright.train.objective import Objective
 from posewright.train.recipes import find
 from posewright.train.state import Run, _Supervised, prepared
 from posewright.types import Batch

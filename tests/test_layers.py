@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).parents[1] / "src" / "posewright"
 
 LAYERS = {
     0: "types files progress",
-    1: "geometry skeletons image",
-    2: "codecs losses draw coco_format",
+    1: "geometry skeletons image losses",
+    2: "codecs draw coco_format",
     3: "spec",
     4: "models runtime synthetic",
     5: "weights",

@@ -54,7 +54,7 @@ def test_ohkm_takes_the_hardest_of_each_sample():
         slow += slow_hardest(
             [[0.5 * FACTOR[b, k].item() ** 2 * error[b][k] / (H * W) for k in range(K)] for b in range(B)], 2
         )
-    assert losses.ohkm_mse(outputs, target, FACTOR, top=2).item() == pytest.approx(slow, rel=1e-12)
+    assert losses.ohkm_mse(outputs, target, FACTOR, ohkm_topk=2).item() == pytest.approx(slow, rel=1e-12)
 
 
 @pytest.mark.parametrize("ladder", [True, False])
@@ -76,7 +76,7 @@ def test_coarse_to_fine_equals_slow_rule(stages, ohkm, ladder):
                 pushed[WEIGHT <= 1] = 0
                 error = slow_error(outputs[4 * i + j], pushed)
                 slow += sum(map(sum, error)) / (B * K * H * W) / (4 if j < 3 else 1)
-    loss = losses.coarse_to_fine(outputs, target, WEIGHT, stages=stages, ohkm=ohkm, ladder=ladder)
+    loss = losses.mspn(outputs, target, WEIGHT, ohkm_topk=ohkm, coarse_to_fine=ladder)
     assert loss.item() == pytest.approx(slow, rel=1e-12)
 
 
@@ -84,9 +84,9 @@ def test_coarse_to_fine_pushes_hidden_keypoints_to_zero_except_in_the_mined_outp
     # One hidden keypoint, outputs equal to the labels: only the three plain outputs err, a quarter of 100 each.
     label = torch.full((1, 1, 1, 1), 10.0)
     target, hidden = label[:, None].expand(1, 5, 1, 1, 1), torch.tensor([[1.0]])
-    assert losses.coarse_to_fine((label,) * 4, target, hidden, stages=1, ohkm=1).item() == 75
-    assert losses.coarse_to_fine((label,) * 4, target, hidden, stages=1, ohkm=0).item() == 175
-    assert losses.coarse_to_fine((label,) * 4, target, hidden * 2, stages=1, ohkm=1).item() == 0
+    assert losses.mspn((label,) * 4, target, hidden, ohkm_topk=1).item() == 75
+    assert losses.mspn((label,) * 4, target, hidden, ohkm_topk=0).item() == 175
+    assert losses.mspn((label,) * 4, target, hidden * 2, ohkm_topk=1).item() == 0
 
 
 def test_cpn_equals_slow_rule():
@@ -98,7 +98,7 @@ def test_cpn_equals_slow_rule():
         slow += 0.5 * sum(map(sum, slow_error(outputs[i], pushed))) / (B * K * H * W)
     error = slow_error(outputs[4], target[:, 3])
     slow += slow_hardest([[error[b][k] / (H * W) * (WEIGHT[b, k].item() > 0.1) for k in range(K)] for b in range(B)], 3)
-    assert losses.cpn(outputs, target, WEIGHT, top=3).item() == pytest.approx(slow, rel=1e-12)
+    assert losses.cpn(outputs, target, WEIGHT, ohkm_topk=3).item() == pytest.approx(slow, rel=1e-12)
 
 
 def offset_target(seed):
@@ -155,7 +155,7 @@ def test_grmi_has_a_gradient_where_the_offset_is_exact():
 
 def test_factors_of_mmpose():
     outputs, target = (maps(0, B, K, H, W),), maps(1, B, K, H, W)
-    for loss, more in ((losses.weighted_mse, {}), (losses.ohkm_mse, {"top": 2})):
+    for loss, more in ((losses.weighted_mse, {}), (losses.ohkm_mse, {"ohkm_topk": 2})):
         twice = loss(outputs, target, FACTOR, factor=1.0, **more)
         assert twice.item() == pytest.approx(2 * loss(outputs, target, FACTOR, **more).item())
 
@@ -166,11 +166,9 @@ def triple(a, b):
 
 CASES = {
     "weighted_mse": lambda a, b: losses.weighted_mse((a, b), maps(20, B, K, H, W), FACTOR),
-    "ohkm_mse": lambda a, b: losses.ohkm_mse((a, b), maps(20, B, K, H, W), FACTOR, top=2),
-    "coarse_to_fine": lambda a, b: losses.coarse_to_fine(
-        (a, b, a, b), maps(21, B, 5, K, H, W), WEIGHT, stages=1, ohkm=2
-    ),
-    "cpn": lambda a, b: losses.cpn((a, b, a, b, a), maps(21, B, 4, K, H, W), WEIGHT, top=2),
+    "ohkm_mse": lambda a, b: losses.ohkm_mse((a, b), maps(20, B, K, H, W), FACTOR, ohkm_topk=2),
+    "mspn": lambda a, b: losses.mspn((a, b, a, b), maps(21, B, 5, K, H, W), WEIGHT, ohkm_topk=2),
+    "cpn": lambda a, b: losses.cpn((a, b, a, b, a), maps(21, B, 4, K, H, W), WEIGHT, ohkm_topk=2),
     "udp_offset": lambda a, b: losses.udp_offset((triple(a, b),), offset_target(22), FACTOR),
     "udp_offset_smooth": lambda a, b: losses.udp_offset((triple(a, b),), offset_target(22), FACTOR, smooth=True),
     "grmi": lambda a, b: losses.grmi((triple(a, b),), offset_target(22), FACTOR),
@@ -202,9 +200,9 @@ def test_wrong_shapes_are_refused():
         losses.udp_offset((good,), good, WEIGHT)
     with pytest.raises(ValueError, match="got 0 outputs"):
         losses.weighted_mse((), good, WEIGHT)
-    with pytest.raises(ValueError, match=r"must be 1 to 5 \(all of them\), got 8"):
+    with pytest.raises(ValueError, match=r"must be 0 \(no mining\) to 5 \(all keypoints\), got 8"):
         losses.ohkm_mse((good,), good, WEIGHT)
-    with pytest.raises(ValueError, match=r"4 outputs for each of 2 stages.*got 4 outputs"):
-        losses.coarse_to_fine((good,) * 4, good[:, None].expand(B, 5, K, H, W), WEIGHT, stages=2)
+    with pytest.raises(ValueError, match=r"4 outputs per stage.*got 3 outputs"):
+        losses.mspn((good,) * 3, good[:, None].expand(B, 5, K, H, W), WEIGHT)
     with pytest.raises(ValueError, match=r"labels \[B, 5, K, h, w\].*\(3, 4, 5, 4, 3\)"):
-        losses.coarse_to_fine((good,) * 4, good[:, None].expand(B, 4, K, H, W), WEIGHT, stages=1)
+        losses.mspn((good,) * 4, good[:, None].expand(B, 4, K, H, W), WEIGHT)

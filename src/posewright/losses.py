@@ -1,19 +1,114 @@
-"""One function a loss: supervised maps, their target and the keypoints' weights to one number.
+"""One function per loss: supervised maps, their target and the keypoints' weights to one number.
 
 All take `outputs`, the tuple of maps that `net.supervised` yields, and sum over it. Means and the odd factor of one
-half are those of the published code, for a learning rate is only right together with them.
+half are those of the published code, for a learning rate is only right together with them. Keyword arguments are a
+loss's settings. Codecs say which losses learn their targets; `objective` picks one of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch.nn import functional
 
+from posewright.types import Skeleton
+
 Tensor = torch.Tensor
+
+Loss = Callable[..., Tensor]
+"""Outputs, target and weight to a number; a loss that tells hidden from visible keypoints says `visibility`."""
+
+Objective = Callable[[Sequence[Tensor], Tensor, Tensor], Tensor]
+"""Supervised maps, target and weight to the mean loss of a sample."""
+
+
+class Learnable(Protocol):
+    """What `objective` asks of a codec."""
+
+    @property
+    def losses(self) -> Mapping[str, Loss]:
+        """The losses that learn its target, by name; the published one first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LossSettings:
+    """What papers vary in a loss. Settings that a loss does not have are refused unless left at their default.
+
+    Attributes:
+        factor: of squared errors: one half, or 1 as in mmpose 0.x.
+        ohkm_topk: how many keypoints count as hard, the most where there are fewer; 0 turns the mining off.
+        coarse_to_fine: whether the last stage learns finer labels than the others (MSPN, RSN).
+        class_factor, offset_factor: of the class and the offset part of a loss for offsets; None: as published.
+        use_target_weight: whether unlabelled keypoints are left out; if not, they are learned as empty maps.
+        keypoint_weight: factors on the weights of points, by their names; the others have 1.
+    """
+
+    factor: float = 0.5
+    ohkm_topk: int = 8
+    coarse_to_fine: bool = True
+    class_factor: float | None = None
+    offset_factor: float | None = None
+    use_target_weight: bool = True
+    keypoint_weight: Mapping[str, float] = field(default_factory=dict)
+
+
+def objective(codec: Learnable, loss: str, skeleton: Skeleton, settings: LossSettings | None = None) -> Objective:
+    """A loss with its settings, known to fit the codec; it is a mean over samples whatever the loss.
+
+    Args:
+        codec: what makes the targets.
+        loss: one of `codec.losses`; "" is the first of them, the published one.
+        skeleton: names the keypoints.
+        settings: what differs from the published loss.
+
+    Raises:
+        ValueError: the loss is for other targets than this codec's, or has no such setting, or there is no such point.
+    """
+    settings = settings or LossSettings()
+    name = loss or next(iter(codec.losses))
+    if name not in codec.losses:
+        fitting = " or ".join(codec.losses)
+        raise ValueError(f"loss {name!r} does not learn the targets of {type(codec).__name__}: choose {fitting}")
+    function = codec.losses[name]
+    parameters = inspect.signature(function).parameters
+    if settings.ohkm_topk < 0:
+        raise ValueError(f"ohkm_topk must be 0 (no mining) or more, got {settings.ohkm_topk}")
+    chosen: dict[str, Any] = {}
+    for setting in ("factor", "ohkm_topk", "coarse_to_fine", "class_factor", "offset_factor"):
+        value = getattr(settings, setting)
+        if setting in parameters and value is not None:
+            chosen[setting] = min(value, skeleton.num_keypoints) if setting == "ohkm_topk" else value
+        elif value != getattr(LossSettings(), setting):
+            raise ValueError(f"loss {name!r} has no setting {setting}, got {value}; leave it at its default")
+    plain = partial(function, **chosen)
+    if settings.use_target_weight and not settings.keypoint_weight:
+        return plain
+    if "visibility" in parameters:
+        raise ValueError(
+            f"loss {name!r} reads from the weights who is visible: it takes no keypoint_weight, and needs "
+            "use_target_weight"
+        )
+    factors = _factors(settings.keypoint_weight, skeleton)
+
+    def weighted(outputs: Sequence[Tensor], target: Tensor, weight: Tensor) -> Tensor:
+        known = weight if settings.use_target_weight else torch.ones_like(weight)
+        return plain(outputs, target, known * weight.new_tensor(factors))
+
+    return weighted
+
+
+def _factors(by_name: Mapping[str, float], skeleton: Skeleton) -> list[float]:
+    if strange := [name for name in by_name if name not in skeleton.points]:
+        raise ValueError(f"keypoint_weight names {', '.join(strange)}; the points are {', '.join(skeleton.points)}")
+    if not all(value >= 0 for value in by_name.values()):
+        raise ValueError(f"keypoint_weight: factors must not be negative, got {dict(by_name)}")
+    return [by_name.get(point, 1.0) for point in skeleton.points]
 
 
 def weighted_mse(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, *, factor: float = 0.5) -> Tensor:
@@ -35,8 +130,10 @@ def weighted_mse(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, *, f
     return factor * torch.stack([error.mean() for error in errors]).sum()
 
 
-def ohkm_mse(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, *, top: int = 8, factor: float = 0.5) -> Tensor:
-    """As `weighted_mse`, but of each sample only the `top` keypoints with the largest error count.
+def ohkm_mse(
+    outputs: Sequence[Tensor], target: Tensor, weight: Tensor, *, ohkm_topk: int = 8, factor: float = 0.5
+) -> Tensor:
+    """As `weighted_mse`, but of each sample only the `ohkm_topk` keypoints with the largest error count.
 
     Online hard keypoint mining: Chen et al., "Cascaded Pyramid Network", CVPR 2018, section 3.2.
 
@@ -44,25 +141,24 @@ def ohkm_mse(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, *, top: 
         outputs: maps [B, K, h, w] each.
         target: [B, K, h, w].
         weight: [B, K].
-        top: how many keypoints count, at most K.
+        ohkm_topk: how many keypoints count, at most K; 0: all of them, which is `weighted_mse`.
         factor: one half, or 1 as in mmpose.
 
     Raises:
-        ValueError: shapes that do not belong together, or `top` out of range.
+        ValueError: shapes that do not belong together, or `ohkm_topk` out of range.
     """
     _check(outputs, target, weight, target.shape)
     errors = [weight.square() * _by_point(output, target) for output in outputs]
-    return factor * torch.stack([_hardest(error, top) for error in errors]).sum()
+    return factor * torch.stack([_hardest(error, ohkm_topk) for error in errors]).sum()
 
 
-def coarse_to_fine(
+def mspn(
     outputs: Sequence[Tensor],
     target: Tensor,
-    weight: Tensor,
+    visibility: Tensor,
     *,
-    stages: int,
-    ohkm: int = 8,
-    ladder: bool = True,
+    ohkm_topk: int = 8,
+    coarse_to_fine: bool = True,
 ) -> Tensor:
     """The loss of MSPN and RSN: coarse-to-fine supervision with hard keypoint mining on each stage's finest output.
 
@@ -73,36 +169,36 @@ def coarse_to_fine(
     Li et al., "Rethinking on Multi-Stage Networks for Human Pose Estimation", arXiv 1901.00148, section 3.4.
 
     Args:
-        outputs: 4 * stages maps [B, K, h, w], stage by stage.
+        outputs: 4 maps [B, K, h, w] per stage, stage by stage.
         target: [B, 5, K, h, w] labels, coarse to fine.
-        weight: [B, K] visibility 0, 1 or 2.
-        stages: of the network.
-        ohkm: how many keypoints of a stage's last output count, the hardest of the labelled; 0: all of them.
-        ladder: whether the last stage learns finer labels than the others.
+        visibility: [B, K] visibility 0, 1 or 2.
+        ohkm_topk: how many keypoints of a stage's last output count, the hardest of the labelled; 0: all of them.
+        coarse_to_fine: whether the last stage learns finer labels than the others.
 
     Raises:
-        ValueError: shapes that do not belong together, or `ohkm` out of range.
+        ValueError: shapes that do not belong together, or `ohkm_topk` out of range.
     """
     levels = 4
-    if len(outputs) != levels * stages or target.ndim != 5 or target.shape[1] <= levels:
+    stages = len(outputs) // levels
+    if not outputs or len(outputs) % levels or target.ndim != 5 or target.shape[1] <= levels:
         raise ValueError(
-            f"expected {levels} outputs for each of {stages} stages and labels [B, {levels + 1}, K, h, w], got "
+            f"expected {levels} outputs per stage and labels [B, {levels + 1}, K, h, w], got "
             f"{len(outputs)} outputs and labels {tuple(target.shape)}"
         )
-    _check(outputs, target, weight, (target.shape[0], *target.shape[2:]))
-    visible, labelled = (weight > 1)[..., None, None], (weight > 0).to(target.dtype)
+    _check(outputs, target, visibility, (target.shape[0], *target.shape[2:]))
+    visible, labelled = (visibility > 1)[..., None, None], (visibility > 0).to(target.dtype)
     terms = []
     for i, output in enumerate(outputs):
         stage, level = divmod(i, levels)
-        label = target[:, level + (ladder and stage == stages - 1)]
-        if level == levels - 1 and ohkm:
-            terms.append(_hardest(_by_point(output, label) * labelled, ohkm))
+        label = target[:, level + (coarse_to_fine and stage == stages - 1)]
+        if level == levels - 1 and ohkm_topk:
+            terms.append(_hardest(_by_point(output, label) * labelled, ohkm_topk))
         else:
             terms.append(functional.mse_loss(output, label * visible) / (1 if level == levels - 1 else levels))
     return torch.stack(terms).sum()
 
 
-def cpn(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, *, top: int = 8) -> Tensor:
+def cpn(outputs: Sequence[Tensor], target: Tensor, visibility: Tensor, *, ohkm_topk: int = 8) -> Tensor:
     """The loss of CPN: half mean squares on the global net's four outputs, hard keypoint mining on the refined one.
 
     In the global part, hidden and missing keypoints are, as published, pushed to zero instead of being left out. The
@@ -111,23 +207,23 @@ def cpn(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, *, top: int =
     Chen et al., "Cascaded Pyramid Network for Multi-Person Pose Estimation", CVPR 2018, section 3.2.
 
     Args:
-        outputs: maps [B, K, h, w]: one a label, coarse to fine, then the refined ones.
+        outputs: maps [B, K, h, w]: one per label, coarse to fine, then the refined ones.
         target: [B, L, K, h, w] labels, coarse to fine (L is 4).
-        weight: [B, K] visibility 0, 1 or 2.
-        top: how many keypoints count in the refined part.
+        visibility: [B, K] visibility 0, 1 or 2.
+        ohkm_topk: how many keypoints count in the refined part, the hardest of the labelled; 0: all of them.
 
     Raises:
-        ValueError: shapes that do not belong together, or `top` out of range.
+        ValueError: shapes that do not belong together, or `ohkm_topk` out of range.
     """
     if target.ndim != 5 or len(outputs) != target.shape[1] + 1:
         raise ValueError(
             f"expected labels [B, L, K, h, w] and L + 1 outputs, got labels {tuple(target.shape)} and "
             f"{len(outputs)} outputs"
         )
-    _check(outputs, target, weight, (target.shape[0], *target.shape[2:]))
-    visible, labelled = (weight > 1)[..., None, None], (weight > 0).to(target.dtype)
+    _check(outputs, target, visibility, (target.shape[0], *target.shape[2:]))
+    visible, labelled = (visibility > 1)[..., None, None], (visibility > 0).to(target.dtype)
     terms = [0.5 * functional.mse_loss(output, target[:, i] * visible) for i, output in enumerate(outputs[:-1])]
-    terms.append(_hardest(_by_point(outputs[-1], target[:, -1]) * labelled, top))
+    terms.append(_hardest(_by_point(outputs[-1], target[:, -1]) * labelled, ohkm_topk))
     return torch.stack(terms).sum()
 
 
@@ -138,10 +234,13 @@ def udp_offset(
     *,
     smooth: bool = False,
     reduction: Literal["mean", "sum"] = "mean",
+    weigh_offsets: bool = False,
+    class_factor: float = 1.0,
+    offset_factor: float = 1.0,
 ) -> Tensor:
     """The loss of UDP's offset target: half mean squares of class and offset maps, summed over the outputs.
 
-    Offsets count inside the target's disc only, whatever the weight: as published, it enters the class part alone.
+    Offsets count inside the target's disc only, whatever the weight: as released, it enters the class part alone.
 
     Huang et al., "The Devil is in the Details", CVPR 2020, section 3.3.
 
@@ -151,6 +250,9 @@ def udp_offset(
         weight: [B, K].
         smooth: smooth L1 (beta 1) in place of squares.
         reduction: the mean over samples, keypoints and pixels, or the sum.
+        weigh_offsets: multiply the errors of offsets by the weight too, as mmpose does.
+        class_factor: of the class part.
+        offset_factor: of the offset part.
 
     Raises:
         ValueError: shapes that do not belong together.
@@ -158,9 +260,11 @@ def udp_offset(
     _check(outputs, target, weight, target.shape, per_point=3)
     criterion = partial(functional.smooth_l1_loss if smooth else functional.mse_loss, reduction=reduction)
     disc, by_point = target[:, ::3], weight[..., None, None]
-    terms = [criterion(by_point * output[:, ::3], by_point * disc) for output in outputs]
+    inside = by_point * disc if weigh_offsets else disc
+    terms = [class_factor * criterion(by_point * output[:, ::3], by_point * disc) for output in outputs]
     for output in outputs:
-        terms += [criterion(disc * output[:, axis::3], disc * target[:, axis::3]) for axis in (1, 2)]
+        errors = [criterion(inside * output[:, axis::3], inside * target[:, axis::3]) for axis in (1, 2)]
+        terms += [offset_factor * error for error in errors]
     return 0.5 * torch.stack(terms).sum()
 
 
@@ -172,8 +276,9 @@ def grmi(
     class_factor: float = 4.0,
     offset_factor: float = 1.0,
     delta: float = 1.0,
+    reduction: Literal["mean", "sum"] = "sum",
 ) -> Tensor:
-    """The loss of G-RMI: logistic on the discs, Huber on the length of the offset's error inside them; plain sums.
+    """The loss of G-RMI: logistic on the discs, Huber on the length of the offset's error inside them.
 
     Papandreou et al., "Towards Accurate Multi-person Pose Estimation in the Wild", CVPR 2017, equations 3 and 4.
 
@@ -184,6 +289,8 @@ def grmi(
         class_factor: of the logistic part.
         offset_factor: of the offset part.
         delta: error, in input pixels, above which the Huber loss grows linearly.
+        reduction: the sum over samples, keypoints and pixels, as in the paper, or that over samples and pixels as a
+            mean, so that a learning rate is right for any batch and size.
 
     Raises:
         ValueError: shapes that do not belong together.
@@ -198,7 +305,8 @@ def grmi(
         length = square.clamp(min=delta**2).sqrt()
         huber = torch.where(square > delta**2, delta * (length - delta / 2), square / 2)
         terms.append((by_point * (class_factor * logistic + offset_factor * disc * huber)).sum())
-    return torch.stack(terms).sum()
+    people, _, height, width = target.shape
+    return torch.stack(terms).sum() / (people * height * width if reduction == "mean" else 1)
 
 
 def _by_point(output: Tensor, target: Tensor) -> Tensor:
@@ -207,10 +315,10 @@ def _by_point(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _hardest(error: Tensor, top: int) -> Tensor:
-    """The mean over samples of the mean of the `top` largest errors [B, K]."""
-    if not 1 <= top <= error.shape[1]:
-        raise ValueError(f"the number of hardest keypoints must be 1 to {error.shape[1]} (all of them), got {top}")
-    return error.topk(top, 1).values.mean()
+    """The mean over samples of the mean of the `top` largest errors [B, K]; 0: of all of them."""
+    if not 0 <= top <= error.shape[1]:
+        raise ValueError(f"ohkm_topk must be 0 (no mining) to {error.shape[1]} (all keypoints), got {top}")
+    return error.topk(top or error.shape[1], 1).values.mean()
 
 
 def _check(outputs: Sequence[Tensor], target: Tensor, weight: Tensor, want: Sequence[int], per_point: int = 1) -> None:

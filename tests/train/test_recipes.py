@@ -3,17 +3,17 @@
 import pytest
 
 from posewright.data.augment import HRNET, LITEHRNET, MSPN, SIMPLEBASELINE
+from posewright.losses import LossSettings, objective
 from posewright.models import find, names
 from posewright.train import recipes
 from posewright.train.config import override
-from posewright.train.objective import objective
 from posewright.train.optim import optimizer, rate
 
 
 def check(config):
     """The system exists, and the recipe's loss, optimiser and schedule can be made for it."""
     spec = find(config.model)
-    objective(config.loss, spec.codec, spec.skeleton, factor=config.loss_factor, ohkm_topk=config.ohkm_topk)
+    objective(spec.codec, config.loss, spec.skeleton, LossSettings(config.loss_factor, config.ohkm_topk))
     head = find("hrnet-w8-128x96").build(1).final_layer
     optimizer(head, config.optimizer, lr=config.lr, weight_decay=config.weight_decay, momentum=config.momentum)
     rate(5, 10, schedule=config.schedule, milestones=config.milestones, factor=config.gamma, warmup=config.warmup)

@@ -1,13 +1,18 @@
-"""Input pixels <-> network target: encode, decode and unflip, one class per target; `Codec` says what they share."""
+"""Input pixels <-> network target: encode, decode, unflip and the losses that learn it; `Codec` says what they share.
+
+One class per target. A new codec is one file of this folder: a frozen dataclass with what `Codec` lists.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from posewright.losses import Loss
     from posewright.types import CropRule, Skeleton
 
 Maps = TypeVar("Maps", bound="np.ndarray | torch.Tensor")
@@ -32,6 +37,11 @@ class Codec(Protocol):
     @property
     def crop_rules(self) -> tuple[CropRule, ...]:
         """The crop rules that this codec's input <-> map bridge is right for; a Spec with another is refused."""
+        ...
+
+    @property
+    def losses(self) -> Mapping[str, Loss]:
+        """The losses that learn this target, by the names that training knows them by; the published one first."""
         ...
 
     def channels(self, num_keypoints: int) -> int:

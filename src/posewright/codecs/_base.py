@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from posewright import losses
 from posewright.codecs import _maps
 from posewright.types import CropRule, Skeleton
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MapCodec:
-    """One map a keypoint, of the standard crop, mirrored without a shift; codecs say where they differ.
+    """One map per keypoint, of the standard crop, mirrored without a shift; codecs say where they differ.
 
     Attributes:
         size: (height, width) of the input.
@@ -34,8 +36,13 @@ class MapCodec:
         """Right for the standard crop only."""
         return ("standard",)
 
+    @property
+    def losses(self) -> Mapping[str, losses.Loss]:
+        """Squared errors: "mse" of all keypoints, "ohkm" of each person's hardest ones."""
+        return {"mse": losses.weighted_mse, "ohkm": losses.ohkm_mse}
+
     def channels(self, num_keypoints: int) -> int:
-        """One map a keypoint."""
+        """One map per keypoint."""
         return num_keypoints
 
     def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
@@ -59,17 +66,17 @@ class AlignedCodec(MapCodec):
 
     @property
     def _stride(self) -> np.ndarray:
-        """Input pixels a map pixel along x and y: ((W_i - 1) / (W_o - 1), (H_i - 1) / (H_o - 1))."""
+        """Input pixels per map pixel along x and y: ((W_i - 1) / (W_o - 1), (H_i - 1) / (H_o - 1))."""
         (height, width), (map_height, map_width) = self.size, self.map_size
         return np.array([(width - 1) / (map_width - 1), (height - 1) / (map_height - 1)])
 
 
 @dataclass(frozen=True, slots=True)
 class TripleCodec(AlignedCodec):
-    """Three maps a keypoint: whether it is near, and the offsets to it along x and y."""
+    """Three maps per keypoint: whether it is near, and the offsets to it along x and y."""
 
     def channels(self, num_keypoints: int) -> int:
-        """Three maps a keypoint."""
+        """Three maps per keypoint."""
         return 3 * num_keypoints
 
     def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
+from posewright import losses
 from posewright.codecs import _blur, _maps, _taylor
 from posewright.codecs._base import MapCodec
 
@@ -29,6 +31,11 @@ class BlurMultiScaleHeatmap(MapCodec):
 
     kernels: tuple[int, ...] = (15, 11, 9, 7, 5)
     blur: int = 5
+
+    @property
+    def losses(self) -> Mapping[str, losses.Loss]:
+        """Named "coarse-to-fine": a label width for each output, hard keypoint mining on each stage's finest one."""
+        return {"coarse-to-fine": losses.mspn}
 
     def __post_init__(self) -> None:
         MapCodec.__post_init__(self)

@@ -5,11 +5,13 @@ Chen et al., "Cascaded Pyramid Network for Multi-Person Pose Estimation", CVPR 2
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from posewright import losses
 from posewright.codecs import _maps
 from posewright.codecs import _multiscale as _ladders
 from posewright.codecs._multiscale import BlurMultiScaleHeatmap
@@ -39,6 +41,11 @@ class CpnMultiScaleHeatmap(BlurMultiScaleHeatmap):
     def crop_rules(self) -> tuple[CropRule, ...]:
         """Right for CPN's own crop only, which is cut out and resized."""
         return ("cpn",)
+
+    @property
+    def losses(self) -> Mapping[str, losses.Loss]:
+        """Named "cpn": squares in the global net, hard keypoint mining on the refined maps."""
+        return {"cpn": losses.cpn}
 
     def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to labels [..., 4, K, h, w] and weight.

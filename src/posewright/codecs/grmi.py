@@ -5,11 +5,14 @@ Papandreou et al., "Towards Accurate Multi-person Pose Estimation in the Wild" (
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from posewright import losses
 from posewright.codecs import _discs, _maps
 from posewright.codecs._base import TripleCodec
 
@@ -34,6 +37,11 @@ class OffsetHeatmap(TripleCodec):
     def __post_init__(self) -> None:
         TripleCodec.__post_init__(self)
         _maps.check_above_zero(self, "radius")
+
+    @property
+    def losses(self) -> Mapping[str, losses.Loss]:
+        """Named "grmi": logistic on the discs, Huber on the offsets inside them; a mean over samples and pixels."""
+        return {"grmi": partial(losses.grmi, reduction="mean")}
 
     def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to maps [..., 3 K, h, w] and weight [..., K].

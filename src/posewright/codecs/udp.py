@@ -6,11 +6,14 @@ Huang et al., "The Devil is in the Details: Delving into Unbiased Data Processin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from posewright import losses
 from posewright.codecs import _blur, _discs, _gaussians, _maps, _taylor
 from posewright.codecs._base import AlignedCodec, TripleCodec
 
@@ -96,6 +99,11 @@ class UdpMultiScaleHeatmap(AlignedCodec):
     blur: int = 7
     toolkit: Toolkit = "udp"
 
+    @property
+    def losses(self) -> Mapping[str, losses.Loss]:
+        """As of `MultiScaleHeatmap`."""
+        return {"coarse-to-fine": losses.mspn}
+
     def __post_init__(self) -> None:
         _check(self)
         if not all(sigma > 0 for sigma in self.sigmas):
@@ -154,6 +162,15 @@ class UdpOffset(TripleCodec):
         _maps.check_above_zero(self, "radius")
         for kernel in self.blurs:
             _blur.taps(kernel)
+
+    @property
+    def losses(self) -> Mapping[str, losses.Loss]:
+        """Class and offsets by squares as released, by smooth L1, or by squares as in mmpose, which weighs offsets."""
+        return {
+            "udp-offset": losses.udp_offset,
+            "udp-offset-smooth": partial(losses.udp_offset, smooth=True),
+            "udp-offset-mmpose": partial(losses.udp_offset, weigh_offsets=True),
+        }
 
     def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to maps [..., 3 K, h, w] and weight [..., K].

@@ -162,7 +162,7 @@ def grmi_r101_coco() -> TrainConfig:
 
     A fixed rate of 5e-3 for 800,000 steps of 24 people and a running average of the weights, whose decay is not stated;
     boxes are enlarged by 1 to 1.5. The paper names neither SGD's momentum (0.9 here, as for its detector) nor mirroring
-    (with probability 0.5 here), and its losses' scale is unknown: see `objective.objective`.
+    (with probability 0.5 here), and its losses' scale is unknown: see `losses.grmi`.
     """
     return TrainConfig(
         model="grmi-r101-353x257",

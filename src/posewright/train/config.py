@@ -11,7 +11,6 @@ from typing import Any, Literal
 import msgspec
 
 from posewright.data import augment
-from posewright.train.objective import Loss
 from posewright.train.optim import Kind, Schedule
 
 
@@ -42,10 +41,9 @@ class TrainConfig:
         batch: people a step, of all processes together.
         accumulate: parts that the batch is worked on in, one after the other, where it does not fit into memory at
             once. Gradients are those of the whole batch; batch norms see a part.
-        loss: what is minimised; see `objective.objective`. It must fit the pose system's codec.
-        loss_factor: on "mse" and "ohkm": one half, or 1 as in mmpose 0.x.
-        ohkm_topk: how many keypoints count as hard.
-        keypoint_weight: factors on the weights of points, by their names; the others have 1.
+        loss: what is minimised, one of the losses of the pose system's codec; empty is the published one.
+        loss_factor, ohkm_topk, coarse_to_fine, class_factor, offset_factor, use_target_weight, keypoint_weight: the
+            loss's settings; see `losses.LossSettings`.
         optimizer, lr, weight_decay, momentum: see `optim.optimizer`.
         schedule, drops, gamma, warmup, warmup_from: see `optim.rate`; drops are fractions of the run, the warm-up
             is in steps.
@@ -82,9 +80,13 @@ class TrainConfig:
     rounds: int = 1
     batch: int = 32
     accumulate: int = 1
-    loss: Loss = "mse"
+    loss: str = ""
     loss_factor: float = 0.5
     ohkm_topk: int = 8
+    coarse_to_fine: bool = True
+    class_factor: float | None = None
+    offset_factor: float | None = None
+    use_target_weight: bool = True
     keypoint_weight: dict[str, float] = field(default_factory=dict)
     optimizer: Kind = "adam"
     lr: float = 1e-3

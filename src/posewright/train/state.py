@@ -20,6 +20,7 @@ from posewright.data.loader import Loader
 from posewright.data.skeleton_file import read as read_skeleton
 from posewright.data.skeleton_file import with_sigmas
 from posewright.evaluate import evaluator
+from posewright.losses import LossSettings, Objective, objective
 from posewright.models import find
 from posewright.progress import say
 from posewright.runtime import torch_runtime
@@ -28,7 +29,6 @@ from posewright.spec import Spec
 from posewright.train._preflight import preflight
 from posewright.train.config import TrainConfig
 from posewright.train.distributed import Team
-from posewright.train.objective import Objective, objective
 from posewright.train.optim import Ema, optimizer
 from posewright.types import Batch, Boxes
 from posewright.weights import checkpoint, hub
@@ -288,14 +288,16 @@ def _run(
 ) -> Run:
     share = (team.rank, team.size)
     loader = Loader(people, spec, config.augment, config.batch, seed=config.seed, workers=config.workers, share=share)
-    learned = objective(
-        config.loss,
-        spec.codec,
-        spec.skeleton,
-        factor=config.loss_factor,
-        ohkm_topk=config.ohkm_topk,
-        keypoint_weight=config.keypoint_weight,
+    settings = LossSettings(
+        config.loss_factor,
+        config.ohkm_topk,
+        config.coarse_to_fine,
+        config.class_factor,
+        config.offset_factor,
+        config.use_target_weight,
+        config.keypoint_weight,
     )
+    learned = objective(spec.codec, config.loss, spec.skeleton, settings)
     frozen = _freeze(net, config.freeze)
     net.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's stub lacks it
     learner = team.joined(_Supervised(net), device)
