@@ -6,9 +6,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 Tick = Callable[[int, int], None]
 """Called with how many are done, of how many."""
@@ -19,22 +20,37 @@ Report = Callable[[int, int, str], None]
 PLAIN_SECONDS = 10.0
 """Plain lines come this far apart."""
 
+_show = True
+
+
+@contextmanager
+def shown(show: bool) -> Iterator[None]:
+    """Whether progress and notes appear while the block runs."""
+    global _show
+    before, _show = _show, show
+    try:
+        yield
+    finally:
+        _show = before
+
 
 @contextmanager
 def bar(title: str, unit: str = "") -> Iterator[Report]:
     """Show progress while the block runs; it yields what to call as the work goes on."""
-    console = Console(stderr=True)
-    if console.is_terminal:
-        with _rich(console) as shown:
-            task = shown.add_task(title, total=None, note="")
-            yield lambda done, total, note="": shown.update(task, completed=done, total=total, note=note)
+    if not _show:
+        yield lambda done, total, note="": None
+    elif sys.stderr.isatty():
+        with _rich() as bars:
+            task = bars.add_task(title, total=None, note="")
+            yield lambda done, total, note="": bars.update(task, completed=done, total=total, note=note)
     else:
         yield _Lines(title, unit)
 
 
 def say(text: str) -> None:
     """A line on stderr, where progress goes."""
-    print(text, file=sys.stderr, flush=True)
+    if _show:
+        print(text, file=sys.stderr, flush=True)
 
 
 def tick(report: Report) -> Tick:
@@ -42,12 +58,22 @@ def tick(report: Report) -> Tick:
     return lambda done, total: report(done, total, "")
 
 
-def _rich(console: Console) -> Progress:
+def _rich() -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
     )  # fmt: skip
-    return Progress(*columns, console=console, refresh_per_second=4)
+    return Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
 
 
 class _Lines:
@@ -67,7 +93,7 @@ class _Lines:
         self.last = now
         fresh = done - self.first
         left = (now - self.start) / fresh * (total - done) if fresh > 0 else float("nan")
-        end = f"{clock(now - self.start)} gone, {clock(left)} left"
+        end = f"{clock(now - self.start)} elapsed, {clock(left)} left"
         say(f"{self.title}: {done}/{total} {self.unit} {end}  {note}".rstrip())
 
 

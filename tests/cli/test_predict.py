@@ -88,3 +88,11 @@ def test_an_unwritable_folder_a_foreign_checkpoint_and_no_weights(run, set_up, l
     status, _, errors = run("predict", picture, "--model", "lpn-50-256x192", "--weights", tmp_path / "no.pt")
     assert status == 2
     assert "no.pt" in errors
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "meta2", "gpu"])
+def test_a_device_that_is_not_there_gives_one_line(run, set_up, device):
+    status, _, errors = run("predict", set_up / "val", "--device", device)
+    assert status == 2
+    (line,) = errors.splitlines()
+    assert f"device '{device}' cannot be used" in line

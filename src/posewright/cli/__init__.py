@@ -10,8 +10,10 @@ import importlib
 import os
 import pkgutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+from posewright import progress
 
 DESCRIPTION = "Find the keypoints of people and animals in images: train, evaluate, predict."
 
@@ -21,10 +23,12 @@ FIRST = ("demo", "predict", "train", "eval")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status: 0 done, 2 bad input (one line on stderr says what), 130 interrupted."""
-    options = parser().parse_args(arguments)
-    run: Callable[[argparse.Namespace], int] = options.run
     try:
-        return run(options)
+        options, unknown = parser().parse_known_args(arguments)
+        if unknown:
+            options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        with progress.shown(not options.quiet):
+            return options.run(options)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

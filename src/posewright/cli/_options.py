@@ -1,9 +1,10 @@
-"""What several commands share: how one is declared, and the options of a model."""
+"""What several commands share: how one is declared, how it answers, and options that mean the same everywhere."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,16 +19,51 @@ def command(
 ) -> argparse.ArgumentParser:
     """Declare a command: its help is `about`, and `main` calls `run` with the parsed options for the exit status."""
     parser = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", **more)
-    parser.set_defaults(run=run)
+    parser.add_argument("--quiet", action="store_true", help="no progress and no report, only errors")
+    parser.add_argument("--json", action="store_true", help="report as one JSON object on standard output")
+    parser.set_defaults(run=run, parser=parser)
     return parser
 
 
+def answer(options: argparse.Namespace, text: str, **values: Any) -> None:
+    """Print what came of a command: `text`, with --json `values` as one object instead, with --quiet alone nothing."""
+    if options.json:
+        import msgspec
+
+        print(msgspec.json.encode(values, enc_hook=str).decode())
+    elif not options.quiet:
+        print(text)
+
+
+def existing(path: str) -> str:
+    """Type of an option that names a file or folder: a wrong one is reported before anything heavy is loaded."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    return path
+
+
+def weights_file(name: str) -> str:
+    """Type of an option that names weights: a file, or the id of published ones."""
+    from posewright.weights import hub
+
+    if not Path(name).exists() and not any(e.id == name for e in hub.entries()):
+        raise FileNotFoundError(f"{name}: no such file, nor the id of published weights (`posewright weights list`)")
+    return name
+
+
 def model_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", help="pose system (`posewright models`); a run's own checkpoint knows it")
     parser.add_argument(
-        "--weights", metavar="FILE", help="a run's best.pt, or a published file; or the default model's"
+        "--model", metavar="NAME", help="pose system (`posewright models`); a run's own checkpoint knows it"
     )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        type=weights_file,
+        help="a run's best.pt, or a published file; or the default model's",
+    )
+    parser.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)"
+    )
     parser.add_argument(
         "--flip-test", action=argparse.BooleanOptionalAction, default=True, help="average with the mirrored image"
     )

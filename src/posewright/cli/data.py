@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-from posewright.cli._options import Commands, command
+from posewright.cli._options import Commands, answer, command
 
 
 def add(commands: Commands) -> None:
     parser = commands.add_parser("data", help="make data", description="Make data.")
     tasks = parser.add_subparsers(title="tasks", metavar="TASK", required=True)
     synth = command(tasks, "synth", _synth, "draw synthetic people with COCO annotations")
-    synth.add_argument("folder", help="where to put them")
-    synth.add_argument("--images", type=int, default=1000, help="how many (default: %(default)s)")
-    synth.add_argument("--split", default="train", help="name of the split (default: %(default)s)")
-    synth.add_argument("--seed", type=int, default=0, help="the same seed draws the same pictures")
+    synth.add_argument("folder", metavar="FOLDER", help="where to put them")
+    synth.add_argument("--images", type=int, metavar="NUMBER", default=1000, help="how many (default: %(default)s)")
+    synth.add_argument("--split", metavar="NAME", default="train", help="name of the split (default: %(default)s)")
+    synth.add_argument("--seed", type=int, metavar="NUMBER", default=0, help="the same seed draws the same pictures")
 
 
 def _synth(options: argparse.Namespace) -> int:
@@ -25,5 +25,6 @@ def _synth(options: argparse.Namespace) -> int:
         path = synthetic.make(
             options.folder, options.images, seed=options.seed, split=options.split, progress=tick(report)
         )
-    print(f"{options.images} images of synthetic people; annotations: {path}")
+    text = f"{options.images} images of synthetic people; annotations: {path}"
+    answer(options, text, images=options.images, annotations=path)
     return 0

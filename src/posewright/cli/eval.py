@@ -5,17 +5,29 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from posewright.cli._options import Commands, command, model_options, predictor_of
+from posewright.cli._options import Commands, answer, command, existing, model_options, predictor_of
 
 
 def add(commands: Commands) -> None:
     about = "evaluate weights, or a results file, with the ten COCO metrics (or PCK where a skeleton has no sigmas)"
     parser = command(commands, "eval", run, about, aliases=["val", "test"])
-    parser.add_argument("--data", required=True, metavar="JSON", help="COCO-format annotations")
-    parser.add_argument("--images", help="folder of their images, where it is not beside them")
-    parser.add_argument("--boxes", default="gt", metavar="gt|JSON", help="annotated boxes, or a detections JSON")
-    parser.add_argument("--results", metavar="JSON", help="evaluate this results file instead of running weights")
-    parser.add_argument("--out", default="runs/eval", help="folder for results.json (default: %(default)s)")
+    parser.add_argument("--data", required=True, metavar="JSON", type=existing, help="COCO-format annotations")
+    parser.add_argument(
+        "--images", metavar="FOLDER", type=existing, help="folder of their images, where it is not beside them"
+    )
+    parser.add_argument(
+        "--boxes",
+        default="gt",
+        metavar="gt|JSON",
+        type=lambda text: text if text == "gt" else existing(text),
+        help="annotated boxes, or a detections JSON",
+    )
+    parser.add_argument(
+        "--results", metavar="JSON", type=existing, help="evaluate this results file instead of running weights"
+    )
+    parser.add_argument(
+        "--out", metavar="FOLDER", default="runs/eval", help="folder for results.json (default: %(default)s)"
+    )
     parser.add_argument(
         "--contact-sheets", action="store_true", help="also draw sheets of the worst, random and best cases"
     )
@@ -27,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
 
     if options.results:
         measured = evaluator.measure(options.data, options.results, boxes=f"of {options.results}")
-        print("\n".join(evaluator.summary(measured, Path(options.results).stem)))
+        lines = evaluator.summary(measured, Path(options.results).stem)
+        answer(options, "\n".join(lines), metrics=measured.figures, boxes=measured.boxes, results=options.results)
         return 0
     from posewright.data.skeleton_file import people_for
     from posewright.files import write_json
@@ -48,5 +61,6 @@ def run(options: argparse.Namespace) -> int:
         from posewright.report.page import write_sheets
 
         lines += [f"contact sheets: {', '.join(map(str, write_sheets(results.parent, people, evaluation)))}"]
-    print("\n".join(lines))
+    said = {"metrics": evaluation.figures, "boxes": evaluation.boxes, "results": results}
+    answer(options, "\n".join(lines), model=predictor.spec.name, **said)
     return 0

@@ -3,29 +3,50 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 
-from posewright.cli._options import Commands, command, model_options, predictor_of
+from posewright.cli._options import Commands, answer, command, existing, model_options, predictor_of, weights_file
 
 
 def add(commands: Commands) -> None:
     about = "find keypoints in images, draw them, and write them as COCO results"
     parser = command(commands, "predict", run, about, aliases=["infer"])
-    parser.add_argument("images", nargs="+", help="image files, folders, or .txt files with one image a line")
+    parser.add_argument(
+        "images", nargs="+", type=existing, help="image files, folders, or .txt files with one image per line"
+    )
     model_options(parser)
-    parser.add_argument("--out", default="runs/predict", help="folder for drawings and results (default: %(default)s)")
+    parser.add_argument(
+        "--out", metavar="FOLDER", default="runs/predict", help="folder for drawings and results (default: %(default)s)"
+    )
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--boxes", metavar="JSON", help="detections: a list of {image_id, category_id, bbox, score}")
-    source.add_argument("--annotations", metavar="JSON", help="take the boxes of a COCO annotation file")
-    source.add_argument("--detector", metavar="ONNX", help="YOLOX-style detector of people: a file, or yolox-nano")
-    parser.add_argument(
-        "--score-threshold", type=float, default=0.0, help="draw poses scored above this (default: %(default)s)"
+    source.add_argument(
+        "--boxes", metavar="JSON", type=existing, help="detections: a list of {image_id, category_id, bbox, score}"
+    )
+    source.add_argument("--annotations", metavar="JSON", type=existing, help="take the boxes of a COCO annotation file")
+    source.add_argument(
+        "--detector", metavar="ONNX", type=weights_file, help="YOLOX-style detector of people: a file, or yolox-nano"
     )
     parser.add_argument(
-        "--keypoint-threshold", type=float, default=0.3, help="draw keypoints scored above this (default: %(default)s)"
+        "--score-threshold",
+        type=float,
+        metavar="SCORE",
+        default=0.0,
+        help="draw poses scored above this (default: %(default)s)",
     )
     parser.add_argument(
-        "--box-threshold", type=float, default=0.0, help="leave out boxes scored below this (default: %(default)s)"
+        "--keypoint-threshold",
+        type=float,
+        metavar="SCORE",
+        default=0.3,
+        help="draw keypoints scored above this (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--box-threshold",
+        type=float,
+        metavar="SCORE",
+        default=0.0,
+        help="leave out boxes scored below this (default: %(default)s)",
     )
 
 
@@ -50,5 +71,5 @@ def run(options: argparse.Namespace) -> int:
         score_threshold=options.score_threshold,
         keypoint_threshold=options.keypoint_threshold,
     )
-    print(summary)
+    answer(options, str(summary), **{field.name: getattr(summary, field.name) for field in fields(summary)})
     return 1 if summary.failed else 0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from posewright.cli._options import Commands, command
+from posewright.cli._options import Commands, answer, command
 
 
 def add(commands: Commands) -> None:
     parser = command(commands, "recipes", run, "list the training recipes, or show one's settings")
-    parser.add_argument("name", nargs="?", help="recipe or pose system to show")
+    parser.add_argument("name", metavar="NAME", nargs="*", help="recipe or pose system to show; `show` may precede it")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -17,10 +17,14 @@ def run(options: argparse.Namespace) -> int:
 
     from posewright.train import recipes
 
-    if options.name:
-        print(msgspec.json.format(msgspec.json.encode(recipes.find(options.name)), indent=2).decode())
+    wanted = options.name[1:] if options.name[:1] == ["show"] else options.name
+    if len(wanted) > 1 or (options.name and not wanted):
+        raise ValueError("`posewright recipes show` expects one name")
+    if wanted:
+        config = msgspec.json.encode(recipes.find(wanted[0]))
+        answer(options, msgspec.json.format(config, indent=2).decode(), **msgspec.json.decode(config))
         return 0
-    width = max(map(len, recipes.RECIPES))
-    for name, recipe in recipes.RECIPES.items():
-        print(f"{name:<{width}}  {(recipe.__doc__ or '').splitlines()[0]}")
+    about = {name: (recipe.__doc__ or "").splitlines()[0] for name, recipe in recipes.RECIPES.items()}
+    width = max(map(len, about))
+    answer(options, "\n".join(f"{name:<{width}}  {line}" for name, line in about.items()), recipes=about)
     return 0

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posewright.cli._options import Commands, command
+from posewright.cli._options import Commands, answer, command, existing, weights_file
 
 if TYPE_CHECKING:
     from posewright.train.config import TrainConfig
@@ -17,26 +17,39 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     about = "train a pose system on COCO-format annotations of any skeleton"
     parser = command(commands, "train", run, about)
-    parser.add_argument("recipe", nargs="?", help="a recipe (`posewright recipes`) or a pose system")
+    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a recipe (`posewright recipes`) or a pose system")
     paths = parser.add_argument_group("data and folders (short for --set train=... and so on)")
-    paths.add_argument("--train", nargs="+", help="annotations to learn from, one file or several")
-    paths.add_argument("--train-images", nargs="+", help="folder of their images, for each file not beside them")
-    for flag, about_flag in (
-        ("val", "annotations to choose the best weights on"),
-        ("val-images", "folder of their images"),
-        ("val-boxes", "detections JSON to evaluate with instead of the annotated boxes"),
-        ("out", "the run's folder"),
-        ("init", "weights to start from, of any toolkit"),
-        ("backbone", "ImageNet weights for the backbone"),
-        ("skeleton", "JSON file that says what the points are"),
-        ("sigmas", "of OKS: published, pck, or annotations of the same people again; default: those of the files"),
+    paths.add_argument(
+        "--train", metavar="JSON", nargs="+", type=existing, help="annotations to train on, one file or several"
+    )
+    paths.add_argument(
+        "--train-images",
+        metavar="FOLDER",
+        nargs="+",
+        type=existing,
+        help="folder of their images, for each file not beside them",
+    )
+    for flag, metavar, kind, about_flag in (
+        ("val", "JSON", existing, "annotations to choose the best weights on"),
+        ("val-images", "FOLDER", existing, "folder of their images"),
+        ("val-boxes", "JSON", existing, "detections to evaluate with instead of the annotated boxes"),
+        ("out", "FOLDER", str, "the run's folder"),
+        ("init", "FILE", weights_file, "weights to start from, of any toolkit"),
+        ("backbone", "FILE", str, "ImageNet weights for the backbone: a file, or an id of `posewright weights list`"),
+        ("skeleton", "JSON", existing, "file that says what the points are"),
+        (
+            "sigmas",
+            "SOURCE",
+            str,
+            "of OKS: published, pck, or annotations of the same people again; default: the file's",
+        ),
     ):
-        paths.add_argument(f"--{flag}", help=about_flag)
+        paths.add_argument(f"--{flag}", metavar=metavar, type=kind, help=about_flag)
     parser.add_argument(
         "--reset-head", action="store_true", help="re-initialise the last layer if the number of keypoints differs"
     )
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change any setting")
-    parser.add_argument("--resume", metavar="RUN", help="resume the interrupted run in this folder")
+    parser.add_argument("--resume", metavar="RUN", type=existing, help="resume the interrupted run in this folder")
     parser.add_argument("--find-lr", action="store_true", help="only sweep over learning rates and suggest one")
 
 
@@ -56,16 +69,20 @@ def run(options: argparse.Namespace) -> int:
         from posewright.train.lr_finder import find_lr
 
         sweep = find_lr(config)
-        print(f"learning rate {sweep.best:.1e}: --set lr={sweep.best:.1e}; see {Path(config.out) / 'find-lr.svg'}")
+        text = f"learning rate {sweep.best:.1e}: --set lr={sweep.best:.1e}; see {Path(config.out) / 'find-lr.svg'}"
+        answer(options, text, lr=sweep.best, out=config.out)
         return 0
     fitted = rounds(config, resume=bool(options.resume))
     if int(os.environ.get("RANK", "0")) > 0:
         return 0  # the main process reports
+    outcome = {"finished": fitted.finished, "steps": fitted.step, "metrics": fitted.figures, "out": fitted.out}
     if not fitted.finished:
-        print(f"stopped at step {fitted.step}; resume with: posewright train --resume {config.out}")
+        answer(
+            options, f"stopped at step {fitted.step}; resume with: posewright train --resume {config.out}", **outcome
+        )
         return 130
     best = "".join(f" {name} {value:.3f}" for name, value in fitted.figures.items() if name in ("AP", "AR", "PCK"))
-    print(f"trained {fitted.step} steps; best:{best or ' not evaluated'}; see {fitted.out}")
+    answer(options, f"trained {fitted.step} steps; best:{best or ' not evaluated'}; see {fitted.out}", **outcome)
     return 0
 
 

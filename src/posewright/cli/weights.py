@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
-from posewright.cli._options import Commands, command
+from posewright.cli._options import Commands, answer, command, existing
 
 
 def add(commands: Commands) -> None:
     parser = commands.add_parser("weights", help="published weights: list, pull, verify, import, convert")
     tasks = parser.add_subparsers(title="tasks", metavar="TASK", required=True)
     listing = command(tasks, "list", _list, "list the published weights")
-    listing.add_argument("pattern", nargs="?", default="*", help="of ids or pose systems (default: all)")
+    listing.add_argument(
+        "pattern", metavar="PATTERN", nargs="?", default="*", help="of ids or pose systems (default: all)"
+    )
     pull = command(tasks, "pull", _pull, "fetch published weights into the cache")
-    pull.add_argument("id")
+    pull.add_argument("id", metavar="ID", help="as `posewright weights list` names it")
     pull.add_argument("--offline", action="store_true", help="only look into the cache")
     verify = command(tasks, "verify", _verify, "recompute the checksums of cached weights")
-    verify.add_argument("id", nargs="?", help="(default: all)")
+    verify.add_argument("id", metavar="ID", nargs="?", help="of one entry (default: all)")
     take = command(tasks, "import", _import, "put a file downloaded manually into the cache")
-    take.add_argument("id")
-    take.add_argument("file")
+    take.add_argument("id", metavar="ID", help="as `posewright weights list` names it")
+    take.add_argument("file", metavar="FILE", type=existing, help="the downloaded file")
     convert = command(tasks, "convert", _convert, "write weights as another tool names and stores them")
-    convert.add_argument("file")
-    convert.add_argument("--to", required=True, choices=("official", "mmpose", "mindspore", "safetensors"))
-    convert.add_argument("--model", help="pose system; a run's own checkpoint knows it")
+    convert.add_argument("file", metavar="FILE", type=existing, help="weights of any toolkit")
+    convert.add_argument(
+        "--to", required=True, choices=("official", "mmpose", "mindspore", "safetensors"), help="format to write"
+    )
+    convert.add_argument("--model", metavar="NAME", help="pose system; a run's own checkpoint knows it")
     convert.add_argument("--half", action="store_true", help="write float16, half the size")
-    convert.add_argument("--out", required=True, help="the file to write")
+    convert.add_argument("--out", metavar="FILE", required=True, help="the file to write")
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -34,10 +39,12 @@ def _list(options: argparse.Namespace) -> int:
     found = hub.entries(options.pattern)
     if not found:
         raise LookupError(f"no published weights match {options.pattern!r}; `posewright weights list` lists all")
+    lines = []
     for e in found:
-        figure = f"AP {e.ap:.3f}" if e.ap is not None else f"PCKh {e.pckh:.3f}" if e.pckh is not None else ""
-        here = "cached" if hub.cached(e.id) else ""
-        print(f"{e.id:<40} {e.spec or '-':<36} {e.data:<12} {figure:<11} {e.boxes:<12} {here}".rstrip())
+        metric = f"AP {e.ap:.3f}" if e.ap is not None else f"PCKh {e.pckh:.3f}" if e.pckh is not None else ""
+        cached = "cached" if hub.cached(e.id) else ""
+        lines += [f"{e.id:<40} {e.spec or '-':<36} {e.data:<12} {metric:<11} {e.boxes:<12} {cached}".rstrip()]
+    answer(options, "\n".join(lines), weights=[asdict(e) | {"file": hub.cached(e.id)} for e in found])
     return 0
 
 
@@ -46,7 +53,8 @@ def _pull(options: argparse.Namespace) -> int:
     from posewright.weights import hub
 
     with bar(f"fetching {options.id}", "bytes") as show:
-        print(hub.pull(options.id, offline=options.offline or None, progress=tick(show)))
+        path = hub.pull(options.id, offline=options.offline or None, progress=tick(show))
+    answer(options, str(path), id=options.id, file=path)
     return 0
 
 
@@ -54,17 +62,16 @@ def _verify(options: argparse.Namespace) -> int:
     from posewright.weights import hub
 
     checked = hub.verify(options.id)
-    for one in checked:
-        print(f"{one.id}: {one.problem or 'good'} ({one.path})")
-    if not checked:
-        print("nothing in the cache")
+    lines = [f"{one.id}: {one.problem or 'good'} ({one.path})" for one in checked]
+    answer(options, "\n".join(lines or ["nothing in the cache"]), weights=[asdict(one) for one in checked])
     return 1 if any(one.problem for one in checked) else 0
 
 
 def _import(options: argparse.Namespace) -> int:
     from posewright.weights import hub
 
-    print(hub.import_file(options.id, options.file))
+    path = hub.import_file(options.id, options.file)
+    answer(options, str(path), id=options.id, file=path)
     return 0
 
 
@@ -73,6 +80,6 @@ def _convert(options: argparse.Namespace) -> int:
     from posewright.weights import checkpoint
 
     spec = find(options.model) if options.model else None
-    print(checkpoint.convert(options.file, options.out, options.to, spec, half=options.half).summary())
-    print(options.out)
+    summary = checkpoint.convert(options.file, options.out, options.to, spec, half=options.half).summary()
+    answer(options, f"{summary}\n{options.out}", summary=summary, file=options.out)
     return 0

@@ -40,8 +40,8 @@ def find(name: str) -> Spec:
     if family in families() and name in (specs := _specs(family)):
         return specs[name]
     near = difflib.get_close_matches(name, names(), n=3, cutoff=0.5)
-    hint = f"nearest: {', '.join(near)}" if near else f"families: {', '.join(families())}"
-    raise LookupError(f"no pose system is named {name!r}; {hint} (`posewright models` lists all)")
+    hint = f"; nearest: {', '.join(near)}" if near else ""
+    raise LookupError(f"no pose system is named {name!r}{hint} (`posewright models` lists all)")
 
 
 def _specs(family: str) -> dict[str, Spec]:

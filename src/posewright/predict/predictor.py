@@ -68,16 +68,16 @@ class Predictor:
             evaluation mode, and its batch norms are folded: the one given stays as it is and may be trained on.
         flip: average with the mirrored image, as published figures do.
         batch: crops in one run of the network.
-        device: where the network runs.
+        device: where the network runs: "cpu", "cuda", "cuda:1", ..., or "auto", a GPU where there is one.
     """
 
     def __init__(
-        self, spec: Spec, net: Network, *, flip: bool = True, batch: int = 32, device: str | torch.device = "cpu"
+        self, spec: Spec, net: Network, *, flip: bool = True, batch: int = 32, device: str | torch.device = "auto"
     ) -> None:
         if batch < 1:
             raise ValueError(f"batch must be at least 1 crop, got {batch}")
-        self.spec, self.flip, self.batch, self.device = spec, flip, batch, torch.device(device)
-        self.net = torch_runtime.prepared(net, spec.size, device) if isinstance(net, nn.Module) else net
+        self.spec, self.flip, self.batch, self.device = spec, flip, batch, torch_runtime.device_of(device)
+        self.net = torch_runtime.prepared(net, spec.size, self.device) if isinstance(net, nn.Module) else net
 
     def __call__(self, image: Image, boxes: Where = None, *, upright: bool = True) -> Poses:
         """The poses in one image.
@@ -197,7 +197,7 @@ def load(
     skeleton: Skeleton | None = None,
     flip: bool = True,
     batch: int = 32,
-    device: str | torch.device = "cpu",
+    device: str | torch.device = "auto",
 ) -> Predictor:
     """A pose system with its weights, ready to predict.
 

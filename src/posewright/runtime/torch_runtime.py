@@ -21,6 +21,25 @@ _FOLDED = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)
 """These very classes: a subclass may do anything, unless it says that it is its base in evaluation mode."""
 
 
+def device_of(name: str | torch.device = "auto") -> torch.device:
+    """The device of a name such as "cpu" or "cuda:1"; "auto" is a GPU where there is one, else the CPU.
+
+    Raises:
+        ValueError: torch knows no such device, or this machine has none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise ValueError(
+            f"device {str(name)!r} cannot be used ({reason}); expected auto, cpu, cuda or cuda:N"
+        ) from None
+    return device
+
+
 def prepared(net: nn.Module, size: tuple[int, int], device: str | torch.device = "cpu") -> nn.Module:
     """A copy of a network for prediction: evaluation mode, batch norms folded, channels-last, without gradients.
 

@@ -131,7 +131,8 @@ def find(name: str) -> TrainConfig:
         found = next((config for config in own if config.model == name and not config.init), None)
         return found or replace(_like(name)[0](), model=name)
     near = difflib.get_close_matches(name, [*RECIPES, *spec_names()], n=3, cutoff=0.5)
-    raise LookupError(f"no recipe or pose system is named {name!r}; nearest: {', '.join(near) or ', '.join(RECIPES)}")
+    hint = f"; nearest: {', '.join(near)}" if near else ""
+    raise LookupError(f"no recipe or pose system is named {name!r}{hint} (`posewright recipes` and `models` list all)")
 
 
 def small(config: TrainConfig, *, people: int, batch: int = 32) -> TrainConfig:

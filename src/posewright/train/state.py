@@ -213,7 +213,7 @@ class Run:
 def prepared(config: TrainConfig, team: Team, *, resume: bool = False) -> Iterator[Run]:
     """A run at its beginning, or where its folder's checkpoint stopped; its loader ends with the block."""
     tell = say if team.lead else _say_nothing
-    device = team.device(config.device)
+    device = torch_runtime.device_of(team.device(config.device))
     _check_precision(config.precision, device)
     people, val = _data(config)
     tell(people.summary())

@@ -100,7 +100,7 @@ def entry(id: str) -> Entry:
     """
     if found := _table().get(id):
         return found
-    near = [e.id for e in entries(id)] or difflib.get_close_matches(id, _table(), n=3, cutoff=0.5)
+    near = [e.id for e in entries(id)][:5] or difflib.get_close_matches(id, _table(), n=3, cutoff=0.5)
     hint = f"; nearest: {', '.join(near)}" if near else ""
     raise LookupError(f"no published weights are named {id!r}{hint} (`posewright weights list` lists all)")
 
