@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: install demo test test-slow check-systems lint format clean
+.PHONY: install demo test test-slow test-portable fuzz check-systems lint format clean
 
 install: $(READY)
 
@@ -15,6 +15,16 @@ test: $(READY) lint
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow
+
+# What depends on the CPU, once for each instruction set that this machine can stand for.
+test-portable: $(READY)
+	$(BIN)/python tests/portable.py
+
+# Spoilt files of every kind and full disks; SEED and SECONDS may be set.
+SEED ?= 0
+SECONDS ?= 180
+fuzz: $(READY)
+	$(BIN)/python tests/fuzz --seed $(SEED) --seconds $(SECONDS) --keep runs/fuzz
 
 # Each pose system learns synthetic people from scratch: an hour or two on two cores.
 check-systems: $(READY)

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 
 import pytest
+import torch
 
 from posewright import files
 
@@ -81,3 +83,20 @@ def test_read_only_folder(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(PermissionError, match="cannot write into"):
         files.ready_folder(tmp_path)
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    resource = pytest.importorskip("resource")
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    files.write_text(tmp_path / "a.txt", "old")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limit[1]))
+    try:
+        with pytest.raises(OSError, match=r"cannot write .*a\.txt: File too large"):
+            files.write_text(tmp_path / "a.txt", "new" * 10)
+        with pytest.raises(OSError, match=r"cannot write .*net\.pt: File too large"):
+            files.write_with(tmp_path / "net.pt", lambda file: torch.save({"a": torch.zeros(100)}, file))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]

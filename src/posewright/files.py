@@ -15,7 +15,7 @@ def write_with(path: Path, fill: Callable[[BinaryIO], None]) -> None:
     """Have `fill` write the file; under its own name it appears only once it is complete and on disk.
 
     Raises:
-        OSError: the folder cannot be made or written; the message names it.
+        OSError: the folder cannot be made or written, or its disk is full; the message names the file.
     """
     ready_folder(path.parent)
     handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -26,8 +26,12 @@ def write_with(path: Path, fill: Callable[[BinaryIO], None]) -> None:
             os.fsync(file.fileno())
         Path(beside).chmod(0o666 & ~_UMASK)
         Path(beside).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(beside).unlink(missing_ok=True)
+        # What torch.save says after a failed write is about its own state; the write's error is what it met first.
+        cause = error.__context__ if isinstance(error, RuntimeError) else error
+        if isinstance(cause, OSError) and cause.strerror:
+            raise type(cause)(cause.errno, f"cannot write {path}: {cause.strerror}") from None
         raise
 
 
