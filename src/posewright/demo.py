@@ -47,7 +47,9 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
     start = time.monotonic()
     ready_folder(out)
     files = {split: _draw_split(out / "data", split, count, seed) for split, count in SPLITS.items()}
-    config = replace(recipes.demo(), train=str(files["train"]), val=str(files["val"]), out=str(out / "run"), seed=seed)
+    config = replace(
+        recipes.find("demo"), train=str(files["train"]), val=str(files["val"]), out=str(out / "run"), seed=seed
+    )
     if torch_runtime.fast_bf16(Team().device(config.device)):
         config = replace(config, precision="bf16")
     if not _train(config, fresh=fresh):

@@ -120,15 +120,15 @@ def test_no_augmentation_is_the_plain_crop():
     got = views(NONE, people, padding=(1.09, 1.135))
     np.testing.assert_allclose(got.region, geometry.region_of_box(people[0], SIZE, padding=(1.09, 1.135)))
     assert not got.degrees.any()
-    assert not got.mirror.any()
+    assert not got.flip.any()
 
 
 def test_a_setting_leaves_the_others_alone():
     people = crowd(50)
-    both, without = views(HRNET, people), views(replace(HRNET, rotation=0.0, mirror=0.0), people)
+    both, without = views(HRNET, people), views(replace(HRNET, rotation=0.0, flip=0.0), people)
     np.testing.assert_array_equal(both.region, without.region)
     assert not without.degrees.any()
-    assert both.mirror.any()
+    assert both.flip.any()
 
 
 def test_half_body_needs_to_know_which_half():
@@ -174,7 +174,7 @@ def test_arguments_are_not_written_to():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"mirror": 1.5}, r"mirror is a probability, 0 to 1, got 1\.5"),
+        ({"flip": 1.5}, r"flip is a probability, 0 to 1, got 1\.5"),
         ({"scale": (1.2, 0.8)}, r"scale must be two factors above 0, the smaller first, got \(1\.2, 0\.8\)"),
         ({"scale": (0.0, 1.0)}, "scale must be two factors above 0"),
         ({"rotation": -3}, "rotation must not be negative, got -3"),
@@ -201,7 +201,7 @@ def many(how, crop, number=200):
 
 def test_which_settings_touch_pixels(crop):
     assert not any(how.recolours for how in (NONE, HRNET, SIMPLEBASELINE, LITEHRNET, MSPN))
-    for name in ("brightness", "contrast", "saturation", "hue", "grey", "blur", "erase", "hide"):
+    for name in ("brightness", "contrast", "saturation", "hue", "grey", "blur", "erase", "cutout"):
         how = Augment(**{name: 1.0 if name != "hue" else 30.0})
         assert how.recolours
         assert any((out != crop).any() for out in many(how, crop, 5)), name
@@ -261,6 +261,28 @@ def test_erase_paints_one_rectangle(crop):
 
 
 def test_hide_paints_half(crop):
-    masks = [painted(out) for out in many(Augment(hide=1.0), crop)]
+    masks = [painted(out) for out in many(Augment(cutout=1.0), crop)]
     assert np.mean(masks) == pytest.approx(0.5, abs=0.06)
     assert len({m.tobytes() for m in masks}) > 150
+
+
+def test_cpn_flips_or_rotates_and_cuts_large_scales():
+    people = crowd()
+    got = views(augment.CPN, people)
+    assert got.flip.any()
+    assert (got.degrees != 0).any()
+    assert not (got.flip & (got.degrees != 0)).any()
+    plain = views(replace(augment.CPN, scale=(1.0, 1.0)), people).region[:, 2]
+    factor = got.region[:, 2] / plain
+    assert factor.min() >= 0.7
+    assert (np.isclose(factor, 1.25)).sum() > 1
+    with pytest.raises(ValueError, match=r"flip and rotation_chance together are at most 1, got 0\.6 and 0\.5"):
+        replace(augment.CPN, flip=0.6)
+
+
+def test_channels_gain_each_by_itself(crop):
+    how = Augment(channel_gain=0.2)
+    changed = augment.recolour(how, np.full_like(crop, 100), np.random.default_rng(0)).reshape(-1, 3)
+    assert len(np.unique(changed, axis=0)) == 1
+    assert len(set(changed[0].tolist())) == 3
+    assert ((changed[0] >= 80) & (changed[0] <= 120)).all()

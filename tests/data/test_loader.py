@@ -37,7 +37,7 @@ BUG = Skeleton("bug", ("head", "left_wing", "right_wing"), mirror=(("left_wing",
 PACKED = ("xy", "visibility", "box", "area")
 COLOURS = ((255, 255, 255), (255, 0, 0), (0, 0, 255))
 SPEC = Spec("test-64x48", lambda k: torch.nn.Conv2d(3, k, 1), GaussianHeatmap((64, 48), (16, 12)), BUG, (64, 48))
-LIVELY = replace(HRNET, brightness=0.2, erase=0.3, hide=0.2)
+LIVELY = replace(HRNET, brightness=0.2, erase=0.3, cutout=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_batches_are_what_they_say(people):
 @pytest.mark.parametrize("rule", ["standard", "udp", "dark", "cpn"])
 def test_points_stay_on_their_pixels(people, rule, mirror):
     """However a crop is turned, scaled and mirrored, each point's colour is where the point is."""
-    how = Augment(scale=(0.7, 1.3), rotation=60, rotation_chance=1.0, mirror=mirror)
+    how = Augment(scale=(0.7, 1.3), rotation=60, rotation_chance=1.0, flip=mirror)
     spec = replace(SPEC, padding=(1.4, 1.4))
     object.__setattr__(spec, "crop", rule)  # the codec would refuse others; here only the crop matters
     head, red, blue = COLOURS
@@ -142,7 +142,7 @@ def test_a_plain_crop_is_the_predictors(people):
 
 def test_mirrored_points_change_names_and_visibility(people):
     (plain,) = Loader(people, SPEC, NONE, 11, shuffle=False).epoch(0)
-    (mirror,) = Loader(people, SPEC, Augment(mirror=1.0), 11, shuffle=False).epoch(0)
+    (mirror,) = Loader(people, SPEC, Augment(flip=1.0), 11, shuffle=False).epoch(0)
     np.testing.assert_allclose(mirror.xy, (np.array([48.0, 0]) + plain.xy * [-1, 1])[:, [0, 2, 1]], atol=1e-9)
     np.testing.assert_array_equal(mirror.visibility, plain.visibility[:, [0, 2, 1]])
     assert {0, 1, 2} == set(mirror.visibility[:, 1].tolist())
@@ -357,3 +357,12 @@ def test_shares_of_a_team_make_the_whole_batch(people):
         assert np.array_equal(batch.index, np.concatenate([one.index, two.index]))
     with pytest.raises(ValueError, match="3 processes cannot share a batch of 2 people"):
         Loader(people, SPEC, batch=2, share=(0, 3))
+
+
+def test_a_smaller_last_batch_may_be_kept(people):
+    size = len(people) - 1
+    assert len(Loader(people, SPEC, batch=size)) == 1
+    loader = Loader(people, SPEC, batch=size, keep_last=True)
+    assert [len(b.images) for b in loader.epoch(0)] == [size, 1] == [loader.people_in(0), loader.people_in(1)]
+    with pytest.raises(ValueError, match="2 processes cannot share a last batch of 1 people"):
+        Loader(people, SPEC, batch=size, keep_last=True, share=(0, 2))

@@ -71,3 +71,15 @@ def test_ema_follows_its_formula_and_leaves_the_network_alone():
     assert net.weight.tolist() == [11.0, 11.0]
     with pytest.raises(ValueError, match="between 0 and 1, got 1"):
         optim.Ema(net, 1.0)
+
+
+def test_a_cosine_may_step_once_per_epoch_and_end_above_zero():
+    rates = [optim.rate(n, 12, schedule="cosine", every=4) for n in range(12)]
+    assert rates == [optim.rate(n // 4 * 4, 12, schedule="cosine") for n in range(12)]
+    assert len(set(rates)) == 3
+    assert optim.rate(12, 12, schedule="cosine", floor=0.1) == pytest.approx(0.1)
+    assert optim.rate(12, 12, schedule="linear", floor=0.1) == pytest.approx(0.1)
+    with pytest.raises(ValueError, match="nesterov is for sgd with a momentum above 0, got adam"):
+        optim.optimizer(torch.nn.Linear(1, 1), "adam", lr=1.0, nesterov=True)
+    (group,) = optim.optimizer(torch.nn.Linear(1, 1), "sgd", lr=1.0, momentum=0.9, nesterov=True).param_groups
+    assert group["nesterov"]

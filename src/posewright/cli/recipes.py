@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
         config = msgspec.json.encode(recipes.find(wanted[0]))
         answer(options, msgspec.json.format(config, indent=2).decode(), **msgspec.json.decode(config))
         return 0
-    about = {name: (recipe.__doc__ or "").splitlines()[0] for name, recipe in recipes.RECIPES.items()}
+    about = {name: recipe.about for name, recipe in recipes.table().items()}
     width = max(map(len, about))
     answer(options, "\n".join(f"{name:<{width}}  {line}" for name, line in about.items()), recipes=about)
     return 0

@@ -20,7 +20,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from posewright import geometry, image
-from posewright.data import augment
+from posewright.data.augment import NONE, Augment, recolour, views
 from posewright.data.coco import KeypointDataset
 from posewright.spec import Spec
 from posewright.types import Batch, CropRule
@@ -35,12 +35,13 @@ class Loader:
     Args:
         people: whom to show.
         spec: the pose system; its codec encodes the targets, its skeleton must have the people's points.
-        how: random changes to the crops.
-        batch: people a batch. An epoch's last, smaller batch is dropped, unless it is the only one.
+        augment: random changes to the crops.
+        batch: people a batch. An epoch's last, smaller batch is dropped, unless it is the only one; see `keep_last`.
         seed: of order and augmentation.
         workers: processes that read and crop; 0 does it in this one. They live until `close`, or the loader's end.
         shuffle: draw a new order each epoch; else the people come in theirs, and a smaller last batch is kept.
         share: (which, of how many): the batches hold that part of their people, for the processes of a team.
+        keep_last: keep an epoch's last, smaller batch, which the share must be able to divide.
 
     Raises:
         ValueError: the spec's skeleton names other points than the people's, or a batch has too few people to share.
@@ -50,13 +51,14 @@ class Loader:
         self,
         people: KeypointDataset,
         spec: Spec,
-        how: augment.Augment = augment.NONE,
+        augment: Augment = NONE,
         batch: int = 32,
         *,
         seed: int = 0,
         workers: int = 0,
         shuffle: bool = True,
         share: tuple[int, int] = (0, 1),
+        keep_last: bool = False,
     ) -> None:
         if spec.skeleton.points != people.skeleton.points:
             raise ValueError(
@@ -67,11 +69,13 @@ class Loader:
             raise ValueError(f"batch must be at least 1, got {batch}")
         if min(batch, len(people)) < share[1]:
             raise ValueError(f"{share[1]} processes cannot share a batch of {min(batch, len(people))} people")
+        if keep_last and 0 < len(people) % batch < share[1]:
+            raise ValueError(f"{share[1]} processes cannot share a last batch of {len(people) % batch} people")
         self.people, self.spec, self.batch, self.seed, self.shuffle = people, spec, batch, seed, shuffle
-        self.share = share
+        self.share, self.keep_last = share, keep_last or not shuffle
         self._plan: list[_Task] = []  # what the workers are to do next
         self._pool: DataLoader[Any] | None = DataLoader(
-            _Crops(people, how, seed, spec.size, spec.padding, spec.crop, spec.border),
+            _Crops(people, augment, seed, spec.size, spec.padding, spec.crop, spec.border),
             sampler=self._plan,
             batch_size=None,  # a task is a batch already
             num_workers=workers,
@@ -84,7 +88,11 @@ class Loader:
     def __len__(self) -> int:
         """Batches an epoch."""
         whole, rest = divmod(len(self.people), self.batch)
-        return whole + (rest > 0 and (not self.shuffle or whole == 0))
+        return whole + (rest > 0 and (self.keep_last or whole == 0))
+
+    def people_in(self, batch: int) -> int:
+        """People in an epoch's batch of that number, of all shares together."""
+        return min(self.batch, len(self.people) - batch * self.batch)
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, in order, from batch `first` on. One epoch at a time.
@@ -120,7 +128,7 @@ class _Crops(Dataset[Any]):
     """What a worker needs, all of it arrays and numbers: tasks in, crops out."""
 
     people: KeypointDataset
-    how: augment.Augment
+    augment: Augment
     seed: int
     size: tuple[int, int]
     padding: tuple[float, float]
@@ -133,14 +141,22 @@ class _Crops(Dataset[Any]):
         rngs = [_generator(self.seed, epoch, 0, int(place)) for place in places]
         xy, visibility = people.xy[places].astype(np.float64), people.visibility[places]
         box = people.box[places]
-        view = augment.views(
-            self.how, box, xy, visibility, rngs, skeleton=skeleton, size=self.size, padding=self.padding, rule=self.rule
+        view = views(
+            self.augment,
+            box,
+            xy,
+            visibility,
+            rngs,
+            skeleton=skeleton,
+            size=self.size,
+            padding=self.padding,
+            rule=self.rule,
         )
         matrix = geometry.matrix_of_region(
-            view.region, self.size, rule=self.rule, degrees=view.degrees, mirror=view.mirror
+            view.region, self.size, rule=self.rule, degrees=view.degrees, mirror=view.flip
         )
         # Left and right trade channels where the crop is mirrored; the matrix has moved the points already.
-        channel = np.where(view.mirror[:, None], skeleton.flip_index, np.arange(skeleton.num_keypoints))
+        channel = np.where(view.flip[:, None], skeleton.flip_index, np.arange(skeleton.num_keypoints))
         xy = np.take_along_axis(geometry.transform(matrix, xy), channel[..., None], 1)
         crops = torch.empty((len(places), *self.size, 3), dtype=torch.uint8)
         if get_worker_info():
@@ -161,8 +177,8 @@ class _Crops(Dataset[Any]):
             number = people.annotation_id[place]
             raise type(error)(f"{error} (annotation {number} of {people.annotations})") from None
         image.warp(pixels, matrix, self.size, out, self.border)
-        if self.how.recolours:
-            out[:] = augment.recolour(self.how, out, rng)
+        if self.augment.recolours:
+            out[:] = recolour(self.augment, out, rng)
 
 
 def _generator(seed: int, epoch: int, stream: int, place: int) -> np.random.Generator:

@@ -39,14 +39,18 @@ class TrainConfig:
         steps: optimiser steps instead of `epochs`; 0 counts epochs.
         rounds: whole trainings in a row, each from the weights that the one before ended with; see `train.rounds`.
         batch: people a step, of all processes together.
+        shuffle: draw a new order each epoch; else samples come in the order of the annotations.
+        keep_last: learn from an epoch's last, smaller batch too.
         accumulate: parts that the batch is worked on in, one after the other, where it does not fit into memory at
             once. Gradients are those of the whole batch; batch norms see a part.
         loss: what is minimised, one of the losses of the pose system's codec; empty is the published one.
         loss_factor, ohkm_topk, coarse_to_fine, class_factor, offset_factor, use_target_weight, keypoint_weight: the
             loss's settings; see `losses.LossSettings`.
-        optimizer, lr, weight_decay, momentum: see `optim.optimizer`.
-        schedule, drops, gamma, warmup, warmup_from: see `optim.rate`; drops are fractions of the run, the warm-up
-            is in steps.
+        optimizer, lr, weight_decay, momentum, nesterov: see `optim.optimizer`.
+        schedule, milestones, gamma, warmup, warmup_from: see `optim.rate`; milestones are fractions of the run, the
+            warm-up is in steps.
+        schedule_per: whether the schedule moves on at every step or once per epoch.
+        min_lr: the learning rate that "linear" and "cosine" end with.
         clip: largest gradient norm; 0 does not clip.
         ema: decay of the moving average of the weights, which is then what is evaluated; 0 is without.
         precision: of the network's arithmetic: "float32"; "bf16"; or "fp16" with scaled gradients, on CUDA only.
@@ -79,6 +83,8 @@ class TrainConfig:
     steps: int = 0
     rounds: int = 1
     batch: int = 32
+    shuffle: bool = True
+    keep_last: bool = False
     accumulate: int = 1
     loss: str = ""
     loss_factor: float = 0.5
@@ -92,7 +98,10 @@ class TrainConfig:
     lr: float = 1e-3
     weight_decay: float = 0.0
     momentum: float = 0.0
+    nesterov: bool = False
     schedule: Schedule = "step"
+    schedule_per: Literal["step", "epoch"] = "step"
+    min_lr: float = 0.0
     milestones: tuple[float, ...] = (170 / 210, 200 / 210)
     gamma: float = 0.1
     warmup: int = 0
@@ -119,6 +128,8 @@ class TrainConfig:
                 raise ValueError(f"{name} must be at least {number}, got {getattr(self, name)}")
         if not self.lr > 0:
             raise ValueError(f"lr must be above 0, got {self.lr}")
+        if not 0 <= self.min_lr <= self.lr:
+            raise ValueError(f"min_lr must be 0 or more and not above lr ({self.lr}), got {self.min_lr}")
 
 
 def resumed(folder: str | Path) -> TrainConfig:

@@ -186,6 +186,8 @@ def _rate(run: Run) -> float:
         factor=config.gamma,
         warmup=config.warmup,
         warmup_from=config.warmup_from,
+        every=len(run.loader) if config.schedule_per == "epoch" else 1,
+        floor=config.min_lr / config.lr,
     )
 
 

@@ -14,7 +14,7 @@ Schedule = Literal["step", "linear", "cosine"]
 
 
 def optimizer(
-    net: nn.Module, kind: Kind, *, lr: float, weight_decay: float = 0.0, momentum: float = 0.0
+    net: nn.Module, kind: Kind, *, lr: float, weight_decay: float = 0.0, momentum: float = 0.0, nesterov: bool = False
 ) -> torch.optim.Optimizer:
     """Adam, SGD or RMSprop as the papers use them, or AdamW.
 
@@ -27,19 +27,24 @@ def optimizer(
         lr: base learning rate.
         weight_decay: see above.
         momentum: of SGD and RMSprop.
+        nesterov: Nesterov's momentum, of SGD.
 
     Raises:
         ValueError: there is no such optimiser, or momentum is given to one that has its own.
     """
     if momentum and kind in ("adam", "adamw"):
         raise ValueError(f"{kind} has its own kind of momentum: leave momentum at 0, got {momentum}")
+    if nesterov and (kind != "sgd" or not momentum):
+        raise ValueError(f"nesterov is for sgd with a momentum above 0, got {kind} with momentum {momentum}")
     match kind:
         case "adam":
             return torch.optim.Adam(net.parameters(), lr=lr, weight_decay=weight_decay)
         case "adamw":
             return torch.optim.AdamW(groups(net, weight_decay), lr=lr)
         case "sgd":
-            return torch.optim.SGD(net.parameters(), lr=lr, weight_decay=weight_decay, momentum=momentum)
+            return torch.optim.SGD(
+                net.parameters(), lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov
+            )
         case "rmsprop":
             return torch.optim.RMSprop(net.parameters(), lr=lr, weight_decay=weight_decay, momentum=momentum)
     raise ValueError(f"optimizer must be one of {', '.join(get_args(Kind))}, got {kind!r}")
@@ -63,6 +68,8 @@ def rate(
     factor: float = 0.1,
     warmup: int = 0,
     warmup_from: float = 0.001,
+    every: int = 1,
+    floor: float = 0.0,
 ) -> float:
     """The learning rate of a step, as a multiple of the base rate: a pure function, so resuming needs no state.
 
@@ -75,14 +82,17 @@ def rate(
         factor: see above.
         warmup: steps of linear growth from `warmup_from` to 1, multiplied on top.
         warmup_from: where the warm-up starts.
+        every: steps that share a value of the schedule, such as those of an epoch; the warm-up grows at every step.
+        floor: where "linear" and "cosine" end.
     """
+    at = step // every * every
     if schedule == "step":
         # The rounding keeps 170 / 210 of 210 epochs at exactly epoch 170.
-        value = factor ** sum(step >= round(d * total) for d in milestones)
+        value = factor ** sum(at >= round(d * total) for d in milestones)
     elif schedule == "linear":
-        value = 1 - max(0, step - warmup) / max(1, total - warmup)
+        value = floor + (1 - floor) * (1 - max(0, at - warmup) / max(1, total - warmup))
     elif schedule == "cosine":
-        value = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, total))))
+        value = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, at / max(1, total))))
     else:
         raise ValueError(f"schedule must be 'step', 'linear' or 'cosine', got {schedule!r}")
     if step < warmup:

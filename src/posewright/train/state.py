@@ -123,7 +123,7 @@ class Run:
     def _gradients(self, part: Batch) -> tuple[Tensor, Tensor]:
         """Add up the gradients of a part of the batch; what it adds to the mean loss, and its last maps."""
         loss, maps = self._loss(self.learner, part)
-        loss = loss * len(part.images) / self.people_a_step
+        loss = loss * len(part.images) / self.loader.people_in(self.step % len(self.loader))
         # The team takes the mean over its processes, where the sum of their shares is wanted.
         self.scaler.scale(loss * self.team.size).backward()
         return loss.detach(), maps.detach()
@@ -287,7 +287,17 @@ def _run(
     team: Team,
 ) -> Run:
     share = (team.rank, team.size)
-    loader = Loader(people, spec, config.augment, config.batch, seed=config.seed, workers=config.workers, share=share)
+    loader = Loader(
+        people,
+        spec,
+        config.augment,
+        config.batch,
+        seed=config.seed,
+        workers=config.workers,
+        shuffle=config.shuffle,
+        share=share,
+        keep_last=config.keep_last,
+    )
     settings = LossSettings(
         config.loss_factor,
         config.ohkm_topk,
@@ -303,7 +313,14 @@ def _run(
     learner = team.joined(_Supervised(net), device)
     if config.compile:
         learner.compile()
-    steps = optimizer(net, config.optimizer, lr=config.lr, weight_decay=config.weight_decay, momentum=config.momentum)
+    steps = optimizer(
+        net,
+        config.optimizer,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+    )
     return Run(
         config,
         spec,

@@ -1,0 +1,54 @@
+"""The default model's recipe; see docs/default-model.md for its metrics."""
+
+from __future__ import annotations
+
+from posewright.data import augment
+from posewright.train.config import TrainConfig
+from posewright.train.recipes._recipe import Recipe
+
+RECIPES = (
+    Recipe(
+        "people14",
+        "The default model: people in sport, from an EfficientNet-Lite0 trained on ImageNet",
+        TrainConfig(
+            model="litebaseline-160x160",
+            train="data/lspet/train.json",
+            val="data/lspet/val.json",
+            backbone="imagenet_efficientnet_lite0",
+            freeze=("stem", "blocks.0", "blocks.1", "blocks.2"),
+            epochs=60,
+            batch=32,
+            lr=1e-3,
+            optimizer="adamw",
+            weight_decay=0.05,
+            schedule="cosine",
+            warmup=300,
+            clip=1.0,
+            ema=0.999,
+            augment=augment.Augment(
+                padding=(1.25, 1.25),
+                scale=(0.75, 1.3),
+                rotation=45,
+                flip=0.5,
+                half_body=0.15,
+                shift=0.25,
+                shift_chance=0.5,
+                brightness=0.3,
+                contrast=0.3,
+                saturation=0.3,
+                hue=10,
+                grey=0.05,
+                blur=0.1,
+                erase=0.2,
+            ),
+            workers=1,
+            eval_every=3,
+        ),
+        source="not from a paper",
+        note="Leeds Sports Pose Extended in COCO's format. Rotations are large because many of these people are upside"
+        " down. The layers up to 1/4 of the input size stay as trained on ImageNet: they change little in training, and"
+        " would cost a third of the time.",
+        systems=("litebaseline-*",),
+        small="litebaseline-128x96",
+    ),
+)
