@@ -25,11 +25,10 @@ import numpy as np
 import torch
 
 from posewright.codecs.cpn import CpnMultiScaleHeatmap
-from posewright.codecs.dark import Dark
+from posewright.codecs.dark import DarkHeatmap
 from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.codecs.multiscale import MultiScaleHeatmap
-from posewright.codecs.softargmax import SoftArgmax
-from posewright.codecs.udp import Udp, UdpOffset
+from posewright.codecs.udp import UdpHeatmap, UdpOffsetHeatmap
 from posewright.skeletons import COCO17
 
 SIZE, MAP_SIZE = (256, 192), (64, 48)
@@ -254,12 +253,14 @@ def races(people: int) -> list[Race]:
     xy, visibility = 4 * anywhere(rng, 32, POINTS), np.full((32, POINTS), 2)
     quarter, soft, ladder = (
         GaussianHeatmap(SIZE, MAP_SIZE),
-        SoftArgmax(SIZE, MAP_SIZE),
+        GaussianHeatmap(SIZE, MAP_SIZE, decoding="soft-argmax"),
         MultiScaleHeatmap(SIZE, MAP_SIZE),
     )
-    dark, udp, offset, cpn = (codec(SIZE, MAP_SIZE) for codec in (Dark, Udp, UdpOffset, CpnMultiScaleHeatmap))
+    dark, udp, offset, cpn = (
+        codec(SIZE, MAP_SIZE) for codec in (DarkHeatmap, UdpHeatmap, UdpOffsetHeatmap, CpnMultiScaleHeatmap)
+    )
     maps, ladder_maps = network_maps(people, 2.0, 1.0), network_maps(people, 1.2, 255.0)
-    damped = Udp(SIZE, MAP_SIZE, blur=11, toolkit="mmpose1")
+    damped = UdpHeatmap(SIZE, MAP_SIZE, blur=11, toolkit="mmpose1")
     few = max(people // 5, 1)
     discs = offset.encode(4 * anywhere(rng, few, POINTS), np.full((few, POINTS), 2))[0]
     discs += rng.normal(scale=0.01, size=discs.shape).astype(np.float32)
@@ -330,8 +331,8 @@ def main() -> None:
         f"{datetime.now(timezone.utc):%Y-%m-%d}, {processor()}, one thread, commit {commit.stdout.strip()}, Python "
         f"{platform.python_version()}, numpy {np.__version__}, OpenCV {cv2.__version__}.",
         f"Command: `OMP_NUM_THREADS=1 python benchmarks/codecs.py {' '.join(sys.argv[1:])}`. CPU time in "
-        f"microseconds a person (17 maps of 64x48): best of 3, median of {options.rounds} interleaved rounds. Decoding "
-        f"{options.people} people at a time.",
+        f"microseconds per person (17 maps of 64x48): best of 3, median of {options.rounds} interleaved rounds. "
+        f"Decoding {options.people} people at a time.",
         "",
         "UDP as released stretches each blurred map by its own extremes, so that all of it has to be blurred; mmpose's",
         "variants do not, and only the window that is read is blurred.",

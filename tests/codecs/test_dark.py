@@ -1,16 +1,17 @@
-"""Dark against slow loops, and its quirks by number."""
+"""DarkHeatmap against slow loops, and its quirks by number."""
 
 import math
 
 import numpy as np
 import pytest
 
-from posewright.codecs.dark import Dark
+from posewright.codecs.dark import DarkHeatmap
 from posewright.codecs.heatmap import GaussianHeatmap
+from posewright.models import find
 from posewright.skeletons import COCO17
 
-CODEC = Dark((256, 192), (64, 48))
-MMPOSE = Dark((256, 192), (64, 48), crop="standard")
+CODEC = DarkHeatmap((256, 192), (64, 48))
+MMPOSE = DarkHeatmap((256, 192), (64, 48), crop="standard")
 
 
 def slow_encode(xy, visibility, dark, sigma=2):
@@ -84,7 +85,7 @@ def test_both_axes_use_the_ratio_of_the_widths_about_the_middles():
 @pytest.mark.parametrize("kernel", [11, 17, 3])
 def test_decode_equals_slow_rule(slow_blur, awkward_maps, kernel):
     maps = awkward_maps()
-    xy, score = Dark((256, 192), (64, 48), blur=kernel, crop="standard").decode(maps[None])
+    xy, score = DarkHeatmap((256, 192), (64, 48), blur=kernel, crop="standard").decode(maps[None])
     slow_xy, slow_score = slow_decode(maps, slow_blur, kernel)
     np.testing.assert_allclose(xy[0] / 4, slow_xy, rtol=1e-7, atol=1e-7)
     np.testing.assert_array_equal(score[0], slow_score)
@@ -95,7 +96,7 @@ def test_values_below_the_floor_are_scaled_with_the_whole_map(slow_blur):
     # Nothing but one pixel in a sea of negative values: the blur is negative two pixels away from it.
     maps = np.full((1, 64, 48), -0.02, np.float32)
     maps[0, 20, 30], maps[0, 20, 31] = 1, 0.5
-    codec = Dark((256, 192), (64, 48), blur=3, crop="standard")
+    codec = DarkHeatmap((256, 192), (64, 48), blur=3, crop="standard")
     np.testing.assert_allclose(codec.decode(maps[None])[0][0] / 4, slow_decode(maps, slow_blur, 3)[0], atol=1e-9)
 
 
@@ -116,4 +117,32 @@ def test_unflip_shifts_only_with_the_standard_crop():
 
 def test_an_unknown_crop_is_refused():
     with pytest.raises(ValueError, match="crop must be 'dark' or 'standard', got 'udp'"):
-        Dark((256, 192), (64, 48), crop="udp")
+        DarkHeatmap((256, 192), (64, 48), crop="udp")
+
+
+def test_encoding_alone_decoding_alone_and_no_refinement(awkward_maps):
+    sizes, maps = ((256, 192), (64, 48)), awkward_maps()[None]
+    plain = GaussianHeatmap(*sizes)
+    encoding = DarkHeatmap(*sizes, crop="standard", refine="quarter")
+    decoding = DarkHeatmap(*sizes, crop="standard", unbiased=False)
+    coarse = DarkHeatmap(*sizes, crop="standard", refine="none")
+    xy, visibility = np.random.default_rng(4).uniform(-40, 240, (60, 2)), np.full(60, 2)
+    for ours, published in ((encoding, MMPOSE), (coarse, MMPOSE), (decoding, plain)):
+        for a, b in zip(ours.encode(xy, visibility), published.encode(xy, visibility)):
+            np.testing.assert_allclose(a, b, rtol=2e-7)
+    for ours, published in ((encoding, plain), (decoding, MMPOSE), (coarse, GaussianHeatmap(*sizes, quarter=False))):
+        for a, b in zip(ours.decode(maps), published.decode(maps)):
+            np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match=r"refine must be one of \('newton', 'quarter', 'none'\), got 'taylor'"):
+        DarkHeatmap(*sizes, refine="taylor")
+
+
+def test_empty_maps_give_0_or_as_in_mmpose_minus_1():
+    empty = np.zeros((1, 1, 64, 48), np.float32)
+    assert MMPOSE.decode(empty)[0].tolist() == [[[0, 0]]]
+    assert DarkHeatmap((256, 192), (64, 48), crop="standard", empty=-1).decode(empty)[0].tolist() == [[[-4, -4]]]
+
+
+def test_small_maps_are_blurred_as_released():
+    blurs = {name: find(f"hrnet-{name}").codec.blur for name in ("w32-dark-128x96", "w48-dark-128x96")}
+    assert blurs == {"w32-dark-128x96": 3, "w48-dark-128x96": 11}

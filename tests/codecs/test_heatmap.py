@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from posewright.codecs.heatmap import COCO_KEYPOINT_WEIGHT, GaussianHeatmap
+from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.skeletons import COCO17
 
 CODEC = GaussianHeatmap((256, 192), (64, 48))
@@ -85,16 +85,6 @@ def test_bounds_are_exclusive_on_the_left_and_inclusive_on_the_right():
     assert [bool(m.any()) for m in maps] == [False, False, True, False]
 
 
-def test_keypoint_weights_multiply_after_drawing():
-    codec = GaussianHeatmap((256, 192), (64, 48), keypoint_weight=COCO_KEYPOINT_WEIGHT)
-    xy = np.full((17, 2), 80.0)
-    maps, weight = codec.encode(xy, np.full(17, 1))
-    assert weight.tolist() == np.float32(COCO_KEYPOINT_WEIGHT).tolist()
-    np.testing.assert_array_equal(maps, CODEC.encode(xy, np.full(17, 1))[0])
-    with pytest.raises(ValueError, match="17 keypoint weights for 5 keypoints"):
-        codec.encode(xy[:5], np.ones(5))
-
-
 def test_encode_on_a_map_smaller_than_the_gaussian():
     maps, _ = GaussianHeatmap((32, 32), (8, 8)).encode(np.array([[12.0, 20.0]]), np.ones(1))
     np.testing.assert_allclose(maps, slow_encode([[12.0, 20.0]], [1], (32, 32), (8, 8))[0], rtol=3e-7)
@@ -161,3 +151,25 @@ def test_round_trip_is_within_the_quantisation():
     decoded, score = CODEC.decode(CODEC.encode(xy, np.full(300, 2))[0][None])
     assert np.abs(decoded[0] - xy).max() <= 2
     assert (score == 1).all()
+
+
+def test_without_the_quarter_rule_points_stay_on_their_pixels():
+    maps = awkward_maps(np.random.default_rng(3))
+    xy, score = GaussianHeatmap((256, 192), (64, 48), quarter=False).decode(maps[None])
+    quarter_xy, quarter_score = CODEC.decode(maps[None])
+    np.testing.assert_array_equal(xy, 4 * np.rint(quarter_xy / 4))
+    np.testing.assert_array_equal(score, quarter_score)
+    assert (xy != quarter_xy).any()
+
+
+def test_a_flip_test_without_the_shift():
+    maps = np.random.default_rng(3).random((1, 17, 64, 48), np.float32)
+    codec = GaussianHeatmap((256, 192), (64, 48), flip_shift=False)
+    np.testing.assert_array_equal(codec.unflip(maps, COCO17), maps[:, COCO17.flip_index, :, ::-1])
+
+
+def test_bad_parameters_are_refused():
+    with pytest.raises(ValueError, match="separately is of the quarter rule, which quarter=False turns off"):
+        GaussianHeatmap((256, 192), (64, 48), separately=True, quarter=False)
+    with pytest.raises(ValueError, match="decoding must be 'argmax' or 'soft-argmax', got 'soft'"):
+        GaussianHeatmap((256, 192), (64, 48), decoding="soft")

@@ -8,13 +8,12 @@ import torch
 
 from posewright import losses
 from posewright.codecs.cpn import CpnMultiScaleHeatmap
-from posewright.codecs.dark import Dark
+from posewright.codecs.dark import DarkHeatmap
 from posewright.codecs.grmi import OffsetHeatmap
 from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.codecs.hourglass import HourglassHeatmap
 from posewright.codecs.multiscale import MmposeMultiScaleHeatmap, MultiScaleHeatmap
-from posewright.codecs.softargmax import SoftArgmax
-from posewright.codecs.udp import Udp, UdpMultiScaleHeatmap, UdpOffset
+from posewright.codecs.udp import UdpHeatmap, UdpMultiScaleHeatmap, UdpOffsetHeatmap
 from posewright.losses import LossSettings, objective
 from posewright.models import find, names
 from posewright.types import Skeleton
@@ -25,15 +24,14 @@ LEVELS = {"coarse-to-fine": 4, "cpn": 5}
 
 CODECS = [
     GaussianHeatmap(*SIZES),
-    SoftArgmax(*SIZES),
-    Dark(*SIZES),
-    Udp(*SIZES),
+    DarkHeatmap(*SIZES),
+    UdpHeatmap(*SIZES),
     HourglassHeatmap(*SIZES),
     MultiScaleHeatmap(*SIZES),
     MmposeMultiScaleHeatmap(*SIZES),
     UdpMultiScaleHeatmap(*SIZES),
     CpnMultiScaleHeatmap(*SIZES),
-    UdpOffset(*SIZES),
+    UdpOffsetHeatmap(*SIZES),
     OffsetHeatmap((65, 49), (33, 25)),
 ]
 PAIRS = [(codec, loss) for codec in CODECS for loss in codec.losses]
@@ -65,7 +63,11 @@ def test_every_pair_is_a_mean_over_samples(codec, loss):
     ("codec", "loss", "message"),
     [
         (MultiScaleHeatmap(*SIZES), "mse", "'mse' does not learn the targets of MultiScaleHeatmap: choose coarse-to-f"),
-        (UdpOffset(*SIZES), "grmi", "does not learn the targets of UdpOffset: choose udp-offset or udp-offset-smooth"),
+        (
+            UdpOffsetHeatmap(*SIZES),
+            "grmi",
+            "does not learn the targets of UdpOffsetHeatmap: choose udp-offset or udp-offset-smooth",
+        ),
         (GaussianHeatmap(*SIZES), "cpn", "loss 'cpn' does not learn the targets of GaussianHeatmap: choose mse or oh"),
         (CpnMultiScaleHeatmap(*SIZES), "coarse-to-fine", "not learn the targets of CpnMultiScaleHeatmap: choose cpn"),
     ],
@@ -81,7 +83,7 @@ def test_every_pose_system_can_be_learned():
 
 
 def test_no_name_is_the_published_loss():
-    codec = UdpOffset(*SIZES)
+    codec = UdpOffsetHeatmap(*SIZES)
     maps, target, weight = batch(codec)
     loss = objective(codec, "", SKELETON)([maps], target, weight)
     torch.testing.assert_close(loss, losses.udp_offset([maps], target, weight))
@@ -150,7 +152,7 @@ def test_without_target_weight_unlabelled_keypoints_are_learned_as_empty_maps():
 
 
 def test_factors_of_class_and_offset_parts():
-    codec = UdpOffset(*SIZES)
+    codec = UdpOffsetHeatmap(*SIZES)
     maps, target, weight = batch(codec)
     only = [
         objective(codec, "", SKELETON, LossSettings(class_factor=c, offset_factor=o))([maps], target, weight)
@@ -161,7 +163,7 @@ def test_factors_of_class_and_offset_parts():
 
 
 def test_mmpose_weighs_offsets_too():
-    codec = UdpOffset(*SIZES)
+    codec = UdpOffsetHeatmap(*SIZES)
     maps, target, _ = batch(codec)
     weight = torch.zeros(len(maps), 3)
     assert objective(codec, "udp-offset", SKELETON)([maps], target, weight) > 0

@@ -1,4 +1,4 @@
-"""SoftArgmax against a slow softmax over the whole map."""
+"""The soft-arg-max of `GaussianHeatmap` against a slow softmax over the whole map."""
 
 import math
 
@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from posewright.codecs.heatmap import GaussianHeatmap
-from posewright.codecs.softargmax import SoftArgmax
 
-CODEC = SoftArgmax((256, 192), (64, 48))
+CODEC = GaussianHeatmap((256, 192), (64, 48), decoding="soft-argmax")
 
 
 def slow_decode(maps, beta=160.0):
@@ -47,7 +46,7 @@ def test_decode_equals_slow_rule():
 
 def test_beta_is_a_parameter():
     maps = blobs(np.random.default_rng(1), 10)
-    xy, _ = SoftArgmax((256, 192), (64, 48), beta=10.0).decode(maps[None])
+    xy, _ = GaussianHeatmap((256, 192), (64, 48), decoding="soft-argmax", beta=10.0).decode(maps[None])
     np.testing.assert_allclose(xy[0], slow_decode(maps, 10.0)[0], rtol=0, atol=1e-9)
     assert np.abs(xy - CODEC.decode(maps[None])[0]).max() > 1
 
@@ -69,12 +68,13 @@ def test_the_score_rounds_halves_to_even_and_the_quarter_rule_upward():
     assert score[0, 0] == 1
 
 
-def test_encode_is_quarter_shifts():
-    xy, visibility = np.random.default_rng(2).uniform(0, 192, (17, 2)), np.full(17, 2)
-    for ours, theirs in zip(CODEC.encode(xy, visibility), GaussianHeatmap((256, 192), (64, 48)).encode(xy, visibility)):
-        np.testing.assert_array_equal(ours, theirs)
+def test_without_the_quarter_rule_the_soft_coordinate_stays():
+    heat = np.zeros((1, 1, 64, 48), np.float32)
+    heat[0, 0, 30, 20], heat[0, 0, 30, 21], heat[0, 0, 30, 22] = 1, 1, 0.4
+    xy, _ = GaussianHeatmap((256, 192), (64, 48), decoding="soft-argmax", quarter=False).decode(heat)
+    assert xy[0, 0] == pytest.approx([4 * 20.5, 120], abs=1e-9)
 
 
 def test_beta_must_be_above_zero():
     with pytest.raises(ValueError, match="beta must be above 0, got 0"):
-        SoftArgmax((256, 192), (64, 48), beta=0.0)
+        GaussianHeatmap((256, 192), (64, 48), decoding="soft-argmax", beta=0.0)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from posewright.codecs import _blur, _taylor, grmi
-from posewright.codecs.dark import Dark
+from posewright.codecs.dark import DarkHeatmap
 from posewright.codecs.multiscale import MultiScaleHeatmap
-from posewright.codecs.udp import UdpOffset
+from posewright.codecs.udp import UdpOffsetHeatmap
 
 from .test_contract import CASES
 
@@ -71,7 +71,7 @@ def test_the_last_bit_decides_nothing(name, monkeypatch):
 
 def test_the_first_of_equal_blurred_maxima_counts():
     # Blurred with mirrored borders, a disc between two pixels has equal maxima on both; a flat map everywhere.
-    codec = UdpOffset(*SIZES, blurs=(15, 1))
+    codec = UdpOffsetHeatmap(*SIZES, blurs=(15, 1))
     y, x = np.mgrid[:64, :48]
     maps = np.zeros((2, 3, 64, 48), np.float32)
     maps[0, 0], maps[1, 0] = np.hypot(x - 20.5, y - 30.5) <= 4, 0.5
@@ -91,5 +91,5 @@ def test_ridges_and_flat_maps_have_no_step():
     y, x = np.mgrid[:64, :48]
     ridges = np.exp(-(np.stack([x - 20, y - 30, x - y + 10, 0 * x]) ** 2) / 8).astype(np.float32)
     ridges[:, 30, 20] = np.nextafter(np.float32(1), np.float32(2))  # the last bit makes this pixel the maximum
-    xy, _ = Dark(*SIZES, crop="standard").decode(ridges[:, None])
+    xy, _ = DarkHeatmap(*SIZES, crop="standard").decode(ridges[:, None])
     np.testing.assert_allclose(xy[:, 0], np.tile([80.0, 120.0], (4, 1)), atol=1e-3)

@@ -1,15 +1,16 @@
-"""Udp, UdpMultiScaleHeatmap and UdpOffset against slow loops, and their quirks by number."""
+"""UdpHeatmap, UdpMultiScaleHeatmap and UdpOffsetHeatmap against slow loops, and their quirks by number."""
 
 import math
 
 import numpy as np
 import pytest
 
-from posewright.codecs.udp import Udp, UdpMultiScaleHeatmap, UdpOffset
+from posewright.codecs.heatmap import GaussianHeatmap
+from posewright.codecs.udp import UdpHeatmap, UdpMultiScaleHeatmap, UdpOffsetHeatmap
 from posewright.skeletons import COCO17
 
 SIZES = ((256, 192), (64, 48))
-CODEC = Udp(*SIZES)
+CODEC = UdpHeatmap(*SIZES)
 STRIDE = np.array([191 / 47, 255 / 63])
 
 
@@ -78,7 +79,7 @@ def test_the_centre_is_real_but_the_square_is_of_whole_pixels():
 @pytest.mark.parametrize(("toolkit", "kernel"), [("udp", 7), ("udp", 11), ("mmpose0", 11), ("mmpose1", 11)])
 def test_decode_equals_slow_rule(slow_blur, awkward_maps, toolkit, kernel):
     maps = awkward_maps()
-    xy, score = Udp(*SIZES, blur=kernel, toolkit=toolkit).decode(maps[None])
+    xy, score = UdpHeatmap(*SIZES, blur=kernel, toolkit=toolkit).decode(maps[None])
     slow_xy, slow_score = slow_decode(maps, slow_blur, kernel, toolkit)
     # The released code stretches in float32, and so do we: it moves peaks of pure noise by a little.
     np.testing.assert_allclose(xy[0] / STRIDE, slow_xy, rtol=1e-4, atol=1e-4)
@@ -89,12 +90,12 @@ def test_decode_equals_slow_rule(slow_blur, awkward_maps, toolkit, kernel):
 def test_values_above_50_are_clipped(slow_blur, awkward_maps):
     maps = awkward_maps(60.0)[:70]
     for toolkit in ("udp", "mmpose0", "mmpose1"):
-        xy, _ = Udp(*SIZES, toolkit=toolkit).decode(maps[None])
+        xy, _ = UdpHeatmap(*SIZES, toolkit=toolkit).decode(maps[None])
         np.testing.assert_allclose(xy[0] / STRIDE, slow_decode(maps, slow_blur, 7, toolkit)[0], rtol=1e-4, atol=1e-4)
 
 
 def test_the_first_and_last_pixels_of_input_and_map_coincide():
-    codec = UdpOffset(*SIZES, blurs=(1, 1))
+    codec = UdpOffsetHeatmap(*SIZES, blurs=(1, 1))
     maps = np.zeros((1, 6, 64, 48), np.float32)
     maps[0, 0, 0, 0] = maps[0, 3, 63, 47] = 1
     assert codec.decode(maps)[0][0].tolist() == [[0, 0], [191, 255]]
@@ -105,7 +106,7 @@ def test_flat_and_empty_maps_do_not_move():
     xy, score = CODEC.decode(maps[None])
     assert not xy.any()
     assert score[0].tolist() == [0, -1, np.float32(0.3)]
-    assert (Udp(*SIZES, toolkit="mmpose1").decode(maps[None, :2])[0] == -STRIDE).all()
+    assert (UdpHeatmap(*SIZES, toolkit="mmpose1").decode(maps[None, :2])[0] == -STRIDE).all()
 
 
 def test_ladder_equals_slow_rule():
@@ -134,7 +135,7 @@ def test_ladder_decodes_like_udp_at_another_scale(awkward_maps):
 def test_offset_encode_equals_slow_rule(radius, masked):
     rng = np.random.default_rng(2)
     xy, visibility = rng.uniform((-30, -30), (222, 286), (30, 2)), rng.integers(0, 3, 30)
-    maps, weight = UdpOffset(*SIZES, radius=radius, masked=masked).encode(xy, visibility)
+    maps, weight = UdpOffsetHeatmap(*SIZES, radius=radius, masked=masked).encode(xy, visibility)
     assert maps.shape == (90, 64, 48)
     assert weight.tolist() == np.minimum(visibility, 1).tolist()
     slow = np.zeros((90, 64, 48))
@@ -153,7 +154,7 @@ def test_offset_decode_equals_slow_rule(slow_blur, awkward_maps, blurs):
     rng = np.random.default_rng(3)
     maps = awkward_maps()
     maps = np.stack([maps, rng.normal(size=maps.shape), rng.normal(size=maps.shape)], 1).astype(np.float32)
-    xy, score = UdpOffset(*SIZES, blurs=blurs).decode(maps.reshape(1, -1, 64, 48))
+    xy, score = UdpOffsetHeatmap(*SIZES, blurs=blurs).decode(maps.reshape(1, -1, 64, 48))
     for k, (heat, dx, dy) in enumerate(maps):
         smooth = slow_blur(heat, blurs[0])
         if np.ptp(smooth) < 1e-9:
@@ -165,14 +166,14 @@ def test_offset_decode_equals_slow_rule(slow_blur, awkward_maps, blurs):
 
 
 def test_offset_weights_know_no_bounds():
-    maps, weight = UdpOffset(*SIZES).encode(np.array([[1e4, -1e4]]), np.array([2]))
+    maps, weight = UdpOffsetHeatmap(*SIZES).encode(np.array([[1e4, -1e4]]), np.array([2]))
     assert weight.tolist() == [1]
     assert not maps.any()
 
 
 def test_offset_unflip_swaps_triples_and_negates_dx():
     maps = np.random.default_rng(4).normal(size=(2, 51, 64, 48)).astype(np.float32)
-    out = UdpOffset(*SIZES).unflip(maps, COCO17)
+    out = UdpOffsetHeatmap(*SIZES).unflip(maps, COCO17)
     np.testing.assert_array_equal(out[:, 3], maps[:, 6, :, ::-1])
     np.testing.assert_array_equal(out[:, 4], -maps[:, 7, :, ::-1])
     np.testing.assert_array_equal(out[:, 5], maps[:, 8, :, ::-1])
@@ -181,8 +182,28 @@ def test_offset_unflip_swaps_triples_and_negates_dx():
 
 def test_bad_parameters_are_refused():
     with pytest.raises(ValueError, match=r"toolkit must be one of \('udp', 'mmpose0', 'mmpose1'\), got 'mmpose'"):
-        Udp(*SIZES, toolkit="mmpose")
+        UdpHeatmap(*SIZES, toolkit="mmpose")
     with pytest.raises(ValueError, match="sides must be at least 2"):
-        Udp((256, 192), (64, 1))
+        UdpHeatmap((256, 192), (64, 1))
     with pytest.raises(ValueError, match=r"expected maps \[\.\.\., 3 K, 64, 48\]"):
-        UdpOffset(*SIZES).decode(np.zeros((1, 17, 64, 48)))
+        UdpOffsetHeatmap(*SIZES).decode(np.zeros((1, 17, 64, 48)))
+
+
+def test_parts_of_udp_alone(awkward_maps):
+    maps, xy = awkward_maps()[None], np.random.default_rng(5).uniform(0, 190, (40, 2))
+    rounded, _ = UdpHeatmap(*SIZES, unbiased=False).encode(xy, np.full(40, 2))
+    want, _ = slow_encode(np.trunc(xy / STRIDE + 0.5) * STRIDE, np.full(40, 2))
+    np.testing.assert_allclose(rounded, want, rtol=5e-7, atol=1e-12)
+    for refine, quarter in (("quarter", True), ("none", False)):
+        ours, score = UdpHeatmap(*SIZES, refine=refine).decode(maps)
+        plain, plain_score = GaussianHeatmap(*SIZES, quarter=quarter).decode(maps)
+        np.testing.assert_allclose(ours / STRIDE, plain / 4, atol=1e-12)
+        np.testing.assert_array_equal(score, plain_score)
+
+
+def test_offset_unflip_with_shift():
+    maps = np.random.default_rng(6).normal(size=(1, 51, 8, 6)).astype(np.float32)
+    plain = UdpOffsetHeatmap((32, 24), (8, 6)).unflip(maps, COCO17)
+    shifted = UdpOffsetHeatmap((32, 24), (8, 6), flip_shift=True).unflip(maps, COCO17)
+    np.testing.assert_array_equal(shifted[..., 1:], plain[..., :-1])
+    np.testing.assert_array_equal(shifted[..., 0], plain[..., 0])

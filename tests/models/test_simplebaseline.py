@@ -83,7 +83,7 @@ def test_dark_and_udp_are_the_same_networks_with_other_coordinates():
     assert str(plain.builder) == str(dark.builder) == str(udp.builder)
     assert [(s.crop, type(s.codec).__name__) for s in (plain, dark, udp)] == [
         ("standard", "GaussianHeatmap"),
-        ("dark", "Dark"),
-        ("udp", "Udp"),
+        ("dark", "DarkHeatmap"),
+        ("udp", "UdpHeatmap"),
     ]
     assert simplebaseline.SPECS["simplebaseline-r50-dark-128x96"].codec.blur == 3

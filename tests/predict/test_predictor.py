@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from posewright import image
 from posewright.codecs.cpn import CpnMultiScaleHeatmap
-from posewright.codecs.dark import Dark
+from posewright.codecs.dark import DarkHeatmap
 from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.models import find
 from posewright.predict.predictor import Predictor, load
@@ -98,7 +98,7 @@ def test_dark_gives_annotated_boxes_their_pixel_back():
         visibility.append(images)
         return brightness(images)
 
-    dark = replace(SPEC, codec=Dark(SIZE, (16, 12)), crop="dark")
+    dark = replace(SPEC, codec=DarkHeatmap(SIZE, (16, 12)), crop="dark")
     for spec, box, source in (
         (dark, (10, 8, 23, 31), "gt"),
         (dark, (10, 8, 24, 32), "caller"),

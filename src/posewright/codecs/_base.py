@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -15,6 +15,19 @@ from posewright.types import CropRule, Skeleton
 if TYPE_CHECKING:
     from posewright.codecs import Maps
 
+Refinement = Literal["newton", "quarter", "none"]
+"""From a maximum to the keypoint: a Newton step on the blurred map's logarithm, the quarter rule, or nothing."""
+
+
+def check_refinement(codec: Any) -> None:
+    """Refuse a codec whose `refine` is not known.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if codec.refine not in get_args(Refinement):
+        raise ValueError(f"{type(codec).__name__}: refine must be one of {get_args(Refinement)}, got {codec.refine!r}")
+
 
 @dataclass(frozen=True, slots=True)
 class MapCodec:
@@ -23,10 +36,12 @@ class MapCodec:
     Attributes:
         size: (height, width) of the input.
         map_size: (height, width) of the maps.
+        flip_shift: whether mirrored maps, mirrored back, are moved one pixel to the right; None: as published.
     """
 
     size: tuple[int, int]
     map_size: tuple[int, int]
+    flip_shift: bool | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         _maps.check_sizes(self)
@@ -46,8 +61,13 @@ class MapCodec:
         return num_keypoints
 
     def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
-        """Maps of mirrored inputs, mirrored back; no shift."""
-        return _maps.mirror(maps, skeleton, shift=False)
+        """Maps of mirrored inputs, mirrored back, with or without a shift as `flip_shift` says."""
+        shift = self._published_shift if self.flip_shift is None else self.flip_shift
+        return _maps.mirror(maps, skeleton, shift=shift, per_point=self.channels(1))
+
+    @property
+    def _published_shift(self) -> bool:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,5 +100,7 @@ class TripleCodec(AlignedCodec):
         return 3 * num_keypoints
 
     def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
-        """Maps of mirrored inputs, mirrored back, x offsets negated; no shift."""
-        return _maps.mirror_triples(maps, skeleton)
+        """As of `MapCodec`, and x offsets change their sign."""
+        flipped: Any = MapCodec.unflip(self, maps, skeleton)
+        flipped[..., 1::3, :, :] *= -1
+        return flipped

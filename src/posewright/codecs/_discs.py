@@ -17,7 +17,7 @@ def discs(
     unit: float = 1.0,
     masked: bool = True,
 ) -> np.ndarray:
-    """Three maps a keypoint: 1 inside the disc, and the offsets from each of its pixels to the middle along x and y.
+    """Three maps per keypoint: 1 inside the disc, and the offsets from each of its pixels to the middle along x and y.
 
     Args:
         xy: [..., K, 2] keypoints.

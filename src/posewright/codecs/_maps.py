@@ -57,7 +57,9 @@ def read_points(xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.
     """
     xy, visibility = np.asarray(xy, np.float64), np.asarray(visibility, np.float32)
     if xy.ndim < 2 or xy.shape[-1] != 2 or visibility.shape != xy.shape[:-1]:
-        raise ValueError(f"encode: expected xy [..., K, 2] and seen [..., K], got {xy.shape} and {visibility.shape}")
+        raise ValueError(
+            f"encode: expected xy [..., K, 2] and visibility [..., K], got {xy.shape} and {visibility.shape}"
+        )
     if ((visibility != 0) & (visibility != 1) & (visibility != 2)).any():
         raise ValueError(f"encode: visibility must be 0, 1 or 2, got {sorted(set(visibility.ravel().tolist()))}")
     xy = np.where((visibility > 0)[..., None], xy, 0.0)
@@ -65,7 +67,7 @@ def read_points(xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.
         bad = np.argwhere(~np.isfinite(xy).all(-1))[0]
         raise ValueError(
             f"encode: labelled keypoint {bad.tolist()} is {xy[tuple(bad)].tolist()}; expected finite input pixels, "
-            "or seen 0 where there is none"
+            "or visibility 0 where there is none"
         )
     return xy, visibility
 
@@ -131,7 +133,7 @@ def parts(count: int, at_a_time: int = 1024) -> Iterator[slice]:
 
 
 def stride(size: tuple[int, int], map_size: tuple[int, int]) -> np.ndarray:
-    """Input pixels a map pixel along x and y: (W_i / W_o, H_i / H_o)."""
+    """Input pixels per map pixel along x and y: (W_i / W_o, H_i / H_o)."""
     return np.array([size[1] / map_size[1], size[0] / map_size[0]])
 
 
@@ -256,13 +258,6 @@ def mirror(maps: Maps, skeleton: Skeleton, *, shift: bool, per_point: int = 1) -
     shifted = np.empty_like(picked) if numpy else picked
     shifted[..., 0], shifted[..., 1:] = flipped[..., 0], flipped[..., :-1]
     return shifted
-
-
-def mirror_triples(maps: Maps, skeleton: Skeleton) -> Maps:
-    """As `mirror` for three maps a keypoint, the second of which is an offset along x and changes its sign."""
-    flipped: Any = mirror(maps, skeleton, shift=False, per_point=3)
-    flipped[..., 1::3, :, :] *= -1
-    return flipped
 
 
 def block(

@@ -63,7 +63,7 @@ def labels(
         at_keypoint: divide by the value at the keypoint instead of the maximum, as mmpose does.
 
     Returns:
-        [..., L, K, h, w] float32, one level a kernel.
+        [..., L, K, h, w] float32, one level per kernel.
     """
     maps = np.zeros((*weight.shape[:-1], len(kernels), weight.shape[-1], *map_size), np.float32)
     flat = maps.reshape(-1, *map_size)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from posewright import losses
-from posewright.codecs import _maps
-from posewright.codecs import _multiscale as _ladders
+from posewright.codecs import _maps, _multiscale
 from posewright.codecs._multiscale import BlurMultiScaleHeatmap
 from posewright.types import CropRule
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CpnMultiScaleHeatmap(BlurMultiScaleHeatmap):
-    """Four labels a keypoint, from a wide blur to a narrow one; maps at the scale of 0 to 255.
+    """Four labels per keypoint, from a wide blur to a narrow one; maps at the scale of 0 to 255.
 
     Attributes:
         size: (height, width) of the input.
@@ -50,10 +49,10 @@ class CpnMultiScaleHeatmap(BlurMultiScaleHeatmap):
     def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to labels [..., 4, K, h, w] and weight.
 
-        As with `Ladder`, a keypoint a few pixels from the border may have the peak, 255, beside its pixel.
+        As with `MultiScaleHeatmap`, a keypoint a few pixels from the border may have the peak, 255, beside its pixel.
 
         Returns:
-            labels: float32, one level a kernel.
+            labels: float32, one level per kernel.
             weight: [..., K] float32, the visibility 0, 1 or 2; 0 for keypoints outside of the input.
 
         Raises:
@@ -63,7 +62,7 @@ class CpnMultiScaleHeatmap(BlurMultiScaleHeatmap):
         inside = ((xy >= 0) & (xy < self.size[::-1])).all(-1)
         weight = np.where(inside, visibility, 0).astype(np.float32)
         pixel = np.floor(xy / _maps.stride(self.size, self.map_size))
-        return _ladders.labels(pixel, weight, self.map_size, self.kernels), weight
+        return _multiscale.labels(pixel, weight, self.map_size, self.kernels), weight
 
     def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Maps [..., K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K].
@@ -82,5 +81,5 @@ class CpnMultiScaleHeatmap(BlurMultiScaleHeatmap):
         _maps.refuse_not_finite(peak)
         # A map whose maximum is 0 would turn to NaN; it ends in the same corner as an empty map.
         scaled = np.divide(maps, peak, out=np.zeros_like(maps), where=peak != 0)
-        xy = _ladders.toward_second_maximum(scaled, self.blur, self.shifts)
-        return (xy + 0.5) * _maps.stride(self.size, self.map_size), _ladders.score_at(maps, xy)
+        xy = _multiscale.toward_second_maximum(scaled, self.blur, self.shifts)
+        return (xy + 0.5) * _maps.stride(self.size, self.map_size), _multiscale.score_at(maps, xy)

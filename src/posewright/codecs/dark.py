@@ -1,4 +1,4 @@
-"""Dark: Gaussians at real-valued centres, decoded by a Newton step on the logarithm of the blurred map.
+"""DarkHeatmap: Gaussians at real-valued centres, decoded by a Newton step on the logarithm of the blurred map.
 
 Zhang et al., "Distribution-Aware Coordinate Representation for Human Pose Estimation", CVPR 2020: section 3.1
 (decoding, equations 6 to 9) and 3.2 (unbiased encoding).
@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from posewright.codecs import _blur, _gaussians, _maps, _taylor
-from posewright.codecs._base import MapCodec
-from posewright.types import CropRule, Skeleton
+from posewright.codecs._base import MapCodec, Refinement, check_refinement
+from posewright.types import CropRule
 
 if TYPE_CHECKING:
     import torch
-
-    from posewright.codecs import Maps
 
 _FLOOR = 1e-10
 """The least value whose logarithm is taken."""
 
 
 @dataclass(frozen=True, slots=True)
-class Dark(MapCodec):
+class DarkHeatmap(MapCodec):
     """Gaussian heatmaps without rounding, decoded to a fraction of a pixel.
 
     Attributes:
@@ -36,18 +34,25 @@ class Dark(MapCodec):
         crop: "dark", as released: the middles of input and map coincide, and both axes are scaled by the widths less
             one. "standard", as mmpose's "unbiased": map pixel i lies at input pixel i * stride, so mirrored maps are
             shifted as with `GaussianHeatmap`.
+        unbiased: whether Gaussians lie at real-valued centres; if not, they are drawn as by `GaussianHeatmap`.
+        refine: "newton" as published; "quarter", the rule of `GaussianHeatmap`; or "none".
+        empty: both map coordinates of a keypoint whose map has no value above 0: 0, or -1 as in mmpose.
     """
 
     sigma: float = 2.0
     blur: int = 11
     crop: Literal["dark", "standard"] = "dark"
+    unbiased: bool = True
+    refine: Refinement = "newton"
+    empty: int = 0
 
     def __post_init__(self) -> None:
         MapCodec.__post_init__(self)
         _maps.check_above_zero(self, "sigma")
         _blur.taps(self.blur)
+        check_refinement(self)
         if self.crop not in ("dark", "standard"):
-            raise ValueError(f"Dark: crop must be 'dark' or 'standard', got {self.crop!r}")
+            raise ValueError(f"DarkHeatmap: crop must be 'dark' or 'standard', got {self.crop!r}")
 
     @property
     def crop_rules(self) -> tuple[CropRule, ...]:
@@ -65,8 +70,8 @@ class Dark(MapCodec):
     def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to maps [..., K, h, w] and weight [..., K].
 
-        The Gaussian spans the whole map. Keypoints outside of the map keep their weight as long as the square of 3
-        sigma around them reaches in.
+        The Gaussian spans the whole map, unless `unbiased` is False. Keypoints outside of the map keep their weight as
+        long as the square of 3 sigma around them reaches in.
 
         Raises:
             ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
@@ -74,6 +79,9 @@ class Dark(MapCodec):
         xy, visibility = _maps.read_points(xy, visibility)
         scale, shift = self._bridge()
         centre = xy * scale + shift
+        if not self.unbiased:
+            pixel = np.trunc(centre + 0.5)
+            return _gaussians.cut_gaussians(pixel, pixel, visibility, self.map_size, self.sigma)
         low, high = centre - 3 * self.sigma, centre + 3 * self.sigma + 1
         if self.crop == "dark":
             low, high = np.trunc(low), np.trunc(high)
@@ -93,13 +101,17 @@ class Dark(MapCodec):
         return _maps.decode(maps, self.map_size, self._read)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pixel, score = _maps.peaks(maps)
+        xy, score = _maps.peaks(maps, self.empty)
         scale, shift = self._bridge()
-        return (pixel + _steps(maps, pixel, self.blur) - shift) / scale, score
+        if self.refine == "newton":
+            xy = xy + _steps(maps, xy, self.blur)
+        elif self.refine == "quarter":
+            xy = xy + _maps.quarter_shift(maps, xy)
+        return (xy - shift) / scale, score
 
-    def unflip(self, maps: Maps, skeleton: Skeleton) -> Maps:
-        """Maps of mirrored inputs, mirrored back; with the shift by one pixel for the standard crop only."""
-        return _maps.mirror(maps, skeleton, shift=self.crop == "standard")
+    @property
+    def _published_shift(self) -> bool:
+        return self.crop == "standard"
 
 
 def _steps(maps: np.ndarray, pixel: np.ndarray, kernel: int) -> np.ndarray:

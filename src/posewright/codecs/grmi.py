@@ -1,4 +1,4 @@
-"""OffsetHeatmap: a disc and the way to its middle a keypoint, decoded by letting all pixels vote.
+"""OffsetHeatmap: a disc and the way to its middle per keypoint, decoded by letting all pixels vote.
 
 Papandreou et al., "Towards Accurate Multi-person Pose Estimation in the Wild" (G-RMI), CVPR 2017, section 3.2.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OffsetHeatmap(TripleCodec):
-    """Three maps a keypoint: the logit of being near it, and the offsets to it along x and y in input pixels.
+    """Three maps per keypoint: the logit of being near it, and the offsets to it along x and y in input pixels.
 
     Positions 0 and size - 1 of input and map coincide, so mirrored maps need no shift.
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from posewright.codecs import _blur, _maps
-from posewright.codecs import _multiscale as _ladders
+from posewright.codecs import _blur, _maps, _multiscale
 from posewright.codecs._multiscale import BlurMultiScaleHeatmap
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MultiScaleHeatmap(BlurMultiScaleHeatmap):
-    """Five labels a keypoint, from a wide blur to a narrow one; maps at the scale of 0 to 255.
+    """Five labels per keypoint, from a wide blur to a narrow one; maps at the scale of 0 to 255.
 
     Attributes:
         size: (height, width) of the input.
@@ -40,7 +39,7 @@ class MultiScaleHeatmap(BlurMultiScaleHeatmap):
         from the border may have it beside that, for the blur folds its tail back.
 
         Returns:
-            labels: float32, one level a kernel.
+            labels: float32, one level per kernel.
             weight: [..., K] float32, the visibility 0, 1 or 2; 0 for keypoints outside of the input.
 
         Raises:
@@ -51,7 +50,7 @@ class MultiScaleHeatmap(BlurMultiScaleHeatmap):
         inside = ((xy >= 0) & (xy <= (width - 1, height - 1))).all(-1)
         weight = np.where(inside, visibility, 0).astype(np.float32)
         pixel = np.trunc(xy * self.map_size[::-1] / (width, height))
-        return _ladders.labels(pixel, weight, self.map_size, self.kernels), weight
+        return _multiscale.labels(pixel, weight, self.map_size, self.kernels), weight
 
     def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Maps [..., K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K].
@@ -65,8 +64,8 @@ class MultiScaleHeatmap(BlurMultiScaleHeatmap):
         return _maps.decode(maps, self.map_size, self._read)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        xy = _ladders.toward_second_maximum(maps, self.blur, self.shifts)
-        return (xy + 0.5) * _maps.stride(self.size, self.map_size), _ladders.score_at(maps, xy)
+        xy = _multiscale.toward_second_maximum(maps, self.blur, self.shifts)
+        return (xy + 0.5) * _maps.stride(self.size, self.map_size), _multiscale.score_at(maps, xy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ class MmposeMultiScaleHeatmap(BlurMultiScaleHeatmap):
         The label is 255 at the keypoint's pixel, and can be well above that beside it close to the border.
 
         Returns:
-            labels: float32, one level a kernel.
+            labels: float32, one level per kernel.
             weight: [..., K] float32, 0 or 1; up to one map pixel left of or above the map counts as inside.
 
         Raises:
@@ -98,7 +97,7 @@ class MmposeMultiScaleHeatmap(BlurMultiScaleHeatmap):
         pixel = np.trunc(xy / _maps.stride(self.size, self.map_size))
         inside = ((pixel >= 0) & (pixel < self.map_size[::-1])).all(-1)
         weight = np.where(inside, np.minimum(visibility, 1), 0).astype(np.float32)
-        return _ladders.labels(pixel, weight, self.map_size, self.kernels, at_keypoint=True), weight
+        return _multiscale.labels(pixel, weight, self.map_size, self.kernels, at_keypoint=True), weight
 
     def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Maps [..., K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K].

@@ -15,7 +15,7 @@ import numpy as np
 
 from posewright import losses
 from posewright.codecs import _blur, _discs, _gaussians, _maps, _taylor
-from posewright.codecs._base import AlignedCodec, TripleCodec
+from posewright.codecs._base import AlignedCodec, Refinement, TripleCodec, check_refinement
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,7 @@ _DAMPING = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True, slots=True)
-class Udp(AlignedCodec):
+class UdpHeatmap(AlignedCodec):
     """Gaussian heatmaps with sub-pixel centres, decoded by a Newton step on the logarithm of the blurred map.
 
     Attributes:
@@ -45,15 +45,20 @@ class Udp(AlignedCodec):
         toolkit: "udp" stretches the blurred map to the range from 0 to the maximum before the blur; "mmpose0" does
             not; "mmpose1" continues the map with zeros instead of a mirror image and scales it to that maximum. Both
             mmpose ones damp the step a little, and put keypoints of empty maps at (-1, -1) instead of (0, 0).
+        unbiased: whether Gaussians lie at real-valued centres; if not, at the nearest pixel.
+        refine: "newton" as published; "quarter", the rule of `GaussianHeatmap`; or "none".
     """
 
     sigma: float = 2.0
     blur: int = 7
     toolkit: Toolkit = "udp"
+    unbiased: bool = True
+    refine: Refinement = "newton"
 
     def __post_init__(self) -> None:
         _check(self)
         _maps.check_above_zero(self, "sigma")
+        check_refinement(self)
 
     def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to maps [..., K, h, w] and weight [..., K].
@@ -65,7 +70,9 @@ class Udp(AlignedCodec):
         """
         xy, visibility = _maps.read_points(xy, visibility)
         centre = xy / self._stride
-        return _gaussians.cut_gaussians(centre, np.trunc(centre + 0.5), visibility, self.map_size, self.sigma)
+        pixel = np.trunc(centre + 0.5)
+        peak = centre if self.unbiased else pixel
+        return _gaussians.cut_gaussians(peak, pixel, visibility, self.map_size, self.sigma)
 
     def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Maps [..., K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K], the maps' maxima.
@@ -79,20 +86,25 @@ class Udp(AlignedCodec):
         return _maps.decode(maps, self.map_size, self._read)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        xy, score = _peaks(maps, self.blur, self.toolkit)
+        if self.refine == "newton":
+            xy, score = _peaks(maps, self.blur, self.toolkit)
+        else:
+            xy, score = _maps.peaks(maps, 0 if self.toolkit == "udp" else -1)
+            if self.refine == "quarter":
+                xy = xy + _maps.quarter_shift(maps, xy)
         return xy * self._stride, score
 
 
 @dataclass(frozen=True, slots=True)
 class UdpMultiScaleHeatmap(AlignedCodec):
-    """Labels from coarse to fine for RSN with UDP: whole Gaussians of peak 255, decoded as by `Udp`.
+    """Labels from coarse to fine for RSN with UDP: whole Gaussians of peak 255, decoded as by `UdpHeatmap`.
 
     Attributes:
         size: (height, width) of the input.
         map_size: (height, width) of the maps.
         sigmas: of the labels' Gaussians, coarse to fine, in map pixels: they match kernels 15, 11, 9, 7, 5.
         blur: size of the blur before decoding.
-        toolkit: see `Udp`.
+        toolkit: see `UdpHeatmap`.
     """
 
     sigmas: tuple[float, ...] = (2.6, 2.0, 1.7, 1.4105, 1.1105)
@@ -113,7 +125,7 @@ class UdpMultiScaleHeatmap(AlignedCodec):
         """Keypoints [..., K, 2] in input pixels and visibility [..., K] to labels [..., L, K, h, w] and weight.
 
         Returns:
-            labels: float32, one level a sigma.
+            labels: float32, one level per sigma.
             weight: [..., K] float32, the visibility 0, 1 or 2; 0 for keypoints outside of the input.
 
         Raises:
@@ -140,8 +152,8 @@ class UdpMultiScaleHeatmap(AlignedCodec):
 
 
 @dataclass(frozen=True, slots=True)
-class UdpOffset(TripleCodec):
-    """A disc and two offset maps a keypoint ("combined" target): channels 3k, 3k + 1, 3k + 2 are class, dx and dy.
+class UdpOffsetHeatmap(TripleCodec):
+    """A disc and two offset maps per keypoint ("combined" target): channels 3k, 3k + 1, 3k + 2 are class, dx and dy.
 
     Attributes:
         size: (height, width) of the input.
@@ -224,7 +236,7 @@ def _blurred_peaks(maps: np.ndarray, kernel: int) -> tuple[np.ndarray, np.ndarra
     return pixel, score
 
 
-def _check(codec: Udp | UdpMultiScaleHeatmap) -> None:
+def _check(codec: UdpHeatmap | UdpMultiScaleHeatmap) -> None:
     AlignedCodec.__post_init__(codec)
     _blur.taps(codec.blur)
     if codec.toolkit not in get_args(Toolkit):

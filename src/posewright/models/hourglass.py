@@ -13,7 +13,7 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from posewright.codecs.dark import Dark
+from posewright.codecs.dark import DarkHeatmap
 from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.codecs.hourglass import HourglassHeatmap
 from posewright.models._blocks import check_size, mindspore_name
@@ -179,7 +179,7 @@ def _dark(stacks: int) -> Spec:
     return replace(
         _people(stacks),
         name=f"hourglass-{stacks}-dark-128x96",
-        codec=Dark((128, 96), (32, 24), sigma=2.0 if stacks == 8 else 1.0, blur=11),
+        codec=DarkHeatmap((128, 96), (32, 24), sigma=2.0 if stacks == 8 else 1.0, blur=11),
         size=(128, 96),
         crop="dark",
         colour="bgr",

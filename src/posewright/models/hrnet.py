@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from posewright.codecs import Codec
-from posewright.codecs.dark import Dark
+from posewright.codecs.dark import DarkHeatmap
 from posewright.codecs.heatmap import GaussianHeatmap
-from posewright.codecs.udp import Udp, UdpOffset
+from posewright.codecs.udp import UdpHeatmap, UdpOffsetHeatmap
 from posewright.models._blocks import check_size, conv_bn, init_normal, mindspore_name
 from posewright.models._resnet import BasicBlock, Bottleneck, make_layer
 from posewright.skeletons import AIC14, ANIMALPOSE20, AP10K17, COCO17, CROWDPOSE14, MPII16
@@ -194,15 +194,15 @@ def _spec(
 
 def _published(width: int, size: tuple[int, int]) -> tuple[Spec, ...]:
     """As the authors of HRNet and DARK read the maps."""
-    dark = Dark(*_maps(size), blur=3 if size == _SMALL else 11)
+    dark = DarkHeatmap(*_maps(size), blur=3 if size == _SMALL and width < 48 else 11)
     return _spec(width, "", GaussianHeatmap(*_maps(size))), _spec(width, "dark-", dark, paper=_DARK)
 
 
 def _udp(width: int, size: tuple[int, int]) -> tuple[Spec, ...]:
     """UDP's own network, with Gaussians or with discs and offsets."""
     return (
-        _spec(width, "udp-", Udp(*_maps(size)), widened=True, paper=_UDP),
-        _spec(width, "udp-offset-", UdpOffset(*_maps(size)[:2]), widened=True, paper=_UDP),
+        _spec(width, "udp-", UdpHeatmap(*_maps(size)), widened=True, paper=_UDP),
+        _spec(width, "udp-offset-", UdpOffsetHeatmap(*_maps(size)[:2]), widened=True, paper=_UDP),
     )
 
 
@@ -210,8 +210,8 @@ def _mmpose_1(width: int, size: tuple[int, int]) -> tuple[Spec, ...]:
     """As mmpose 1.x reads the maps; for UDP it has the standard network."""
     return (
         _spec(width, "mmpose-", GaussianHeatmap(*_maps(size), empty=-1, separately=True)),
-        _spec(width, "dark-mmpose-", Dark(*_maps(size), crop="standard"), paper=_DARK),
-        _spec(width, "udp-mmpose-", Udp(*_maps(size), blur=11, toolkit="mmpose1"), paper=_UDP),
+        _spec(width, "dark-mmpose-", DarkHeatmap(*_maps(size), crop="standard", empty=-1), paper=_DARK),
+        _spec(width, "udp-mmpose-", UdpHeatmap(*_maps(size), blur=11, toolkit="mmpose1"), paper=_UDP),
     )
 
 
@@ -220,9 +220,9 @@ def _others(width: int) -> tuple[Spec, ...]:
     square = _maps(_SQUARE)
     return (
         _spec(width, "mindpose-", GaussianHeatmap(*_maps(_MIDDLE))),
-        _spec(width, "udp-mindpose-", Udp(*_maps(_MIDDLE)), paper=_UDP),
+        _spec(width, "udp-mindpose-", UdpHeatmap(*_maps(_MIDDLE)), paper=_UDP),
         _spec(width, "mpii-", GaussianHeatmap(*square, empty=-1), MPII16),
-        _spec(width, "dark-mpii-", Dark(*square, crop="standard"), MPII16, paper=_DARK),
+        _spec(width, "dark-mpii-", DarkHeatmap(*square, crop="standard", empty=-1), MPII16, paper=_DARK),
         _spec(width, "ap10k-", GaussianHeatmap(*square, empty=-1), AP10K17),
         _spec(width, "animalpose-", GaussianHeatmap(*square, empty=-1), ANIMALPOSE20),
     )
@@ -236,8 +236,8 @@ def _small(width: int) -> tuple[Spec, ...]:
     size, maps, sigma = _maps(_SMALL)
     return (
         *_published(width, size),
-        _spec(width, "udp-", Udp(size, maps, sigma, blur=3), widened=True, paper=_UDP),
-        _spec(width, "udp-offset-", UdpOffset(size, maps, 2.0, (7, 3)), widened=True, paper=_UDP),
+        _spec(width, "udp-", UdpHeatmap(size, maps, sigma, blur=3), widened=True, paper=_UDP),
+        _spec(width, "udp-offset-", UdpOffsetHeatmap(size, maps, 2.0, (7, 3)), widened=True, paper=_UDP),
     )
 
 
@@ -252,7 +252,7 @@ SPECS: dict[str, Spec] = {
             _spec(32, "crowdpose-", GaussianHeatmap(*_maps(_MIDDLE), empty=-1), CROWDPOSE14),
             _spec(32, "aic-", GaussianHeatmap(*_maps(_MIDDLE), empty=-1), AIC14),
             # mmpose 1.x blurs the class maps only, and leaves the targets' offsets as they are outside of the discs.
-            _spec(32, "udp-regress-", UdpOffset(*_maps(_MIDDLE)[:2], 3.5, (23, 1), masked=False), paper=_UDP),
+            _spec(32, "udp-regress-", UdpOffsetHeatmap(*_maps(_MIDDLE)[:2], 3.5, (23, 1), masked=False), paper=_UDP),
         ),
     )
     for spec in specs

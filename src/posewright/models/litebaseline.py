@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from posewright.codecs.udp import Udp
+from posewright.codecs.udp import UdpHeatmap
 from posewright.models._blocks import check_size, init_normal, mindspore_name
 from posewright.models._efficientnet import CHANNELS, EfficientNetLite0, classifier_name
 from posewright.skeletons import LSP14
@@ -73,7 +73,7 @@ def _spec(size: tuple[int, int]) -> Spec:
     return Spec(
         name=f"litebaseline-{size[0]}x{size[1]}",
         builder=LiteBaseline,
-        codec=Udp(size, maps, sigma=1.5 * size[0] / 160),
+        codec=UdpHeatmap(size, maps, sigma=1.5 * size[0] / 160),
         skeleton=LSP14,
         size=size,
         padding=(1.0, 1.0),

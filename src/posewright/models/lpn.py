@@ -8,7 +8,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from posewright.codecs.softargmax import SoftArgmax
+from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.models._blocks import check_size, init_normal, mindspore_name
 from posewright.models._depthwise import Depthwise
 from posewright.models._resnet import ResNet, layout, projection
@@ -117,7 +117,7 @@ def _spec(depth: int, size: tuple[int, int] = (256, 192)) -> Spec:
     return Spec(
         name=f"lpn-{depth}-{size[0]}x{size[1]}",
         builder=partial(LPN, depth=depth),
-        codec=SoftArgmax(size, (size[0] // 4, size[1] // 4), sigma=size[0] / 128),
+        codec=GaussianHeatmap(size, (size[0] // 4, size[1] // 4), sigma=size[0] / 128, decoding="soft-argmax"),
         skeleton=COCO17,
         size=size,
         colour="bgr",

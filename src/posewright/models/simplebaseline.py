@@ -10,9 +10,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from posewright.codecs.dark import Dark
+from posewright.codecs.dark import DarkHeatmap
 from posewright.codecs.heatmap import GaussianHeatmap
-from posewright.codecs.udp import Udp
+from posewright.codecs.udp import UdpHeatmap
 from posewright.models._blocks import check_size, init_normal, mindspore_name
 from posewright.models._resnet import ResNet, layout
 from posewright.skeletons import AIC14, ANIMALPOSE20, AP10K17, COCO17, CROWDPOSE14, MPII16
@@ -123,19 +123,22 @@ def _slim(size: tuple[int, int]) -> Spec:
 
 def _dark(depth: int, size: tuple[int, int]) -> Spec:
     """With DarkPose's coordinates (Zhang et al., arXiv 1910.06278) and its released blurs."""
-    codec = Dark(*_maps(size), blur=3 if size == _SMALL else 11)
+    codec = DarkHeatmap(*_maps(size), blur=3 if size == _SMALL else 11)
     return replace(_official(depth, size), name=_name(depth, "dark-", size), codec=codec, crop="dark")
 
 
 def _udp(depth: int, size: tuple[int, int]) -> Spec:
     """With UDP's coordinates (Huang et al., arXiv 1911.07524)."""
-    return replace(_official(depth, size), name=_name(depth, "udp-", size), codec=Udp(*_maps(size)), crop="udp")
+    return replace(_official(depth, size), name=_name(depth, "udp-", size), codec=UdpHeatmap(*_maps(size)), crop="udp")
 
 
 def _mmpose(depth: int, size: tuple[int, int]) -> tuple[Spec, ...]:
     """As mmpose 1.x trained it: images in RGB, and with "dark" DarkPose's Gaussians on the standard crop."""
     plain = replace(_official(depth, size), colour="rgb")
-    quarter, dark = GaussianHeatmap(*_maps(size), empty=-1, separately=True), Dark(*_maps(size), crop="standard")
+    quarter, dark = (
+        GaussianHeatmap(*_maps(size), empty=-1, separately=True),
+        DarkHeatmap(*_maps(size), crop="standard", empty=-1),
+    )
     return (
         replace(plain, name=_name(depth, "mmpose-", size), codec=quarter),
         replace(plain, name=_name(depth, "dark-mmpose-", size), codec=dark),
