@@ -29,8 +29,8 @@ from loader import PARTS as SAMPLE_PARTS
 from loader import Arrays, heatmaps, ladder, make, now, parts, provenance, publish
 from posewright.data import augment, coco
 from posewright.losses import Objective
-from posewright.models import _depthwise
 from posewright.progress import Report, bar
+from posewright.runtime import depthwise as runtime_depthwise
 from posewright.runtime.torch_runtime import fast_bf16
 from posewright.train.distributed import team
 from posewright.train.recipes import find
@@ -311,7 +311,7 @@ def depthwise(run: Run, batch: Batch) -> dict[str, Way]:
     run.objective = watch.on(run.objective)
 
     def torchs() -> np.ndarray:
-        with mock.patch.object(_depthwise, "_low", return_value=False):
+        with mock.patch.object(runtime_depthwise, "_is_bf16", return_value=False):
             return watch.time(lambda: learn(batch))
 
     return {"torch's gradients": torchs, "ours": lambda: watch.time(lambda: learn(batch))}
@@ -353,7 +353,7 @@ def measure(system: str, people: Path, batch: int, repeats: int, tables: Tables)
 
 def measure_depthwise(system: str, people: Path, batch: int, repeats: int, tables: Tables) -> None:
     with training(system, people, batch) as (run, sample):
-        if not any(isinstance(module, _depthwise.Depthwise) for module in run.net.modules()):
+        if not runtime_depthwise.train_fast_in_bf16(run.net):  # the run is a float32 one
             return
         with bar(f"{system}: steps in bf16", "steps") as report:
             taken = race(depthwise(run, sample), repeats, report, "step")
@@ -376,7 +376,7 @@ augmentation on either side; benchmarks/loader.md) and from the steps above."""
 
 DEPTHWISE_TEXT = """
 Depthwise convolutions in bf16: whole steps here, at {batch} people, all of the network learning, with torch's own
-gradients and with ours (`models/_depthwise.py`)."""
+gradients and with ours (`runtime/depthwise.py`)."""
 
 
 def page(head: list[str], tables: Tables, batch: int, repeats: int) -> list[str]:

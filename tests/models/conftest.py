@@ -12,11 +12,26 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from posewright.models import find, naming_of
+from posewright.weights import conversion
+from posewright.weights.state_dict import unfilled
+
 
 @pytest.fixture
 def quick_on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batch normalisation does nothing: on the meta device it takes most of the time and changes no shape."""
     monkeypatch.setattr(nn.BatchNorm2d, "forward", lambda self, x: x)
+
+
+@pytest.fixture
+def own_name() -> Callable[[str, str], str]:
+    """`own_name(spec, foreign)`: what a spec's network calls the parameter that other code calls `foreign`."""
+
+    def look_up(spec: str, foreign: str) -> str:
+        net = unfilled(find(spec), 1)
+        return conversion.ours(naming_of(net), net.state_dict(), [foreign])[foreign]
+
+    return look_up
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -12,6 +12,8 @@ import torch
 
 from posewright.models import families, find, names
 from posewright.spec import Spec
+from posewright.weights import conversion
+from posewright.weights.state_dict import unfilled
 
 KEYPOINTS = 5
 
@@ -83,10 +85,30 @@ def test_people_of_a_batch_do_not_meet(family):
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-4 * scale)
 
 
-@pytest.mark.parametrize("family", families())
-def test_official_names_stay_as_they_are(family):
-    keys = list(small_net(family).state_dict())
-    assert importlib.import_module(f"posewright.models.{family}").rename(keys) == {key: key for key in keys}
+KINDS = (
+    "cpn-18-128x96", "grmi-r18-129x97", "hourglass-1-128x96", "hrnet-w8-128x96", "hrnet-w8-udp-128x96",
+    "litebaseline-128x96", "litehrnet-18-256x192", "litehrnet-naive-18-128x96", "lpn-18-128x96",
+    "mspn-2stg-slim-128x96", "rsn-18-slim-128x96", "rsn-18-udp-256x192", "simplebaseline-r18-128x96",
+)  # fmt: skip
+"""A system for each way in which parameters are named; the others have more of the same."""
+
+OTHERS = {repr(find(name).builder): name for name in names() if name not in KINDS}.values()
+
+
+@pytest.mark.parametrize("name", [*KINDS, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
+def test_names_of_other_code_are_distinct_and_lead_back(name):
+    net: Any = unfilled(find(name), 1)
+    own = net.state_dict()
+    for to in conversion.FORMATS:
+        if to == "mmpose" and net.naming.mmpose is None:
+            continue
+        foreign = conversion.foreign(net.naming, own, to)
+        assert len(set(foreign.values())) == len(own)
+        assert conversion.ours(net.naming, own, foreign.values()) == {v: k for k, v in foreign.items()}
+    readable = conversion.known(net.naming, own)
+    for rules in net.naming.others:  # nor does another spelling give a name to two parameters
+        alone = conversion.known(replace(net.naming, mmpose=None, mindspore=rules, others=()), own)
+        assert {k: readable[k] for k in alone} == alone
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from posewright.models import cpn, hourglass, hrnet, litehrnet, lpn, mspn, rsn, simplebaseline
+from posewright.models import naming_of
 from posewright.models.cpn import CPN
 from posewright.models.hourglass import StackedHourglass
 from posewright.models.hrnet import HRNet
@@ -28,6 +28,7 @@ from posewright.models.lpn import LPN
 from posewright.models.mspn import MSPN
 from posewright.models.rsn import PRM, RSN, RSNUdp
 from posewright.models.simplebaseline import SimpleBaseline
+from posewright.weights import conversion
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
@@ -35,59 +36,51 @@ TOLERANCE = 1e-3
 """Of an output's standard deviation; rounding makes less than 1e-4, any mistake in the structure far more."""
 
 
-class Ours(NamedTuple):
-    """The network that must be the official one, its family's `rename`, and the parameters that theirs may lack."""
-
-    build: Callable[..., nn.Module]
-    rename: Callable[[list[str]], dict[str, str]]
-    optional: str = "(?!)"
-
-
 NAIVE = partial(LiteHRNet, 17, widths=NAIVE_WIDTHS, naive=True)
 
-OURS = {
-    "simplebaseline_r50_256x192": Ours(partial(SimpleBaseline, 17, 50), simplebaseline.rename),
-    "simplebaseline_r50_384x288": Ours(partial(SimpleBaseline, 17, 50), simplebaseline.rename),
-    "simplebaseline_r50_caffe_256x192": Ours(partial(SimpleBaseline, 17, 50, caffe=True), simplebaseline.rename),
-    "simplebaseline_r101_256x192": Ours(partial(SimpleBaseline, 17, 101), simplebaseline.rename),
-    "simplebaseline_r152_256x192": Ours(partial(SimpleBaseline, 17, 152), simplebaseline.rename),
-    "mmpose1_res50_256x192": Ours(partial(SimpleBaseline, 17, 50), simplebaseline.rename),
-    "hrnet_w32_256x192": Ours(partial(HRNet, 17), hrnet.rename),
-    "hrnet_w48_256x192": Ours(partial(HRNet, 17, 48), hrnet.rename),
-    "hrnet_w48_384x288": Ours(partial(HRNet, 17, 48), hrnet.rename),
-    "udp_hrnet_w32_256x192_offset": Ours(partial(HRNet, 51, widened=True), hrnet.rename),
-    "udp_hrnet_w32_256x192_gaussian": Ours(partial(HRNet, 17, widened=True), hrnet.rename),
-    "mmpose1_hrnet_w32_256x192": Ours(partial(HRNet, 17), hrnet.rename),
-    "mmpose1_hrnet_w32_udp_regress_256x192": Ours(partial(HRNet, 51), hrnet.rename),
-    "lpn50_256x192": Ours(partial(LPN, 17, 50), lpn.rename),
-    "lpn101_256x192": Ours(partial(LPN, 17, 101), lpn.rename),
-    "lpn152_256x192": Ours(partial(LPN, 17, 152), lpn.rename),
-    "mspn_1stg_256x192": Ours(partial(MSPN, 17, 1), mspn.rename),
-    "mspn_2stg_256x192": Ours(partial(MSPN, 17, 2), mspn.rename),
-    "mspn_3stg_256x192": Ours(partial(MSPN, 17, 3), mspn.rename),
-    "mspn_4stg_256x192": Ours(partial(MSPN, 17, 4), mspn.rename),
-    "mspn_mindspore_2stg": Ours(partial(MSPN, 17, 2, same_pool=True), mspn.rename),
-    "mmpose1_mspn50_256x192": Ours(partial(MSPN, 17, 1), mspn.rename, mspn.OPTIONAL),
-    "mmpose1_mspn50_2x_256x192": Ours(partial(MSPN, 17, 2), mspn.rename, mspn.OPTIONAL),
-    "rsn18_256x192": Ours(partial(RSN, 17, 18), rsn.rename),
-    "rsn18_4x_256x192": Ours(partial(RSN, 17, 18, stages=4), rsn.rename),
-    "rsn50_256x192": Ours(partial(RSN, 17, 50), rsn.rename),
-    "rsn50_2x_256x192": Ours(partial(RSN, 17, 50, stages=2), rsn.rename),
-    "rsn50_4x_256x192": Ours(partial(RSN, 17, 50, stages=4), rsn.rename),
-    "rsn_prm17": Ours(partial(PRM, 17), lambda keys: {key: key for key in keys}),
-    "udp_rsn18_se_prm_256x192": Ours(partial(RSNUdp, 17), rsn.rename),
-    "mmpose1_rsn18_256x192": Ours(partial(RSN, 17, 18), rsn.rename, rsn.OPTIONAL),
-    "mmpose1_rsn50_256x192": Ours(partial(RSN, 17, 50), rsn.rename, rsn.OPTIONAL),
-    "lite_hrnet_18_256x192": Ours(partial(LiteHRNet, 17), litehrnet.rename),
-    "lite_hrnet_30_256x192": Ours(partial(LiteHRNet, 17, modules=(3, 8, 3)), litehrnet.rename),
-    "naive_lite_hrnet_18_256x192": Ours(NAIVE, litehrnet.rename),
-    "wider_naive_lite_hrnet_18_256x192": Ours(partial(LiteHRNet, 17, naive=True), litehrnet.rename),
-    "mmpose1_litehrnet_18_256x192": Ours(partial(LiteHRNet, 17), litehrnet.rename),
-    "cpn50_256x192": Ours(partial(CPN, 17, 50), cpn.rename),
-    "cpn50_384x288": Ours(partial(CPN, 17, 50), cpn.rename),
-    "cpn101_384x288": Ours(partial(CPN, 17, 101), cpn.rename),
-    "hourglass_s4b1_18_256x256": Ours(partial(StackedHourglass, 18, 4), hourglass.rename),
-    "dark_hourglass_s4b1_128x96": Ours(partial(StackedHourglass, 17, 4), hourglass.rename),
+OURS: dict[str, Callable[[], nn.Module]] = {
+    "simplebaseline_r50_256x192": partial(SimpleBaseline, 17, 50),
+    "simplebaseline_r50_384x288": partial(SimpleBaseline, 17, 50),
+    "simplebaseline_r50_caffe_256x192": partial(SimpleBaseline, 17, 50, caffe=True),
+    "simplebaseline_r101_256x192": partial(SimpleBaseline, 17, 101),
+    "simplebaseline_r152_256x192": partial(SimpleBaseline, 17, 152),
+    "mmpose1_res50_256x192": partial(SimpleBaseline, 17, 50),
+    "hrnet_w32_256x192": partial(HRNet, 17),
+    "hrnet_w48_256x192": partial(HRNet, 17, 48),
+    "hrnet_w48_384x288": partial(HRNet, 17, 48),
+    "udp_hrnet_w32_256x192_offset": partial(HRNet, 51, widened=True),
+    "udp_hrnet_w32_256x192_gaussian": partial(HRNet, 17, widened=True),
+    "mmpose1_hrnet_w32_256x192": partial(HRNet, 17),
+    "mmpose1_hrnet_w32_udp_regress_256x192": partial(HRNet, 51),
+    "lpn50_256x192": partial(LPN, 17, 50),
+    "lpn101_256x192": partial(LPN, 17, 101),
+    "lpn152_256x192": partial(LPN, 17, 152),
+    "mspn_1stg_256x192": partial(MSPN, 17, 1),
+    "mspn_2stg_256x192": partial(MSPN, 17, 2),
+    "mspn_3stg_256x192": partial(MSPN, 17, 3),
+    "mspn_4stg_256x192": partial(MSPN, 17, 4),
+    "mspn_mindspore_2stg": partial(MSPN, 17, 2, same_pool=True),
+    "mmpose1_mspn50_256x192": partial(MSPN, 17, 1),
+    "mmpose1_mspn50_2x_256x192": partial(MSPN, 17, 2),
+    "rsn18_256x192": partial(RSN, 17, 18),
+    "rsn18_4x_256x192": partial(RSN, 17, 18, stages=4),
+    "rsn50_256x192": partial(RSN, 17, 50),
+    "rsn50_2x_256x192": partial(RSN, 17, 50, stages=2),
+    "rsn50_4x_256x192": partial(RSN, 17, 50, stages=4),
+    "rsn_prm17": partial(PRM, 17),
+    "udp_rsn18_se_prm_256x192": partial(RSNUdp, 17),
+    "mmpose1_rsn18_256x192": partial(RSN, 17, 18),
+    "mmpose1_rsn50_256x192": partial(RSN, 17, 50),
+    "lite_hrnet_18_256x192": partial(LiteHRNet, 17),
+    "lite_hrnet_30_256x192": partial(LiteHRNet, 17, modules=(3, 8, 3)),
+    "naive_lite_hrnet_18_256x192": NAIVE,
+    "wider_naive_lite_hrnet_18_256x192": partial(LiteHRNet, 17, naive=True),
+    "mmpose1_litehrnet_18_256x192": partial(LiteHRNet, 17),
+    "cpn50_256x192": partial(CPN, 17, 50),
+    "cpn50_384x288": partial(CPN, 17, 50),
+    "cpn101_384x288": partial(CPN, 17, 101),
+    "hourglass_s4b1_18_256x256": partial(StackedHourglass, 18, 4),
+    "dark_hourglass_s4b1_128x96": partial(StackedHourglass, 17, 4),
 }
 
 
@@ -114,14 +107,13 @@ def test_every_official_network_is_compared():
 @pytest.mark.parametrize("name", OURS)
 def test_structure_is_the_official_one(name, quick_on_meta):
     """Names and shapes of the parameters, their number, and the multiply-adds."""
-    facts, (build, rename, optional) = golden()[name], OURS[name]
+    facts, build = golden()[name], OURS[name]
     with torch.device("meta"):
         net = build().eval()
-    names = rename([key for key, _, _ in facts["state"]])
-    assert len(set(names.values())) == len(names), "two of the official parameters got the same name"
+    names = conversion.ours(naming_of(net), net.state_dict(), [key for key, _, _ in facts["state"]])
     theirs = {names[key]: tuple(shape) for key, shape, _ in facts["state"]}
     ours = {key: tuple(value.shape) for key, value in net.state_dict().items()}
-    added = {key for key in ours.keys() - theirs.keys() if re.fullmatch(optional, key)}
+    added = {key for key in ours.keys() - theirs.keys() if re.fullmatch(naming_of(net).optional, key)}
     lacking = sum(net.get_parameter(key).numel() for key in added)
     if "mindspore" in name:  # which counts no batches
         added |= {key for key in ours if key.endswith("num_batches_tracked")}
@@ -130,6 +122,20 @@ def test_structure_is_the_official_one(name, quick_on_meta):
     with FlopCounterMode(display=False) as counter, torch.device("meta"):
         all_maps(as_official(net), torch.empty(1, *facts["input_shape"][1:]))
     assert counter.get_total_flops() / 2e9 == pytest.approx(facts["gmacs"], rel=0.005, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_official_names_are_written_as_they_are_read(name):
+    """From the names in the published file to ours and back."""
+    keys = [key for key, _, _ in golden()[name]["state"]]
+    with torch.device("meta"):
+        net = OURS[name]()
+    own, naming = net.state_dict(), naming_of(net)
+    to: conversion.Format = "mindspore" if "mindspore" in name else "mmpose" if "mmpose" in name else "official"
+    foreign = conversion.foreign(naming, own, to)
+    ours = conversion.ours(naming, own, keys)
+    assert set(ours.values()) <= own.keys()
+    assert [foreign[own_name] for own_name in ours.values()] == keys
 
 
 def all_maps(net: Any, images: Tensor) -> tuple[Tensor, ...]:
@@ -155,12 +161,12 @@ def with_outputs() -> list[Any]:
 @pytest.mark.parametrize("name", with_outputs())
 def test_outputs_are_the_official_ones(name):
     """The official parameters give the official outputs, at every recorded place and on average over each channel."""
-    facts, (build, rename, _) = golden()[name], OURS[name]
+    facts, build = golden()[name], OURS[name]
     deterministic = loaded("deterministic")
     with torch.device("meta"):
         net = build().eval()
     official = {key: deterministic.parameter(key, tuple(shape), kind) for key, shape, kind in facts["state"]}
-    names = rename(list(official))
+    names = conversion.ours(naming_of(net), net.state_dict(), official)
     zeros = {key: torch.zeros_like(value, device="cpu") for key, value in net.state_dict().items()}
     net.load_state_dict(zeros | {names[key]: value for key, value in official.items()}, assign=True)
     with torch.inference_mode():

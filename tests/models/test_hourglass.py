@@ -77,5 +77,5 @@ def test_specs_read_maps_as_their_papers():
         ("layer2.0.bn2.moving_variance", "layer2.0.bn2.running_var"),
     ],
 )
-def test_rename(foreign, ours):
-    assert hourglass.rename([foreign]) == {foreign: ours}
+def test_names_of_other_code(own_name, foreign, ours):
+    assert own_name("hourglass-4-256x256", foreign) == ours

@@ -67,8 +67,8 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("foreign", FOREIGN)
-def test_rename(foreign):
-    assert hrnet.rename([foreign]) == {foreign: FOREIGN[foreign]}
+def test_names_of_other_code(own_name, foreign):
+    assert own_name("hrnet-w32-256x192", foreign) == FOREIGN[foreign]
 
 
 def test_specs_have_the_networks_and_rules_of_their_papers():

@@ -1,10 +1,9 @@
 import pytest
 import torch
 
-from posewright.models import litebaseline
-from posewright.models._efficientnet import EfficientNetLite0, classifier_name
+from posewright.models._efficientnet import EfficientNetLite0
 from posewright.models.litebaseline import LiteBaseline
-from posewright.weights import checkpoint
+from posewright.weights import checkpoint, conversion
 
 
 def test_number_of_parameters():
@@ -21,18 +20,20 @@ def test_features_come_at_their_scales():
 
 
 def test_names_of_the_classifiers():
-    assert classifier_name("stem.0.weight") == "_conv_stem.weight"
-    assert classifier_name("stem.1.running_var") == "_bn0.running_var"
-    assert classifier_name("blocks.0.depthwise.0.weight") == "_blocks.0._depthwise_conv.weight"
-    assert classifier_name("blocks.12.expand.1.bias") == "_blocks.12._bn0.bias"
-    assert classifier_name("blocks.3.project.1.num_batches_tracked") == "_blocks.3._bn2.num_batches_tracked"
-    assert classifier_name("deconvs.0.weight") is None
+    with torch.device("meta"):
+        names = conversion.backbone(LiteBaseline.naming, LiteBaseline(14).state_dict())
+    assert names["stem.0.weight"] == "_conv_stem.weight"
+    assert names["stem.1.running_var"] == "_bn0.running_var"
+    assert names["blocks.0.depthwise.0.weight"] == "_blocks.0._depthwise_conv.weight"
+    assert names["blocks.12.expand.1.bias"] == "_blocks.12._bn0.bias"
+    assert names["blocks.3.project.1.num_batches_tracked"] == "_blocks.3._bn2.num_batches_tracked"
+    assert "deconvs.0.weight" not in names
 
 
 def test_a_classifier_fills_the_trunk(tmp_path):
     torch.manual_seed(1)
     source, net = LiteBaseline(14), LiteBaseline(14)
-    named = litebaseline.imagenet(list(source.state_dict()))
+    named = conversion.backbone(source.naming, source.state_dict())
     state = {theirs: source.state_dict()[ours] for ours, theirs in named.items()}
     torch.save(state | {"_fc.bias": torch.zeros(1000)}, tmp_path / "classifier.pth")
     loaded = checkpoint.load_backbone(net, tmp_path / "classifier.pth")

@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from posewright.models import litehrnet
 from posewright.models._shuffle import ChannelWeighting, Matrix, shuffle
 from posewright.models.litehrnet import NAIVE_WIDTHS, LiteHRNet, Module
+from posewright.weights import conversion
 
 VARIANTS = {
     "lite_hrnet_18": LiteHRNet,
@@ -134,13 +134,15 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("foreign", FOREIGN)
-def test_rename(foreign):
-    assert litehrnet.rename([foreign]) == {foreign: FOREIGN[foreign]}
+def test_names_of_other_code(own_name, foreign):
+    naive = "branch2" in foreign
+    assert own_name(f"litehrnet-{'naive-' * naive}18-256x192", foreign) == FOREIGN[foreign]
 
 
 @pytest.mark.parametrize("naive", [False, True])
 def test_backbone_alone_gets_the_same_names(naive):
     with torch.device("meta"):
-        keys = list(tiny(naive=naive).state_dict())
+        net = tiny(naive=naive)
+    keys = list(net.state_dict())
     alone = {key.removeprefix("backbone.").replace("keypoint_head.", "head."): key for key in keys}
-    assert litehrnet.rename(list(alone)) == alone
+    assert conversion.ours(net.naming, keys, alone) == alone

@@ -1,6 +1,6 @@
+import pytest
 import torch
 
-from posewright.models import lpn
 from posewright.models.lpn import GlobalContext
 
 
@@ -21,8 +21,13 @@ def test_uniform_attention_is_the_mean():
     torch.testing.assert_close(context(x), expected)
 
 
-def test_rename_knows_mindspore():
-    assert lpn.rename(["bn1.gamma", "layer1.0.conv1.weight"]) == {
-        "bn1.gamma": "bn1.weight",
-        "layer1.0.conv1.weight": "layer1.0.conv1.weight",
-    }
+@pytest.mark.parametrize(
+    ("foreign", "ours"),
+    [
+        ("bn1.gamma", "bn1.weight"),
+        ("layer1.0.conv1.weight", "layer1.0.conv1.weight"),
+        ("layer4.2.att.channel_add_conv.1.beta", "layer4.2.att.channel_add_conv.1.bias"),
+    ],
+)
+def test_names_of_mindspore(own_name, foreign, ours):
+    assert own_name("lpn-50-256x192", foreign) == ours

@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from posewright.models import mspn
 from posewright.models.mspn import MSPN, SPECS
 
 
@@ -29,8 +28,8 @@ def test_forward_is_the_last_supervised_map():
         ("keypoint_head.predict_layers.6.conv_layers.1.bn.bias", "stage1.upsample.up3.res_conv2.bn.bias"),
     ],
 )
-def test_rename(foreign, ours):
-    assert mspn.rename([foreign]) == {foreign: ours}
+def test_names_of_other_code(own_name, foreign, ours):
+    assert own_name("mspn-2stg-256x192", foreign) == ours
 
 
 def test_input_of_the_mindspore_variant():

@@ -45,8 +45,8 @@ def test_a_slice_hears_of_the_slices_before_it_only():
         ),
     ],
 )
-def test_rename(foreign, ours):
-    assert rsn.rename([foreign]) == {foreign: ours}
+def test_names_of_other_code(own_name, foreign, ours):
+    assert own_name("rsn-50-2stg-256x192", foreign) == ours
 
 
 def test_specs_name_depth_and_stages():

@@ -60,8 +60,8 @@ def test_head_starts_small():
         ("head.deconv_layer.0.weight", "deconv_layers.0.weight"),
     ],
 )
-def test_rename(foreign, ours):
-    assert simplebaseline.rename([foreign]) == {foreign: ours}
+def test_names_of_other_code(own_name, foreign, ours):
+    assert own_name("simplebaseline-r50-256x192", foreign) == ours
 
 
 def test_sigma_goes_with_the_size_of_the_map():

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from posewright.models import families, find
+from posewright.models import families, find, naming_of
 from posewright.skeletons import COCO17, CROWDPOSE14, LSP14, to_category
 from posewright.weights import checkpoint, conversion
-from posewright.weights import state_dict as _fitting
+from posewright.weights.state_dict import unfilled
 
 NETWORKS = [
     "simplebaseline-r18-256x192",
@@ -31,9 +32,12 @@ NETWORKS = [
 
 
 @cache
-def keys_of(name: str) -> list[str]:
-    with torch.device("meta"):
-        return list(find(name).build().state_dict())
+def net_of(name: str) -> nn.Module:
+    return unfilled(find(name))
+
+
+def foreign(name: str, to: conversion.Format) -> dict[str, str]:
+    return conversion.foreign(naming_of(net_of(name)), net_of(name).state_dict(), to)
 
 
 def state_of(name: str, num_keypoints: int = 17) -> dict[str, torch.Tensor]:
@@ -55,17 +59,13 @@ def test_every_family_is_tried() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("to", conversion.FORMATS)
-def test_renaming_undoes_every_foreign_name(name: str, to: conversion.Format) -> None:
+def test_what_mmpose_has(name: str) -> None:
     family = name.split("-")[0]
-    if to == "mmpose" and (family not in conversion._MMPOSE or "udp" in name):
-        with pytest.raises(ValueError, match=f"mmpose has no such {family}; it has simplebaseline, hrnet, litehrnet"):
-            conversion.names(family, keys_of(name), to)
-        return
-    names = conversion.names(family, keys_of(name), to)
-    assert len(set(names.values())) == len(names)
-    back = _fitting.family(name).rename(list(names.values()))
-    assert {k: back[v] for k, v in names.items()} == {k: k for k in names}
+    if family in ("simplebaseline", "hrnet", "litehrnet", "mspn", "rsn") and "udp" not in name:
+        assert all(v.startswith(("backbone.", "head.")) for v in foreign(name, "mmpose").values())
+    else:
+        with pytest.raises(ValueError, match="mmpose has no such network"):
+            foreign(name, "mmpose")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_renaming_undoes_every_foreign_name(name: str, to: conversion.Format) ->
 )
 def test_names_as_mindspore_has_them(name: str, ours: str, theirs: str) -> None:
     """As MindSpore 2.10 listed the parameters of the published networks."""
-    assert conversion.names(name.split("-")[0], keys_of(name), "mindspore")[ours] == theirs
+    assert foreign(name, "mindspore")[ours] == theirs
 
 
 @pytest.mark.parametrize(
@@ -110,10 +110,13 @@ def test_names_are_those_of_the_published_networks(
 ) -> None:
     facts = official_networks[reference]
     to: conversion.Format = "mindspore" if "mindspore" in reference else "mmpose"
-    state = {k: torch.zeros(1) for k in keys_of(name)}
-    names = conversion.names(name.split("-")[0], state, to)
+    state = {k: torch.zeros(1) for k in net_of(name).state_dict()}
+    names = foreign(name, to)
     kept = conversion.without_biases(state) if to == "mmpose" else [k for k in state if "num_batches" not in k]
-    assert {names[k] for k in kept} == {key for key, _, _ in facts["state"]}
+    published = [key for key, _, _ in facts["state"]]
+    assert {names[k] for k in kept} == set(published)
+    back = conversion.ours(naming_of(net_of(name)), state, published)
+    assert {names[own]: own for own in back.values()} == back
 
 
 @pytest.mark.parametrize(
@@ -152,10 +155,13 @@ def test_biases_go_into_means_for_mmpose(tmp_path: Path) -> None:
 
 def test_the_original_codes_nesting() -> None:
     state = {"a": torch.ones(1)}
-    assert conversion.wrapped("mspn", state) == {"model": state}
-    assert list(conversion.wrapped("cpn", state)["state_dict"]) == ["module.a"]  # pyright: ignore[reportArgumentType]
-    assert conversion.wrapped("litehrnet", state) == {"meta": {}, "state_dict": state}
-    assert conversion.wrapped("hrnet", state) == state
+    for name, wrapped in {
+        "mspn-1stg-256x192": {"model": state},
+        "cpn-18-128x96": {"state_dict": {"module.a": state["a"]}},
+        "litehrnet-18-256x192": {"meta": {}, "state_dict": state},
+        "hrnet-w8-128x96": state,
+    }.items():
+        assert naming_of(net_of(name)).wrap(state) == wrapped
 
 
 def test_a_file_of_others_needs_the_pose_system_and_must_fit_it(tmp_path: Path) -> None:
@@ -165,7 +171,7 @@ def test_a_file_of_others_needs_the_pose_system_and_must_fit_it(tmp_path: Path) 
         checkpoint.convert(path, tmp_path / "out", "official")
     with pytest.raises(ValueError, match=r"net\.pth does not fit lpn-101-256x192: it looks like weights of lpn-50-"):
         checkpoint.convert(path, tmp_path / "out", "official", find("lpn-101-256x192"))
-    with pytest.raises(ValueError, match="mmpose has no such lpn"):
+    with pytest.raises(ValueError, match="mmpose has no such network as lpn-50-256x192"):
         checkpoint.convert(path, tmp_path / "out", "mmpose", find("lpn-50-256x192"))
     assert not (tmp_path / "out").exists()
 

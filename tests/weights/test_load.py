@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from posewright import models as specs
 from posewright.codecs.heatmap import GaussianHeatmap
-from posewright.models import mspn
+from posewright.models import find, mspn, naming_of
 from posewright.models._multistage import MultiStage, Top
+from posewright.models._network import Naming, PoseNetwork
 from posewright.models._resnet import Bottleneck, ResNet
 from posewright.models.hrnet import HRNet
 from posewright.models.litehrnet import LiteHRNet
 from posewright.skeletons import COCO17
 from posewright.spec import Spec
-from posewright.weights import checkpoint
-from posewright.weights import state_dict as _fitting
+from posewright.weights import checkpoint, conversion
 
 
-class Toy(nn.Module):
+class Toy(PoseNetwork):
     """A network with all that matters here: a backbone, a counter, an optional bias and a head of two tensors."""
+
+    naming = Naming(mmpose=((r"^(?=final)", "head."), (r"^(?!head)", "backbone.")), optional=r"conv1\.bias")
 
     def __init__(self, channels: int, width: int = 4) -> None:
         super().__init__()
@@ -40,18 +39,6 @@ class Toy(nn.Module):
 
 
 TOY = Spec("toy-64x48", Toy, GaussianHeatmap((64, 48), (16, 12)), COCO17, (64, 48))
-
-
-def rename(keys: list[str]) -> dict[str, str]:
-    bn = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-    short = {k: k.removeprefix("backbone.").removeprefix("head.") for k in keys}
-    return {k: ".".join(bn.get(part, part) for part in v.split(".")) for k, v in short.items()}
-
-
-@pytest.fixture(autouse=True)
-def toy_family(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = SimpleNamespace(rename=rename, OPTIONAL=r"conv1\.bias", SPECS={TOY.name: TOY})
-    monkeypatch.setitem(sys.modules, "posewright.models.toy", module)
 
 
 def filled(net: nn.Module, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -171,7 +158,7 @@ def test_two_names_for_one_parameter(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_system_is_named(tmp_path: Path) -> None:
-    other = specs.find("simplebaseline-r18-256x192")
+    other = find("simplebaseline-r18-256x192")
     path = saved(tmp_path / "net.pth", other.build(14).state_dict())
     with pytest.raises(ValueError, match=r"does not fit toy-64x48: it looks like weights of simplebaseline-r18-"):
         checkpoint.load(TOY.build(14), path, TOY)
@@ -225,7 +212,9 @@ def small_resnet() -> dict[str, torch.Tensor]:
 
 
 def small_mspn(stages: int) -> nn.Module:
-    return MultiStage(3, stages=stages, block=mspn.Bottleneck, top=Top(), width=8, **SMALL)
+    net = MultiStage(3, stages=stages, block=mspn.Bottleneck, top=Top(), width=8, **SMALL)
+    net.naming = mspn.MSPN.naming
+    return net
 
 
 def test_a_resnet_goes_into_every_stage_of_mspn(tmp_path: Path) -> None:
@@ -261,9 +250,10 @@ def test_mspn_s_own_renamed_resnet_is_taken_too(tmp_path: Path) -> None:
 )
 def test_names_and_shapes_of_resnet_50_are_those_of_the_backbone(name: str) -> None:
     with torch.device("meta"):
-        ours = specs.find(name).build(1).state_dict()
+        net = find(name).build(1)
         resnet = ResNet((Bottleneck,) * 4, (3, 4, 6, 3), (256, 512, 1024, 2048)).state_dict()
-    names = _fitting.backbone(_fitting.family(name), ours)
+    ours = net.state_dict()
+    names = conversion.backbone(naming_of(net), ours)
     assert {names[k]: ours[k].shape for k in names if names[k] in resnet} == {k: v.shape for k, v in resnet.items()}
     assert all(k.endswith(".conv.bias") for k in names if names[k] not in resnet)  # of convolutions before norms
 
@@ -271,7 +261,7 @@ def test_names_and_shapes_of_resnet_50_are_those_of_the_backbone(name: str) -> N
 @pytest.mark.parametrize("name", ["rsn-18-256x192", "lpn-50-256x192"])
 def test_a_resnet_is_no_backbone_of_other_blocks(tmp_path: Path, name: str) -> None:
     with torch.device("meta"):
-        net = specs.find(name).build(1)
+        net = find(name).build(1)
     message = r"resnet\.pth does not cover the backbone of this (RSN|LPN): \d+ parameters missing"
     with pytest.raises(ValueError, match=message):
         checkpoint.load_backbone(net, saved(tmp_path / "resnet.pth", small_resnet()))
@@ -325,7 +315,7 @@ def test_published_layouts_load(
     shapes = official_shapes(reference)
     state = {k: torch.rand(s) if "tracked" not in k else torch.tensor(1) for k, s in shapes.items()}
     torch.save({"meta": {}, "state_dict": state}, tmp_path / "net")
-    spec = specs.find(FOREIGN[reference])
+    spec = find(FOREIGN[reference])
     net = spec.build()
     loaded = checkpoint.load(net, tmp_path / "net", spec)
     assert loaded.read == len(state)

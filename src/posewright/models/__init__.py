@@ -1,7 +1,14 @@
 """Network families, one per file; `find` and `names` look pose systems up.
 
 The name leads to the code: "hrnet-w32-256x192" is looked up in `models/hrnet.py`, in its `SPECS`. There is no
-registry to fill.
+registry to fill: a new family is a new file, which offers
+
+* `SPECS`, a dict of its pose systems by name; every name is the file's own, a hyphen and the variant;
+* what their `builder` makes: a `PoseNetwork` (`_network.py`) or any module with `forward` and `supervised`;
+* in the network's `naming`, what other toolkits call its parameters. Without it, its own names are the only ones.
+
+Published counts, weights and recipes are optional: `catalogue` counts what `counts.csv` lacks, and leaves the rest
+blank.
 """
 
 from __future__ import annotations
@@ -13,6 +20,9 @@ import pkgutil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from posewright.models._network import Naming
     from posewright.spec import Spec
 
 DEFAULT = "litebaseline-160x160"
@@ -20,7 +30,7 @@ DEFAULT = "litebaseline-160x160"
 
 
 def families() -> list[str]:
-    """The model families, one a file in `models/`."""
+    """The model families, one per file in `models/`."""
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
 
 
@@ -44,6 +54,16 @@ def find(name: str) -> Spec:
     raise LookupError(f"no pose system is named {name!r}{hint} (`posewright models` lists all)")
 
 
+def naming_of(net: nn.Module) -> Naming:
+    """What other toolkits call a network's parameters; nothing but its own names if it does not say."""
+    from posewright.models._network import Naming
+
+    return getattr(net, "naming", Naming())
+
+
 def _specs(family: str) -> dict[str, Spec]:
     module: Any = importlib.import_module(f"posewright.models.{family}")
-    return module.SPECS
+    specs = getattr(module, "SPECS", None)
+    if not isinstance(specs, dict) or any(n != s.name or n.split("-")[0] != family for n, s in specs.items()):
+        raise TypeError(f"{module.__file__}: expected SPECS, a dict of specs by their names, each '{family}-...'")
+    return specs

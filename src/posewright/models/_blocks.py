@@ -5,8 +5,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from posewright.models._depthwise import Depthwise
-
 
 class ConvBN(nn.Module):
     """Convolution, batch normalisation and, unless switched off, ReLU: `conv.*` and `bn.*`.
@@ -27,7 +25,7 @@ class ConvBN(nn.Module):
         relu: bool = True,
     ) -> None:
         super().__init__()
-        self.conv = _convolution(inputs, outputs, kernel, stride, groups=groups, bias=bias)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=bias)
         self.bn = nn.BatchNorm2d(outputs)
         self.act = nn.ReLU(inplace=True) if relu else nn.Identity()
 
@@ -38,13 +36,8 @@ class ConvBN(nn.Module):
 
 def conv_bn(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, *, groups: int = 1) -> list[nn.Module]:
     """Convolution without bias and batch normalisation, to be put into an `nn.Sequential`."""
-    return [_convolution(inputs, outputs, kernel, stride, groups=groups, bias=False), nn.BatchNorm2d(outputs)]
-
-
-def _convolution(inputs: int, outputs: int, kernel: int, stride: int, *, groups: int, bias: bool) -> nn.Conv2d:
-    if groups == inputs == outputs and kernel in (3, 5) and not bias:
-        return Depthwise(inputs, kernel, stride)
-    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=bias)
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs)]
 
 
 def stem_pool(*, same: bool = False) -> nn.MaxPool2d:
@@ -94,12 +87,3 @@ def init_kaiming(module: nn.Module) -> None:
             nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
             if m.bias is not None:
                 nn.init.zeros_(m.bias)
-
-
-_MINDSPORE = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-
-
-def mindspore_name(key: str) -> str:
-    """A parameter's name with MindSpore's words for a normalisation's tensors replaced by torch's."""
-    stem, _, last = key.rpartition(".")
-    return f"{stem}.{_MINDSPORE[last]}" if last in _MINDSPORE else key

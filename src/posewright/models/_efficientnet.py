@@ -4,12 +4,10 @@ table 1; the Lite variants: github.com/tensorflow/tpu, models/official/efficient
 
 from __future__ import annotations
 
-import re
-
 from torch import Tensor, nn
 
 from posewright.models._blocks import init_kaiming
-from posewright.models._depthwise import Depthwise
+from posewright.models._network import Rules
 
 _STAGES = ((1, 16, 1, 3, 1), (2, 24, 6, 3, 2), (2, 40, 6, 5, 2), (3, 80, 6, 3, 2), (3, 112, 6, 5, 1),
            (4, 192, 6, 5, 2), (1, 320, 6, 3, 1))  # fmt: skip
@@ -36,7 +34,7 @@ class InvertedBottleneck(nn.Module):
         super().__init__()
         hidden = inputs * expansion
         self.expand = _layer(nn.Conv2d(inputs, hidden, 1, bias=False)) if expansion > 1 else nn.Identity()
-        self.depthwise = _layer(Depthwise(hidden, kernel, stride))
+        self.depthwise = _layer(nn.Conv2d(hidden, hidden, kernel, stride, kernel // 2, groups=hidden, bias=False))
         self.project = _layer(nn.Conv2d(hidden, outputs, 1, bias=False), activated=False)
         self.shortcut = stride == 1 and inputs == outputs
 
@@ -79,14 +77,14 @@ _PARTS = {
     "depthwise": ("_depthwise_conv", "_bn1"),
     "project": ("_project_conv", "_bn2"),
 }
-_OURS = re.compile(r"blocks\.(\d+)\.(expand|depthwise|project)\.([01])\.(.+)")
 
-
-def classifier_name(key: str) -> str | None:
-    """A parameter's name in the published PyTorch classifiers; None where they have none."""
-    if key.startswith("stem."):
-        return key.replace("stem.0", "_conv_stem").replace("stem.1", "_bn0")
-    if match := _OURS.fullmatch(key):
-        block, part, place, rest = match.groups()
-        return f"_blocks.{block}.{_PARTS[part][int(place)]}.{rest}"
-    return None
+CLASSIFIER: Rules = (
+    (r"stem\.0\.(.+)", r"_conv_stem.\1"),
+    (r"stem\.1\.(.+)", r"_bn0.\1"),
+    *(
+        (rf"blocks\.(\d+)\.{part}\.{i}\.(.+)", rf"_blocks.\1.{name}.\2")
+        for part, names in _PARTS.items()
+        for i, name in enumerate(names)
+    ),
+)
+"""From our names to those in the published PyTorch classifiers."""

@@ -6,13 +6,14 @@ are those of the official code; every convolution has a bias and a batch normali
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from posewright.models._blocks import ConvBN, check_size, init_kaiming, mindspore_name, resize, stem_pool
+from posewright.models._blocks import ConvBN, check_size, init_kaiming, resize, stem_pool
+from posewright.models._network import Naming, PoseNetwork, Rules
 from posewright.models._resnet import Block, Counts, make_layer
 
 Unit = partial(ConvBN, bias=True)
@@ -21,8 +22,33 @@ Unit = partial(ConvBN, bias=True)
 Levels = tuple[Tensor, Tensor, Tensor, Tensor]
 """A tensor for each of the four levels, coarse to fine: at 1/32, 1/16, 1/8 and 1/4 of the input."""
 
-OPTIONAL = r".*\.conv\.bias"
-"""Parameters that a checkpoint may lack and that are zero then: mmpose's convolutions have no biases."""
+IMAGENET: Rules = (
+    (r"top\.conv\.(conv|bn)\.(.+)", r"\g<1>1.\2"),
+    (r"stage\d+\.downsample\.(layer\d\.\d+)\.conv_bn_relu(\d)\.(conv|bn)\.(.+)", r"\1.\3\2.\4"),
+    (r"stage\d+\.downsample\.(layer\d\.\d+\.downsample)\.conv\.(.+)", r"\1.0.\2"),
+    (r"stage\d+\.downsample\.(layer\d\.\d+\.downsample)\.bn\.(.+)", r"\1.1.\2"),
+)
+"""From our names of stem and encoders of bottlenecks to torchvision's of a ResNet."""
+
+
+def naming(kind: str, block: Rules) -> Naming:
+    """What others call the parameters: those of mmpose's "mspn" or "rsn", with rules for the residual blocks.
+
+    mmpose's convolutions have no biases, so a checkpoint may lack them.
+    """
+    predictions = tuple(
+        (rf"^stage{s}\.upsample\.up{u}\.res_conv{c}\.", f"head.predict_layers.{4 * s + u - 1}.conv_layers.{c - 1}.")
+        for s in range(4)
+        for u in range(1, 5)
+        for c in (1, 2)
+    )
+    places = ((r"^top\.conv\.", "backbone.top.top.0."), (r"^stage(\d)\.", rf"backbone.multi_stage_{kind}.\1."))
+    units = ((r"\.u_skip\.", ".in_skip."), (r"\.skip([12])\.", r".out_skip\1."))
+    return Naming(mmpose=(*predictions, *places, *units, *block), optional=r".*\.conv\.bias", wrap=_under_model)
+
+
+def _under_model(state: Mapping[str, Tensor]) -> dict[str, object]:
+    return {"model": dict(state)}
 
 
 class Top(nn.Module):
@@ -148,7 +174,7 @@ class Stage(nn.Module):
         self.upsample = upsample
 
 
-class MultiStage(nn.Module):
+class MultiStage(PoseNetwork):
     """`top`, then stages `stage0`, `stage1`, ...; each stage predicts at four levels.
 
     Args:
@@ -219,44 +245,3 @@ class MultiStage(nn.Module):
 
 def _map_size(images: Tensor) -> tuple[int, int]:
     return images.shape[-2] // 4, images.shape[-1] // 4
-
-
-_MMPOSE = (
-    (r"^backbone\.top\.top\.0\.", "top.conv."),
-    (r"^backbone\.multi_stage_\w+?\.(\d+)\.", r"stage\1."),
-    (r"\.in_skip\.", ".u_skip."),
-    (r"\.out_skip([12])\.", r".skip\1."),
-    (r"(layer\d\.\d+)\.conv_bn3\.", r"\1.conv_bn_relu3."),
-    (r"(layer\d\.\d+)\.conv(\d)\.", r"\1.conv_bn_relu\2.conv."),
-    (r"(layer\d\.\d+)\.bn(\d)\.", r"\1.conv_bn_relu\2.bn."),
-)
-_PREDICTION = re.compile(r"^(?:keypoint_)?head\.predict_layers\.(\d+)\.conv_layers\.([01])\.(.*)$")
-
-
-def rename(keys: list[str]) -> dict[str, str]:
-    """Parameter names of mmpose 0.x and 1.x and of MindSpore to ours; official names stay."""
-    return {key: _rename(key) for key in keys}
-
-
-def _rename(key: str) -> str:
-    if found := _PREDICTION.match(key):
-        stage, level = divmod(int(found[1]), 4)
-        return f"stage{stage}.upsample.up{level + 1}.res_conv{int(found[2]) + 1}.{found[3]}"
-    if key.startswith("backbone."):
-        for pattern, replacement in _MMPOSE:
-            key = re.sub(pattern, replacement, key)
-    return mindspore_name(key)
-
-
-_IMAGENET = (
-    (r"^top\.conv\.(conv|bn)\.", r"\g<1>1."),
-    (r"^stage\d+\.downsample\.(layer\d\.\d+)\.conv_bn_relu(\d)\.(conv|bn)\.", r"\1.\3\2."),
-    (r"^stage\d+\.downsample\.(layer\d\.\d+\.downsample)\.conv\.", r"\1.0."),
-    (r"^stage\d+\.downsample\.(layer\d\.\d+\.downsample)\.bn\.", r"\1.1."),
-)
-
-
-def imagenet(keys: list[str]) -> dict[str, str]:
-    """Names of the parameters of stem and encoders -> torchvision's for those of a ResNet."""
-    found = ((key, pattern, name) for key in keys for pattern, name in _IMAGENET)
-    return {key: re.sub(pattern, name, key) for key, pattern, name in found if re.match(pattern, key)}

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from posewright.codecs.cpn import CpnMultiScaleHeatmap
-from posewright.models._blocks import check_size, conv_bn, init_kaiming, mindspore_name
+from posewright.models._blocks import check_size, conv_bn, init_kaiming
+from posewright.models._network import Naming, PoseNetwork, from_data_parallel
 from posewright.models._resnet import ResNet, layout
 from posewright.skeletons import COCO17
 from posewright.spec import Spec
@@ -81,13 +82,15 @@ class Bottleneck(nn.Module):
         return self.relu(self.bn3(self.conv3(y)) + self.downsample(x))
 
 
-class CPN(nn.Module):
+class CPN(PoseNetwork):
     """ResNet, GlobalNet and RefineNet: `resnet`, `global_net`, `refine_net`.
 
     Args:
         channels: of the maps.
         depth: of the ResNet: 50, 101 or 152 in the paper, or 18.
     """
+
+    naming = Naming(wrap=from_data_parallel)
 
     def __init__(self, channels: int, depth: Literal[18, 50, 101, 152] = 50) -> None:
         super().__init__()
@@ -126,11 +129,6 @@ def _prediction(channels: int, factor: int) -> nn.Sequential:
     convolution = nn.Conv2d(_WIDTH, channels, 3, 1, 1, bias=False)
     first = (*conv_bn(_WIDTH, _WIDTH), nn.ReLU(inplace=True))
     return nn.Sequential(*first, convolution, _upsample(factor), nn.BatchNorm2d(channels))
-
-
-def rename(keys: list[str]) -> dict[str, str]:
-    """MindSpore's parameter names to ours; official names stay."""
-    return {key: mindspore_name(key) for key in keys}
 
 
 def _coco(depth: Literal[18, 50, 101], codec: CpnMultiScaleHeatmap) -> Spec:

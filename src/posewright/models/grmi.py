@@ -10,7 +10,8 @@ from typing import Literal
 from torch import Tensor, nn
 
 from posewright.codecs.grmi import OffsetHeatmap
-from posewright.models._blocks import check_size, init_normal, mindspore_name, resize
+from posewright.models._blocks import check_size, init_normal, resize
+from posewright.models._network import PoseNetwork
 from posewright.models._resnet import Bottleneck, ResNet, layout
 from posewright.skeletons import COCO17
 from posewright.spec import Spec
@@ -21,7 +22,7 @@ _AUXILIARY_BLOCK = 10
 """Of layer3: after it come 52 of a ResNet-101's convolutions, next to the paper's "intermediate layer 50"."""
 
 
-class GRMI(ResNet):
+class GRMI(PoseNetwork, ResNet):
     """ResNet with atrous convolutions, so that features stay at 1/8, and a 1x1 convolution (section 3.2).
 
     Layers 3 and 4 have no stride; their 3x3 convolutions are dilated by 2 and 4 instead. The maps are enlarged to the
@@ -67,11 +68,6 @@ class GRMI(ResNet):
 
 def _size(images: Tensor) -> tuple[int, int]:
     return images.shape[-2], images.shape[-1]
-
-
-def rename(keys: list[str]) -> dict[str, str]:
-    """MindSpore's parameter names to ours; ours stay."""
-    return {key: mindspore_name(key) for key in keys}
 
 
 def _spec(depth: Literal[18, 50, 101], size: tuple[int, int] = (353, 257)) -> Spec:

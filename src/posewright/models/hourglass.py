@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from posewright.codecs.dark import DarkHeatmap
 from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.codecs.hourglass import HourglassHeatmap
-from posewright.models._blocks import check_size, mindspore_name
+from posewright.models._blocks import check_size
+from posewright.models._network import Naming, PoseNetwork, from_data_parallel
 from posewright.skeletons import COCO17, MPII16, TIGDOG18
 from posewright.spec import Spec
 from posewright.types import Skeleton
@@ -80,7 +81,7 @@ class Hourglass(nn.Module):
         return side + F.interpolate(outward(y), size=side.shape[-2:], mode="nearest")
 
 
-class StackedHourglass(nn.Module):
+class StackedHourglass(PoseNetwork):
     """Hourglasses in a row; maps at 1/4.
 
     Args:
@@ -88,6 +89,8 @@ class StackedHourglass(nn.Module):
         stacks: how many hourglasses: 1, 2, 4 or 8 in the papers.
         blocks: bottlenecks wherever one may stand.
     """
+
+    naming = Naming(wrap=from_data_parallel)
 
     def __init__(self, channels: int, stacks: int = 4, blocks: int = 1) -> None:
         super().__init__()
@@ -141,11 +144,6 @@ def _check(images: Tensor) -> None:
     if min(images.shape[-2:]) < 64:
         height, width = images.shape[-2:]
         raise ValueError(f"images: height and width must be multiples of 32 from 64 on; got HxW {height}x{width}")
-
-
-def rename(keys: list[str]) -> dict[str, str]:
-    """MindSpore's parameter names to ours; official names stay."""
-    return {key: mindspore_name(key) for key in keys}
 
 
 _PAPER = "Newell et al., Stacked Hourglass Networks for Human Pose Estimation, ECCV 2016, arXiv 1603.06937"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from torch import Tensor, nn
@@ -14,7 +15,8 @@ from posewright.codecs import Codec
 from posewright.codecs.dark import DarkHeatmap
 from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.codecs.udp import UdpHeatmap, UdpOffsetHeatmap
-from posewright.models._blocks import check_size, conv_bn, init_normal, mindspore_name
+from posewright.models._blocks import check_size, conv_bn, init_normal
+from posewright.models._network import HEAD_AND_BACKBONE, Naming, PoseNetwork
 from posewright.models._resnet import BasicBlock, Bottleneck, make_layer
 from posewright.skeletons import AIC14, ANIMALPOSE20, AP10K17, COCO17, CROWDPOSE14, MPII16
 from posewright.spec import IMAGENET_STD, Spec
@@ -57,7 +59,7 @@ class Receive(nn.ModuleList):
         return F.relu(total, inplace=True)
 
 
-class Module(nn.Module):
+class HighResolutionModule(nn.Module):
     """Four basic blocks on every branch, then the branches exchange what they found (figure 3).
 
     Args:
@@ -78,7 +80,20 @@ class Module(nn.Module):
         return [receive(x) for receive in self.fuse_layers]
 
 
-class HRNet(nn.Module):
+_STANDARD = Naming(
+    mmpose=HEAD_AND_BACKBONE,
+    mindspore=(
+        (r"^final_layer\.", "head.head."),
+        *HEAD_AND_BACKBONE,
+        (r"\.downsample\.", ".down_sample."),
+    ),
+    imagenet=((r"(?!final_layer\.).*", r"\g<0>"),),
+)
+_WIDENED = replace(_STANDARD, mmpose=None, imagenet=((r"(?!final_layer\.|stage4\.2\.fuse_layers\.).*", r"\g<0>"),))
+"""mmpose has no such network, and ImageNet's classifiers no such last exchange."""
+
+
+class HRNet(PoseNetwork):
     """HRNet with its head; maps at 1/4.
 
     Args:
@@ -89,6 +104,7 @@ class HRNet(nn.Module):
 
     def __init__(self, channels: int, width: int = 32, *, widened: bool = False) -> None:
         super().__init__()
+        self.naming = _WIDENED if widened else _STANDARD
         widths = (width, 2 * width, 4 * width, 8 * width)
         outputs = 4 * width if widened else None
         self.conv1 = nn.Conv2d(3, 64, 3, 2, 1, bias=False)
@@ -100,9 +116,10 @@ class HRNet(nn.Module):
         self.transition1 = nn.ModuleList([step(256, widths[0], 1), nn.Sequential(step(256, widths[1], 2))])
         self.transition2 = _grow(widths[:3])
         self.transition3 = _grow(widths)
-        self.stage2 = nn.Sequential(Module(widths[:2]))
-        self.stage3 = nn.Sequential(*(Module(widths[:3]) for _ in range(4)))
-        self.stage4 = nn.Sequential(Module(widths), Module(widths), Module(widths, finest=True, outputs=outputs))
+        self.stage2 = nn.Sequential(HighResolutionModule(widths[:2]))
+        self.stage3 = nn.Sequential(*(HighResolutionModule(widths[:3]) for _ in range(4)))
+        last = HighResolutionModule(widths, finest=True, outputs=outputs)
+        self.stage4 = nn.Sequential(HighResolutionModule(widths), HighResolutionModule(widths), last)
         self.final_layer = nn.Conv2d(outputs or width, channels, 1)
         init_normal(self)
 
@@ -125,38 +142,11 @@ class HRNet(nn.Module):
             x = stage([path(x[min(i, len(x) - 1)]) for i, path in enumerate(transition)])
         return self.final_layer(x[0])
 
-    def supervised(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The maps, alone in a tuple."""
-        return (self(images),)
-
 
 def _grow(channels: tuple[int, ...]) -> nn.ModuleList:
     """The newest branch grows out of the one above it; the others pass."""
     passing = [nn.Identity() for _ in channels[:-1]]
     return nn.ModuleList([*passing, nn.Sequential(step(channels[-2], channels[-1], 2))])
-
-
-def rename(keys: list[str]) -> dict[str, str]:
-    """Parameter names of mmpose 0.x and 1.x and of MindSpore's mindpose to ours; official names stay."""
-    return {key: _rename(key) for key in keys}
-
-
-def _rename(key: str) -> str:
-    head, _, rest = key.partition(".")
-    if head not in ("backbone", "head", "keypoint_head"):
-        return key
-    rest = rest.replace("head.", "final_layer.").replace(".down_sample.", ".downsample.")
-    return mindspore_name(rest)
-
-
-def imagenet(keys: list[str]) -> dict[str, str]:
-    """Names of the backbone's parameters, which are those of HRNet's ImageNet classifier too.
-
-    The widened last exchange of UDP's network is in no classifier.
-    """
-    last = "stage4.2.fuse_layers."
-    new = ("final_layer.", last) if f"{last}0.0.0.weight" in keys else ("final_layer.",)
-    return {key: key for key in keys if not key.startswith(new)}
 
 
 _PAPER = "Sun et al., Deep High-Resolution Representation Learning for Human Pose Estimation, CVPR 2019"

@@ -8,15 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from posewright.codecs.udp import UdpHeatmap
-from posewright.models._blocks import check_size, init_normal, mindspore_name
-from posewright.models._efficientnet import CHANNELS, EfficientNetLite0, classifier_name
+from posewright.models._blocks import check_size, init_normal
+from posewright.models._efficientnet import CHANNELS, CLASSIFIER, EfficientNetLite0
+from posewright.models._network import Naming, PoseNetwork
 from posewright.skeletons import LSP14
 from posewright.spec import Spec
 
 _WIDTHS = (96, 80, 64)
 
 
-class LiteBaseline(EfficientNetLite0):
+class LiteBaseline(PoseNetwork, EfficientNetLite0):
     """EfficientNet-Lite0 and three 4x4 deconvolutions, to each of which the trunk's features of its size are added.
 
     SimpleBaseline (Xiao et al., arXiv 1804.06208) builds its maps from the features at 1/32 alone, which at 160x160 are
@@ -25,6 +26,8 @@ class LiteBaseline(EfficientNetLite0):
     Args:
         channels: of the maps.
     """
+
+    naming = Naming(imagenet=CLASSIFIER)
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -49,20 +52,6 @@ class LiteBaseline(EfficientNetLite0):
         for deconv, lateral, norm, tap in zip(self.deconvs, self.laterals, self.norms, reversed(fine)):
             x = F.relu(norm(deconv(x) + lateral(tap)))
         return self.final_layer(x)
-
-    def supervised(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The maps, alone in a tuple."""
-        return (self(images),)
-
-
-def rename(keys: list[str]) -> dict[str, str]:
-    """MindSpore's parameter names to ours; ours stay."""
-    return {key: mindspore_name(key) for key in keys}
-
-
-def imagenet(keys: list[str]) -> dict[str, str]:
-    """Parameters of the trunk -> the names that the published classifiers have for them."""
-    return {key: name for key in keys if (name := classifier_name(key))}
 
 
 def _spec(size: tuple[int, int]) -> Spec:

@@ -9,9 +9,8 @@ convolutions are many times faster on a CPU.
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -19,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from posewright.codecs.heatmap import GaussianHeatmap
-from posewright.models._blocks import ConvBN, check_size, conv_bn, init_normal, mindspore_name, resize
+from posewright.models._blocks import ConvBN, check_size, conv_bn, init_normal, resize
+from posewright.models._network import Naming, PoseNetwork, Rules
 from posewright.models._shuffle import ChannelWeighting, ShuffleBlock, shuffle
 from posewright.skeletons import COCO17, MPII16
 from posewright.spec import Spec
@@ -193,7 +193,50 @@ class Backbone(nn.Module):
         return self.head_layer(x)
 
 
-class LiteHRNet(nn.Module):
+_FLAT: Rules = (
+    *((rf"\.branch1\.{i}\.{m}\.", f".branch1.{2 * i + n}.") for i in (0, 1) for n, m in enumerate(("conv", "bn"))),
+    *(
+        (rf"\.branch2\.{i}\.{m}\.", f".branch2.{2 * i + (i > 0) + n}.")
+        for i in (0, 1, 2)
+        for n, m in enumerate(("conv", "bn"))
+    ),
+    *(
+        (rf"(\.projects\.\d)\.{kind}_conv\.{m}\.", rf"\1.{2 * i + n}.")
+        for i, kind in enumerate(("depthwise", "pointwise"))
+        for n, m in enumerate(("conv", "bn"))
+    ),
+    (r"\.conv\.(?=\w+$)", ".0."),
+    (r"\.bn\.(?=\w+$)", ".1."),
+    (r"^keypoint_head\.", "heat_map."),
+)
+"""Where MindSpore's network has one flat sequence."""
+
+
+def _naming(*, naive: bool) -> Naming:
+    """MindSpore leaves lists out of names, and puts a piece of their first member's name before the later members'."""
+    first = "0.branch2" if naive else "cross_resolution_weighting.conv1"
+    return Naming(
+        mmpose=((r"^keypoint_head\.", "head."),),
+        mindspore=(
+            *_FLAT,
+            (r"^backbone\.(?:stage|transition)0\.", "0."),
+            (r"^backbone\.transition(\d)\.", r"0.0.\1."),
+            (r"^backbone\.stage(\d)\.", rf"0.0.layers.0.{first}.\1."),
+            (r"^backbone\.", ""),
+        ),
+        others=(
+            ((r"^backbone\.", ""), (r"^keypoint_head\.", "head.")),  # a backbone alone
+            (*_FLAT, (r"^backbone\.(stage|transition)(\d)\.", r"\1s.\2."), (r"^backbone\.", "")),
+        ),
+        wrap=_with_meta,
+    )
+
+
+def _with_meta(state: Mapping[str, Tensor]) -> dict[str, object]:
+    return {"meta": {}, "state_dict": dict(state)}
+
+
+class LiteHRNet(PoseNetwork):
     """Lite-HRNet with its head: images [N, 3, H, W], sides multiples of 32, to heatmaps [N, channels, H / 4, W / 4].
 
     Args:
@@ -212,6 +255,7 @@ class LiteHRNet(nn.Module):
         naive: bool = False,
     ) -> None:
         super().__init__()
+        self.naming = _naming(naive=naive)
         self.backbone = Backbone(widths, modules, naive=naive)
         self.keypoint_head = nn.Sequential(OrderedDict(final_layer=nn.Conv2d(widths[0], channels, 1)))
         init_normal(self)
@@ -225,44 +269,6 @@ class LiteHRNet(nn.Module):
         check_size(images, 32)
         return self.keypoint_head(self.backbone(images))
 
-    def supervised(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The maps, alone in a tuple."""
-        return (self(images),)
-
-
-def rename(keys: list[str]) -> dict[str, str]:
-    """Parameter names of mmpose 1.x, of backbones alone and of MindSpore to ours; official names stay."""
-    return {key: _rename(mindspore_name(key)) for key in keys}
-
-
-def _rename(key: str) -> str:
-    for owner, members in _SEQUENCES:
-        found = re.fullmatch(rf"(.*{owner})\.(\d)\.(\w+)", key)
-        if found and int(found[2]) < len(members):  # other families' names must pass through
-            key = f"{found[1]}.{members[int(found[2])]}.{found[3]}"
-    if key.startswith("backbone."):
-        return key
-    for pattern, replacement in _PREFIXES:
-        key = re.sub(pattern, replacement, key)
-    return key
-
-
-_SEQUENCES = (
-    (r"stem\.branch1", ("0.conv", "0.bn", "1.conv", "1.bn")),
-    (r"\.branch2", ("0.conv", "0.bn", "0.act", "1.conv", "1.bn", "2.conv", "2.bn")),
-    (r"\.projects\.\d", ("depthwise_conv.conv", "depthwise_conv.bn", "pointwise_conv.conv", "pointwise_conv.bn")),
-    (r"(?:conv[12]|_conv|depthwise_convs\.\d)", ("conv", "bn")),
-)
-"""Where MindSpore has one flat sequence, and what its members are called here."""
-
-_PREFIXES = (
-    (r"^(?:heat_map|head)\.", "keypoint_head."),
-    (r"^(?:.*\.)?(\d\.\d+\.(?:fuse_)?layers\.)", r"stage\1"),
-    (r"^(?:transitions\.)?(?:0\.0\.)?(\d\.\d\.(?:0\.)?\d\.\w+)$", r"transition\1"),
-    (r"^(?!keypoint_head\.)", "backbone."),
-)
-"""MindSpore leaves the lists of stages and transitions out of its parameters' names, which so begin with a number, and
-puts a piece of their first member's name before that of every later member."""
 
 _PAPER = "Yu et al., Lite-HRNet: A Lightweight High-Resolution Network, CVPR 2021, arXiv 2104.06403"
 

@@ -9,8 +9,8 @@ from functools import partial
 from torch import Tensor, nn
 
 from posewright.codecs.heatmap import GaussianHeatmap
-from posewright.models._blocks import check_size, init_normal, mindspore_name
-from posewright.models._depthwise import Depthwise
+from posewright.models._blocks import check_size, init_normal
+from posewright.models._network import Naming, PoseNetwork
 from posewright.models._resnet import ResNet, layout, projection
 from posewright.skeletons import COCO17
 from posewright.spec import Spec
@@ -49,7 +49,7 @@ class LightBottleneck(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = Depthwise(outputs, 3, stride)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, stride, 1, groups=outputs, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
         self.conv3 = nn.Conv2d(outputs, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
@@ -65,13 +65,17 @@ class LightBottleneck(nn.Module):
         return self.relu(self.att(self.bn3(self.conv3(y))) + shortcut)
 
 
-class LPN(ResNet):
+class LPN(PoseNetwork, ResNet):
     """ResNet's stem, layers of lightweight bottlenecks down to 1/16, two light deconvolutions; maps at 1/4.
 
     Args:
         channels: of the maps.
         depth: 18, 50, 101 or 152: the block counts are those of the ResNet of that depth.
     """
+
+    naming = Naming(  # a layer normalisation too has a gamma and a beta there
+        mindspore=((r"(channel_\w+_conv\.1)\.weight$", r"\1.gamma"), (r"(channel_\w+_conv\.1)\.bias$", r"\1.beta"))
+    )
 
     def __init__(self, channels: int, depth: int = 50) -> None:
         _, counts, _ = layout(depth)
@@ -90,10 +94,6 @@ class LPN(ResNet):
         check_size(images, 16)
         return self.final_layer(self.deconv_layers(self.features(images)[3]))
 
-    def supervised(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The maps, alone in a tuple."""
-        return (self(images),)
-
 
 def _deconvolution(inputs: int) -> list[nn.Module]:
     """Group deconvolution to 256 channels of stride 2, then a 1x1 convolution that mixes the groups."""
@@ -105,11 +105,6 @@ def _deconvolution(inputs: int) -> list[nn.Module]:
         nn.BatchNorm2d(256),
         nn.ReLU(inplace=True),
     ]
-
-
-def rename(keys: list[str]) -> dict[str, str]:
-    """MindSpore's parameter names to ours; official names stay."""
-    return {key: mindspore_name(key) for key in keys}
 
 
 def _spec(depth: int, size: tuple[int, int] = (256, 192)) -> Spec:

@@ -10,11 +10,9 @@ from functools import partial
 from torch import Tensor, nn
 
 from posewright.codecs.multiscale import MmposeMultiScaleHeatmap, MultiScaleHeatmap
-from posewright.models._multistage import OPTIONAL, MultiStage, Top, Unit, imagenet, rename
+from posewright.models._multistage import IMAGENET, MultiStage, Top, Unit, naming
 from posewright.skeletons import COCO17, MPII16
 from posewright.spec import Spec
-
-__all__ = ["MSPN", "OPTIONAL", "SPECS", "Bottleneck", "imagenet", "rename"]
 
 _PAPER = "Li et al., Rethinking on Multi-Stage Networks for Human Pose Estimation, arXiv 1901.00148"
 
@@ -48,6 +46,10 @@ class MSPN(MultiStage):
         same_pool: pad the stem's pooling at the right and bottom only, as MindSpore's does.
         slim: ResNet-18's counts and a quarter of the channels, for small data and small machines. Not from the paper.
     """
+
+    naming = replace(
+        naming("mspn", ((r"(layer\d\.\d+)\.conv_bn_relu(\d)\.(conv|bn)\.", r"\1.\3\2."),)), imagenet=IMAGENET
+    )
 
     def __init__(
         self, channels: int, stages: int = 2, *, width: int = 256, same_pool: bool = False, slim: bool = False

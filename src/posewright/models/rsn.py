@@ -13,12 +13,10 @@ from torch import Tensor, nn
 
 from posewright.codecs.multiscale import MmposeMultiScaleHeatmap, MultiScaleHeatmap
 from posewright.codecs.udp import UdpMultiScaleHeatmap
-from posewright.models._multistage import OPTIONAL, MultiStage, Top, Unit, rename
+from posewright.models._multistage import MultiStage, Top, Unit, naming
 from posewright.models._resnet import layout
 from posewright.skeletons import COCO17
 from posewright.spec import Spec
-
-__all__ = ["OPTIONAL", "PRM", "RSN", "SPECS", "StepsBlock", "rename"]
 
 _PAPER = "Cai et al., Learning Delicate Local Representations for Multi-Person Pose Estimation, arXiv 2003.04030"
 
@@ -126,6 +124,8 @@ class RSN(MultiStage):
         width: the decoders' channels.
     """
 
+    naming = naming("rsn", ((r"(layer\d\.\d+)\.conv_bn_relu3\.", r"\1.conv_bn3."),))
+
     def __init__(self, channels: int, depth: Literal[18, 50] = 18, *, stages: int = 1, width: int = 256) -> None:
         super().__init__(
             channels,
@@ -148,6 +148,8 @@ class RSNUdp(MultiStage):
         channels: of the predicted maps.
         width: the decoder's channels.
     """
+
+    naming = replace(RSN.naming, mmpose=None)
 
     def __init__(self, channels: int, *, width: int = 256) -> None:
         super().__init__(

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from posewright.codecs.dark import DarkHeatmap
 from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.codecs.udp import UdpHeatmap
-from posewright.models._blocks import check_size, init_normal, mindspore_name
+from posewright.models._blocks import check_size, init_normal
+from posewright.models._network import HEAD_AND_BACKBONE, Naming, PoseNetwork
 from posewright.models._resnet import ResNet, layout
 from posewright.skeletons import AIC14, ANIMALPOSE20, AP10K17, COCO17, CROWDPOSE14, MPII16
 from posewright.spec import Spec
@@ -22,7 +23,7 @@ from posewright.types import Skeleton
 _PAPER = "Xiao et al., Simple Baselines for Human Pose Estimation and Tracking, ECCV 2018, arXiv 1804.06208"
 
 
-class SimpleBaseline(ResNet):
+class SimpleBaseline(PoseNetwork, ResNet):
     """ResNet, then three 4x4 deconvolutions of 256 channels and a 1x1 convolution (section 2); maps at 1/4.
 
     Args:
@@ -33,6 +34,15 @@ class SimpleBaseline(ResNet):
         slim: layers of 48, 96, 160, 256 channels and deconvolutions of 128, 96, 64: a third of the work of the full
             width, for small data and small machines. Not from the paper.
     """
+
+    naming = Naming(
+        mmpose=HEAD_AND_BACKBONE,
+        mindspore=(
+            *HEAD_AND_BACKBONE,
+            (r"\.downsample\.", ".down_sample."),
+            (r"\.deconv_layers\.", ".deconv_layer."),
+        ),
+    )
 
     def __init__(
         self, channels: int, depth: int = 50, *, caffe: bool = False, same_pool: bool = False, slim: bool = False
@@ -56,26 +66,10 @@ class SimpleBaseline(ResNet):
         check_size(images, 32)
         return self.final_layer(self.deconv_layers(self.features(images)[3]))
 
-    def supervised(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The maps, alone in a tuple."""
-        return (self(images),)
-
 
 def _deconvolution(inputs: int, outputs: int) -> list[nn.Module]:
     deconvolution = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
     return [deconvolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
-
-
-def rename(keys: list[str]) -> dict[str, str]:
-    """Parameter names of mmpose 0.x and 1.x and of MindSpore's mindpose to ours; official names stay."""
-    return {key: _rename(key) for key in keys}
-
-
-def _rename(key: str) -> str:
-    head, _, rest = key.partition(".")
-    if head not in ("backbone", "head", "keypoint_head"):
-        return key
-    return mindspore_name(rest.replace(".down_sample.", ".downsample.").replace("deconv_layer.", "deconv_layers."))
 
 
 _SMALL, _MIDDLE, _SQUARE, _LARGE = (128, 96), (256, 192), (256, 256), (384, 288)

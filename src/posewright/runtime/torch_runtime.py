@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 _FOLDED = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)
-"""These very classes: a subclass may do anything, unless it says that it is its base in evaluation mode."""
+"""These very classes: a subclass may do anything."""
 
 
 def device_of(name: str | torch.device = "auto") -> torch.device:
@@ -107,7 +107,7 @@ def _sole_readers(net: nn.Module, shape: tuple[int, ...]) -> list[tuple[_ConvNd,
     tensors = chain(net.parameters(), net.buffers())
     shadow = copy.deepcopy(net, {id(t): t.to("meta") for t in tensors})  # its tensors have shapes, and no memory
     for module in shadow.modules():
-        if type(module) in _FOLDED or getattr(module, "plain_in_evaluation", False):
+        if type(module) in _FOLDED:
             module.register_forward_hook(note)
     try:
         with torch.no_grad(), torch.device("meta"), _Reads() as reads:

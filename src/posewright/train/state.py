@@ -24,6 +24,7 @@ from posewright.losses import LossSettings, Objective, objective
 from posewright.models import find
 from posewright.progress import say
 from posewright.runtime import torch_runtime
+from posewright.runtime.depthwise import train_fast_in_bf16
 from posewright.skeletons import to_category
 from posewright.spec import Spec
 from posewright.train._preflight import preflight
@@ -310,6 +311,8 @@ def _run(
     learned = objective(spec.codec, config.loss, spec.skeleton, settings)
     frozen = _freeze(net, config.freeze)
     net.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's stub lacks it
+    if config.precision == "bf16" and device.type == "cpu":
+        train_fast_in_bf16(net)
     learner = team.joined(_Supervised(net), device)
     if config.compile:
         learner.compile()

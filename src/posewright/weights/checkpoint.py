@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -23,7 +22,7 @@ from torch import nn
 
 from posewright import __version__
 from posewright.files import write_bytes, write_with
-from posewright.models import find
+from posewright.models import find, naming_of
 from posewright.skeletons import from_category, to_category
 from posewright.spec import Spec
 from posewright.types import Skeleton
@@ -104,7 +103,7 @@ def read(path: Source) -> State:
 def load(net: nn.Module, path: Source, spec: Spec, *, reset_head: bool = False) -> Loaded:
     """Load a file of weights into a network, strictly: every parameter is read, or the network stays as it was.
 
-    Official names are taken as they are; those of mmpose and of MindSpore are renamed as the spec's family knows.
+    Official names are taken as they are; those of mmpose and of MindSpore are renamed as the network says.
 
     Args:
         net: made by `spec.build`.
@@ -118,7 +117,7 @@ def load(net: nn.Module, path: Source, spec: Spec, *, reset_head: bool = False) 
             with the pose system that the file seems to be of.
     """
     path = Path(path)
-    state, loaded = _fitted(path, read(path), net.state_dict(), spec, state_dict.head(spec) if reset_head else ())
+    state, loaded = _fitted(path, read(path), net, spec, state_dict.head(spec) if reset_head else ())
     net.load_state_dict(state)
     return loaded
 
@@ -135,12 +134,11 @@ def load_backbone(net: nn.Module, path: Source) -> Loaded:
     """
     path, want = Path(path), net.state_dict()
     state = {_INNER.sub("", k): (k, v) for k, v in read(path).items()}
-    family = sys.modules[type(net).__module__]
-    names = state_dict.backbone(family, want)
+    names = conversion.backbone(naming_of(net), want)
     sources = {ours: state[name] for ours, theirs in names.items() for name in (ours, theirs) if name in state}
     found = {ours: tensor for ours, (_, tensor) in sources.items()}
     backbone = {k: want[k] for k in names}
-    zeros = {k: torch.zeros_like(want[k]) for k in state_dict.optional(backbone, found, family)}
+    zeros = {k: torch.zeros_like(want[k]) for k in state_dict.optional(backbone, found, net)}
     problems = state_dict.problems(backbone, found, skip=zeros) if backbone else "no part of it has a backbone's names"
     if problems:
         raise ValueError(f"{path} does not cover the backbone of this {type(net).__name__}: {problems}")
@@ -243,33 +241,37 @@ def convert(source: Source, target: Source, to: Format, spec: Spec | None = None
     if spec is None and about is None:
         raise ValueError(f"{source} does not say what it is of: pass the pose system too, such as hrnet-w32-256x192")
     spec = spec or find(cast(About, about).spec)
-    family, given = spec.name.split("-")[0], read(source)
-    state, loaded = _fitted(source, given, state_dict.blank(spec, given), spec, ())
-    names = conversion.names(family, state, to)
+    given = read(source)
+    net = state_dict.blank(spec, given)
+    state, loaded = _fitted(source, given, net, spec, ())
+    try:
+        names = conversion.foreign(naming_of(net), state, to)
+    except ValueError as error:
+        raise ValueError(f"{error} as {spec.name}: choose another format") from None
     if to == "mmpose":
         state = conversion.without_biases(state)
     if half:
         with naming(source):
-            state = conversion.halved(state)
+            state = state_dict.halved(state)
     renamed = {names[k]: v for k, v in state.items()}
     if to == "safetensors":
         save(target, state, _metadata(spec, about, state))
     elif to == "mindspore":
         write_mindspore(target, renamed)
     else:
-        saved = conversion.wrapped(family, renamed) if to == "official" else {"meta": {}, "state_dict": renamed}
+        saved = naming_of(net).wrap(renamed) if to == "official" else {"meta": {}, "state_dict": renamed}
         write_with(target, lambda file: torch.save(saved, file))
     return loaded
 
 
-def _fitted(path: Path, given: State, want: State, spec: Spec, head: Collection[str]) -> tuple[State, Loaded]:
-    """A file's tensors under the names of `want`, whole: the head stays as it is there. See `load`."""
-    family = state_dict.family(spec.name)
+def _fitted(path: Path, given: State, net: nn.Module, spec: Spec, head: Collection[str]) -> tuple[State, Loaded]:
+    """A file's tensors under the names of `net`, whole: the head stays as it is there. See `load`."""
+    want = net.state_dict()
     training = [k for k in given if k not in want and _TRAINING.fullmatch(k)]
     with naming(path):
-        names = state_dict.ours((k for k in given if k not in training), want, family.rename)
+        names = conversion.ours(naming_of(net), want, (k for k in given if k not in training))
     found = {name: given[k] for k, name in names.items()}
-    absent = [k for k in state_dict.optional(want, found, family) if k not in head]
+    absent = [k for k in state_dict.optional(want, found, net) if k not in head]
     if problems := state_dict.problems(want, found, skip={*absent, *head}):
         advice = state_dict.advice(spec, want, found, {k: given[k] for k in names})
         raise ValueError(f"{path} does not fit {spec.name}: {'. '.join(filter(None, [advice, problems]))}")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from posewright.models import families
+from posewright.models import families, find, names, naming_of
 from posewright.spec import Spec
 from posewright.weights import hub
+from posewright.weights.conversion import known
 
 State = Mapping[str, torch.Tensor]
 Head = dict[str, tuple[torch.Size, torch.Size]]
@@ -21,48 +22,26 @@ Head = dict[str, tuple[torch.Size, torch.Size]]
 COUNTER = ".num_batches_tracked"
 _LISTED = 3
 _ALIKE = 0.5  # of the names shared, below which a file is not said to be of any family
-_BACKBONE = re.compile(r"(?:resnet\.|backbone\.)?((?:stem|conv\d|bn\d|layer\d|transition\d|stage\d)\..+)")
 _CLASSIFIER = ("fc.weight", "classifier.weight", "head.fc.weight")
-
-
-def family(name: str) -> Any:
-    """The module `posewright.models.<family>` of a family or of a spec's name."""
-    return importlib.import_module(f"posewright.models.{name.split('-')[0]}")
-
-
-def ours(keys: Iterable[str], want: Collection[str], rename: Callable[[list[str]], dict[str, str]]) -> dict[str, str]:
-    """Each name of a file -> the network's name for it: names that the network has stay as they are.
-
-    Raises:
-        ValueError: two names would become one.
-    """
-    listed = list(keys)
-    renamed = rename([k for k in listed if k not in want])
-    names = {k: renamed.get(k, k) for k in listed}
-    by_name: dict[str, str] = {}
-    for key, name in names.items():
-        if (other := by_name.setdefault(name, key)) != key:
-            raise ValueError(f"{other} and {key} are both names for {name}: expected one tensor for each parameter")
-    return names
 
 
 def head(spec: Spec) -> Head:
     """The parameters that depend on the number of keypoints: those whose shapes differ between one and two."""
-    one, two = (_unfilled(spec, k) for k in (1, 2))
+    one, two = (unfilled(spec, k).state_dict() for k in (1, 2))
     return {k: (one[k].shape, two[k].shape) for k in one if one[k].shape != two[k].shape}
 
 
-def blank(spec: Spec, given: State) -> dict[str, torch.Tensor]:
-    """The state dict, without values, of the network that a file's parameters are of: with its number of keypoints."""
-    renamed = family(spec.name).rename(list(given))
-    number = num_keypoints({renamed.get(k, k): v for k, v in given.items()}, head(spec))
-    return _unfilled(spec, number)
+def blank(spec: Spec, given: State) -> nn.Module:
+    """The network, without values, that a file's parameters are of: with its number of keypoints."""
+    net = unfilled(spec)
+    names = known(naming_of(net), net.state_dict())
+    return unfilled(spec, num_keypoints({names.get(k, k): v for k, v in given.items()}, head(spec)))
 
 
-def _unfilled(spec: Spec, num_keypoints: int | None = None) -> dict[str, torch.Tensor]:
-    """The state dict of a spec's network without values."""
+def unfilled(spec: Spec, num_keypoints: int | None = None) -> nn.Module:
+    """A spec's network without values."""
     with torch.device("meta"), _NoFilling():
-        return spec.build(num_keypoints).state_dict()
+        return spec.build(num_keypoints)
 
 
 class _NoFilling(TorchFunctionMode):
@@ -80,30 +59,17 @@ class _NoFilling(TorchFunctionMode):
 
 def num_keypoints(state: State, parts: Head) -> int | None:
     """How many keypoints the shapes of a head are for, None where they are not for any one number."""
-    numbers = {_grown(tuple(state[k].shape), *map(tuple, parts[k])) if k in state else None for k in parts}
+    numbers = {_keypoints_of(tuple(state[k].shape), *map(tuple, parts[k])) if k in state else None for k in parts}
     return numbers.pop() if len(numbers) == 1 else None
 
 
-def _grown(shape: tuple[int, ...], one: tuple[int, ...], two: tuple[int, ...]) -> int | None:
+def _keypoints_of(shape: tuple[int, ...], one: tuple[int, ...], two: tuple[int, ...]) -> int | None:
     """The k for which shape = one + (k - 1) (two - one)."""
     if len(shape) != len(one):
         return None
     at = next(i for i, (a, b) in enumerate(zip(one, two)) if a != b)
     k = 1 + (shape[at] - one[at]) // (two[at] - one[at])
     return k if shape == tuple(a + (k - 1) * (b - a) for a, b in zip(one, two)) else None
-
-
-def backbone(module: Any, keys: Iterable[str]) -> dict[str, str]:
-    """The parameters of a network's backbone -> the names that an ImageNet classifier has for them.
-
-    Args:
-        module: where the network's class is from: its `imagenet` says so, and without one those with the usual names
-            are the backbone.
-        keys: the network's parameters.
-    """
-    if own := getattr(module, "imagenet", None):
-        return own(list(keys))
-    return {k: match[1] for k in keys if (match := _BACKBONE.fullmatch(k))}
 
 
 def problems(want: State, found: State, skip: Collection[str] = ()) -> str:
@@ -149,11 +115,13 @@ def advice(spec: Spec, want: State, found: State, given: State) -> str:
 def likely(given: State) -> str | None:
     """The pose system whose parameters' names and shapes are most like those of a file, if any is alike."""
     scores: dict[str, float] = {}
-    for module in map(family, families()):
-        renamed = module.rename(list(given))
-        shapes = {(renamed.get(k, k), v.shape) for k, v in given.items() if not k.endswith(COUNTER)}
-        for spec in _networks(module.SPECS.values()):
-            other = {(k, v.shape) for k, v in _unfilled(spec).items() if not k.endswith(COUNTER)}
+    for family in families():
+        for spec in _networks(map(find, names(f"{family}-*"))):
+            net = unfilled(spec)
+            own = net.state_dict()
+            ours = known(naming_of(net), own)
+            shapes = {(ours.get(k, k), v.shape) for k, v in given.items() if not k.endswith(COUNTER)}
+            other = {(k, v.shape) for k, v in own.items() if not k.endswith(COUNTER)}
             shared = {k for k, _ in shapes} & {k for k, _ in other}
             if len(shared) < _ALIKE / 2 * min(len(shapes), len(other)):
                 break  # nor will the family's other networks, whose names are not so different
@@ -177,10 +145,22 @@ def few(names: Collection[str]) -> str:
     return ", ".join(list(names)[:_LISTED]) + more
 
 
-def optional(want: State, found: State, module: Any) -> list[str]:
-    """Names that a file may lack: a family's `OPTIONAL` parameters, and counters, which old files have not."""
-    pattern = re.compile(getattr(module, "OPTIONAL", "(?!)"))
+def optional(want: State, found: State, net: nn.Module) -> list[str]:
+    """Names that a file may lack: a network's optional parameters, and counters, which old files do not have."""
+    pattern = re.compile(naming_of(net).optional)
     return [k for k in want if k not in found and (k.endswith(COUNTER) or pattern.fullmatch(k))]
+
+
+def halved(state: State) -> dict[str, torch.Tensor]:
+    """The state dict in float16.
+
+    Raises:
+        ValueError: it has numbers beyond.
+    """
+    half = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    if big := [k for k, v in half.items() if v.is_floating_point() and not v.isfinite().all()]:
+        raise ValueError(f"float16 reaches to 65504, but {few(big)} has numbers beyond: convert to float32")
+    return half
 
 
 def _alike(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -11,29 +11,44 @@ from torch.nn import functional as F
 _gradients = torch.ops.aten.convolution_backward
 
 
-class Depthwise(nn.Conv2d):
-    """A depthwise convolution without bias, 3x3 or 5x5, of stride 1 or 2, padded to keep the size at stride 1.
+def train_fast_in_bf16(net: nn.Module) -> int:
+    """Give a network's depthwise convolutions gradients that are fast in bfloat16 on a CPU, in place.
 
-    It is `nn.Conv2d` but for its gradients in bfloat16 on a CPU, for which torch 2.13 has no fast kernel at stride 2
-    (input) and at 5x5 (weights): there they are put together from operations that have one.
+    For these torch 2.13 has no fast kernel at stride 2 (input) and at 5x5 (weights); they are put together from
+    operations that have one. It is for 3x3 and 5x5 convolutions without bias, of stride 1 or 2, that keep the size at
+    stride 1. Parameters, their names and the results in any other precision stay as they are.
+
+    Returns:
+        How many convolutions were converted.
     """
+    found = [m for m in net.modules() if type(m) is nn.Conv2d and _fits(m)]
+    for module in found:
+        module.__class__ = DepthwiseBf16  # in place, so that everyone who holds the module has the new one
+    return len(found)
 
-    plain_in_evaluation = True
-    """For `runtime.fold`, which folds no other subclasses."""
 
-    def __init__(self, channels: int, kernel: int = 3, stride: int = 1) -> None:
-        if kernel not in (3, 5) or stride not in (1, 2):
-            raise ValueError(f"a depthwise convolution here is 3x3 or 5x5, of stride 1 or 2: got {kernel}, {stride}")
-        super().__init__(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
+def _fits(conv: nn.Conv2d) -> bool:
+    kernel, stride = conv.kernel_size, conv.stride
+    return (
+        conv.groups == conv.in_channels == conv.out_channels
+        and conv.bias is None
+        and (kernel, stride, conv.dilation) in [((k, k), (s, s), (1, 1)) for k in (3, 5) for s in (1, 2)]
+        and conv.padding == (kernel[0] // 2, kernel[0] // 2)
+        and conv.padding_mode == "zeros"
+    )
+
+
+class DepthwiseBf16(nn.Conv2d):
+    """What `train_fast_in_bf16` makes of a convolution."""
 
     def forward(self, input: Tensor) -> Tensor:
         """[N, channels, h, w] to [N, channels, h / stride, w / stride], rounded up."""
-        if self.training and self.bias is None and input.device.type == "cpu" and _low(input):
+        if self.training and input.device.type == "cpu" and _is_bf16(input):
             return _Depthwise.apply(input.bfloat16(), self.weight.bfloat16(), self.stride[0])  # pyright: ignore[reportReturnType]
         return super().forward(input)
 
 
-def _low(x: Tensor) -> bool:
+def _is_bf16(x: Tensor) -> bool:
     """Whether a convolution of this tensor would be in bfloat16."""
     if torch.is_autocast_enabled("cpu"):
         return torch.get_autocast_dtype("cpu") == torch.bfloat16
@@ -82,5 +97,5 @@ def _of_weight(g: Tensor, x: Tensor, w: Tensor, stride: int) -> Tensor:
 
 
 def _of_weight_3x3(g: Tensor, x: Tensor, w: Tensor, stride: int, padding: int) -> Tensor:
-    plain = [1, 1], False, [0, 0]
-    return _gradients(g, x, w, None, [stride] * 2, [padding] * 2, *plain, len(w), [False, True, False])[1]
+    rest = [1, 1], False, [0, 0]  # dilation, transposed, output padding
+    return _gradients(g, x, w, None, [stride] * 2, [padding] * 2, *rest, len(w), [False, True, False])[1]

@@ -2,11 +2,17 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from posewright.models import _depthwise
-from posewright.models._depthwise import Depthwise
-from posewright.runtime.torch_runtime import fold
+from posewright.models import find
+from posewright.runtime import depthwise
+from posewright.runtime.depthwise import DepthwiseBf16, train_fast_in_bf16
 
 KINDS = [(3, 1), (3, 2), (5, 1), (5, 2)]
+
+
+def fast(channels, kernel=3, stride=1):
+    conv = torch.nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
+    assert train_fast_in_bf16(conv) == 1
+    return conv
 
 
 def gradients(conv, x, g, precision):
@@ -25,7 +31,7 @@ def gradients(conv, x, g, precision):
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 def test_gradients_in_bfloat16_are_those_of_float32(kernel, stride, size, layout):
     torch.manual_seed(0)
-    conv = Depthwise(16, kernel, stride)
+    conv = fast(16, kernel, stride)
     x = torch.randn(4, 16, *size).to(memory_format=layout)
     g = torch.randn_like(conv(x))
     plain = gradients(conv, x, g, None)
@@ -43,7 +49,7 @@ def test_gradients_are_exact_where_nothing_is_rounded(kernel, stride):
     y = F.conv2d(x, w, None, stride, kernel // 2, 1, 8)
     g = torch.randn_like(y)
     expected = torch.autograd.grad(y, (x, w), g)
-    found = torch.autograd.grad(_depthwise._Depthwise.apply(x, w, stride), (x, w), g)
+    found = torch.autograd.grad(depthwise._Depthwise.apply(x, w, stride), (x, w), g)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
@@ -51,9 +57,9 @@ def test_evaluation_and_float32_take_torchs_own_path(monkeypatch):
     def refuse(*args):
         raise AssertionError("the hand-made gradients")
 
-    monkeypatch.setattr(_depthwise._Depthwise, "apply", refuse)
+    monkeypatch.setattr(depthwise._Depthwise, "apply", refuse)
     x = torch.randn(1, 4, 5, 5)
-    conv = Depthwise(4)
+    conv = fast(4)
     conv(x)
     with torch.autocast("cpu", torch.bfloat16):
         conv.eval()(x)
@@ -61,19 +67,27 @@ def test_evaluation_and_float32_take_torchs_own_path(monkeypatch):
             conv.train()(x)
 
 
-@pytest.mark.parametrize(("kernel", "stride"), [(7, 1), (3, 3)])
-def test_refuses_what_has_no_rule(kernel, stride):
-    with pytest.raises(ValueError, match=f"3x3 or 5x5, of stride 1 or 2: got {kernel}, {stride}"):
-        Depthwise(4, kernel, stride)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 7, "padding": 3}, {"kernel_size": 3, "stride": 3, "padding": 1}, {"kernel_size": 3},
+        {"kernel_size": 3, "padding": 1, "bias": True}, {"kernel_size": 3, "padding": 1, "groups": 2},
+        {"kernel_size": 3, "padding": 2, "dilation": 2}, {"kernel_size": 3, "padding": 1, "padding_mode": "reflect"},
+        {"kernel_size": 3, "padding": "same"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_other_convolutions_stay(options):
+    conv = torch.nn.Conv2d(4, 4, **({"groups": 4, "bias": False} | options))
+    assert train_fast_in_bf16(conv) == 0
+    assert type(conv) is torch.nn.Conv2d
 
 
-@pytest.mark.parametrize(("kernel", "stride"), KINDS)
-def test_norms_are_folded_into_it(kernel, stride):
-    torch.manual_seed(0)
-    norm = torch.nn.BatchNorm2d(8)
-    norm.running_mean = torch.rand(8)
-    net = torch.nn.Sequential(Depthwise(8, kernel, stride), norm).eval()
-    x = torch.randn(1, 8, 9, 9)
-    expected = net(x)
-    assert fold(net, x.shape) == 1
-    torch.testing.assert_close(net(x), expected)
+@pytest.mark.parametrize(("name", "number"), [("lpn-18-128x96", 8), ("litebaseline-128x96", 16)])
+def test_converts_any_network_without_a_change_of_names(name, number):
+    net = find(name).build(2)
+    assert not any(isinstance(m, DepthwiseBf16) for m in net.modules())
+    state = net.state_dict()
+    assert train_fast_in_bf16(net) == number
+    assert net.state_dict().keys() == state.keys()
+    assert all(torch.equal(v, state[k]) for k, v in net.state_dict().items())
