@@ -112,3 +112,10 @@ def test_sigmas_are_found_again_in_repeated_labels():
         skeleton_file.estimate(first, second.subset(np.arange(5)))
     with pytest.raises(ValueError, match=r"the labels are those of people.json, not new ones"):
         skeleton_file.estimate(first, first)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, {"points": ["a", "b"], "bones": [["a", "é" * 5000]]}])
+def test_a_malicious_file_is_named_in_a_few_words(tmp_path, content):
+    with pytest.raises(ValueError, match=r"bug\.json: ") as caught:
+        skeleton_file.read(written(tmp_path, content))
+    assert len(str(caught.value)) < 1000

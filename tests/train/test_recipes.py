@@ -10,7 +10,7 @@ from posewright.data.augment import CPN, HRNET, LITEHRNET, MSPN, NONE, SIMPLEBAS
 from posewright.losses import LossSettings, objective
 from posewright.models import find, names
 from posewright.train import recipes
-from posewright.train.config import TrainConfig, override
+from posewright.train.config import TrainConfig, override, resumed
 from posewright.train.optim import optimizer, rate
 
 
@@ -162,3 +162,10 @@ def test_settings_are_typed_and_suggest():
         override(config, ["min_lr=1"])
     with pytest.raises(ValueError, match="batch must be at least 1, got 0"):
         override(config, ["batch=0"])
+
+
+@pytest.mark.parametrize("content", [b"\xff{}", b"[" * 100_000, b'"text"', b'{"lr": "\xff"}'])
+def test_a_damaged_configuration_is_named(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"config\.json: not a run's configuration"):
+        resumed(tmp_path)

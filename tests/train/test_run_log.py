@@ -34,6 +34,22 @@ def test_a_resumed_run_forgets_rows_beyond_its_checkpoint_and_a_torn_last_line(t
         assert [r["loss"] for r in csv.DictReader(file)] == ["0.1", "0.05", "9.0"]
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (b'{"step": 1}\n{"step": 2, "lo\n{"step": 3}\n', "line 2 is damaged"),
+        (b"[" * 100_000 + b'\n{"step": 3}\n', "line 1 is damaged"),
+        (b'{"step\x80": 1}\n{"step": 3}\n', "line 1 is damaged"),
+        (b'{"step": 1}\n[2]\n', r"line 2: expected an object with the step, got \[2\]"),
+        (b'{"loss": 1}\n', "line 1: expected an object with the step"),
+    ],
+)
+def test_damage_is_named_and_drops_no_row_in_silence(tmp_path, lines, message):
+    (tmp_path / "log.jsonl").write_bytes(lines)
+    with pytest.raises(ValueError, match=rf"log\.jsonl: {message}"):
+        read_log(tmp_path)
+
+
 @pytest.mark.parametrize("module", ["torch.utils.tensorboard", "tensorboardX"])
 def test_tensorboard_gets_the_fields_own_tags_where_it_is_installed(tmp_path, monkeypatch, module):
     written = []

@@ -42,7 +42,7 @@ def read(path: str | os.PathLike[str]) -> Skeleton:
         file = msgspec.json.decode(path.read_bytes(), type=_File)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such skeleton file") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(
             f"{path}: expected a skeleton, an object with points, and maybe bones, mirror, sigmas, upper: {error}"
         ) from None
@@ -51,7 +51,7 @@ def read(path: str | os.PathLike[str]) -> Skeleton:
     try:
         return Skeleton(file.name or path.stem, points, tuple(file.bones), mirror, _in_order(file), tuple(file.upper))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {str(error)[:500]}") from None  # it repeats names of any length
 
 
 def _in_order(file: _File) -> tuple[float, ...] | None:

@@ -144,7 +144,7 @@ def resumed(folder: str | Path) -> TrainConfig:
         return msgspec.convert(msgspec.json.decode(path.read_bytes()), TrainConfig)
     except FileNotFoundError:
         raise FileNotFoundError(f"{folder} holds no run: there is no {path.name} in it") from None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ValueError(f"{path}: not a run's configuration: {error}") from None
 
 
