@@ -47,8 +47,9 @@ def table(pattern: str = "*") -> list[str]:
     lines = [f"{'name':<{width}}  {'points':<11} {'million':>8} {'GMACs':>7}  {'AP':>5} {'boxes':<10} weights"]
     for name in found:
         spec, (parameters, gmacs) = find(name), counted()[name]
-        best = max((e for e in hub.entries(name) if e.ap is not None), key=lambda e: e.ap or 0, default=None)
-        ap, boxes = (f"{best.ap:.3f}", best.boxes) if best else ("", "")
+        known = hub.published(name) or hub.published(name, "gt") or hub.published(name, "unstated")
+        ap = f"{known.metrics['AP']:.3f}" if known and "AP" in known.metrics else ""
+        boxes = known.detector or known.boxes if ap and known else ""
         here = sum(hub.cached(e.id) is not None for e in hub.entries(name))
         weights = f"{here} of {len(hub.entries(name))} cached" if hub.entries(name) else "none published"
         weights = "in the package" if name == DEFAULT else weights
@@ -74,9 +75,9 @@ def page(name: str) -> list[str]:
     if spec.name == DEFAULT:
         lines.append(f"  weights     in the package, at {hub.local_weights(DEFAULT)}")
     for e in hub.entries(spec.name):
-        lines.append(
-            f"  weights     {e.id}: {e.data}, AP {e.ap}, boxes {e.boxes}, sha256 {e.sha256 or 'not published'}"
-        )
+        figures = ", ".join(p.summary() for p in e.published) or "no metrics published"
+        lines.append(f"  weights     {e.id}: {e.data}, {figures}, {e.access}, sha256 {e.sha256 or 'not published'}")
+        lines.append(f"              licence of {e.source}: {e.licence or 'not known'}")
         lines.extend(f"              {url}" for url in e.urls)
         if at := hub.cached(e.id):
             lines.append(f"              cached at {at}")

@@ -1,4 +1,4 @@
-"""Fetching published weights: against a local server that does what servers do."""
+"""Downloading published weights: against a local server that does what servers do."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, get_args
 
 import pytest
 
 from posewright.models import families, find, names
-from posewright.weights import _download, hub
+from posewright.weights import _download, _registry, hub
 from posewright.weights._download import download
+from posewright.weights._registry import Access
 from posewright.weights.hub import Entry
 
 CONTENT = bytes(range(1, 256)) * 40
@@ -32,11 +34,25 @@ def zipped() -> bytes:
     return file.getvalue()
 
 
+def encrypted() -> bytes:
+    """The same, said to be encrypted in its directory and before the file."""
+    data = bytearray(zipped())
+    data[data.rindex(b"PK\x03\x04") + 6] |= 1
+    data[data.rindex(b"PK\x01\x02") + 8] |= 1
+    return bytes(data)
+
+
 class Handler(BaseHTTPRequestHandler):
     """Serves CONTENT; the path says what goes wrong. `asked` is a log of (path, Range)."""
 
     asked: list[tuple[str, str | None]]
     etag = '"v1"'
+
+    def do_HEAD(self) -> None:
+        self.asked.append((self.path, "HEAD"))
+        self.send_response(404 if "404" in self.path else 200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
 
     def do_GET(self) -> None:
         span = self.headers.get("Range")
@@ -56,6 +72,12 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(CONTENT[::-1])
         elif kind == "zip":
             self.answer(zipped())
+        elif kind == "encrypted":
+            self.answer(encrypted())
+        elif kind == "endless":
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(CONTENT)
         else:
             start = int(span[6:-1]) if span and self.headers.get("If-Range") == self.etag else 0
             self.partial(kind, start)
@@ -134,12 +156,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def table(monkeypatch: pytest.MonkeyPatch) -> dict[str, Entry]:
     """A table that tests fill in place of the real one."""
     entries: dict[str, Entry] = {}
-    monkeypatch.setattr(hub, "_table", lambda: entries)
+    monkeypatch.setattr(hub, "table", lambda: entries)
+    monkeypatch.setattr(_registry, "table", lambda: entries)
     return entries
 
 
 def published(*urls: str, sha256: str = DIGEST[:8], file: str = "net.pth") -> Entry:
-    return Entry("net", "toy-64x48", "coco", "64x48", "GT", 0.5, None, None, urls, sha256, file, "us", "")
+    return Entry("net", "toy-64x48", "coco", "64x48", urls, sha256, file, "us", "MIT", "")
 
 
 def partials(cache: Path) -> list[str]:
@@ -236,10 +259,10 @@ def test_every_mirrors_reason_is_told(server: Server, table: dict[str, Entry], c
     table["net"] = published(*(f"{server.root}/{kind}/net.pth" for kind in ("404", "page", "login", "wrong")))
     wrong = hashlib.sha256(CONTENT[::-1]).hexdigest()[:8]
     message = (
-        rf"net cannot be fetched: .*404/net\.pth: 404 Not Found; .*page/net\.pth: answered with a web page.*; .* is a "
-        rf"web page, not the file of net.*; net\.pth has the sha256 {wrong}, published was {DIGEST[:8]}: damaged, or "
-        r"not the file of net\. Or: net: open .*404/net\.pth in a browser and download net\.pth, then `posewright "
-        r"weights import net net\.pth`"
+        r"net cannot be downloaded: .*404/net\.pth: 404 Not Found; .*page/net\.pth: answered with a web page.*; .* is "
+        rf"a web page, not the file of net.*; net\.pth has the sha256 {wrong}, published was {DIGEST[:8]}: damaged, or "
+        r"not the file of net\. Or: net: open .*404/net\.pth or .* in a browser, download net\.pth \(sha256 "
+        rf"{DIGEST[:8]}…\), then `posewright weights import net net\.pth`"
     )
     with pytest.raises(OSError, match=message):
         hub.pull("net")
@@ -249,22 +272,26 @@ def test_every_mirrors_reason_is_told(server: Server, table: dict[str, Entry], c
 
 def test_nobody_listens(table: dict[str, Entry]) -> None:
     table["net"] = published("http://127.0.0.1:9/net.pth")
-    with pytest.raises(OSError, match=r"net cannot be fetched: .*refused"):
+    with pytest.raises(OSError, match=r"net cannot be downloaded: .*refused"):
         hub.pull("net")
 
 
 def test_folders_in_a_browser_say_what_to_do(table: dict[str, Entry]) -> None:
     table["net"] = published("https://drive.google.com/drive/folders/x")
     message = (
-        r"net: open https://drive\.google\.com/drive/folders/x in a browser and download net\.pth, then `posewright"
+        r"net: open https://drive\.google\.com/drive/folders/x in a browser, download net\.pth "
+        rf"\(sha256 {DIGEST[:8]}…\), then `posewright weights import net net\.pth`"
     )
     with pytest.raises(OSError, match=message):
         hub.pull("net")
-    table["net"] = published(file="")
-    with pytest.raises(
-        OSError, match=r"net: find it \(no address is known\), then `posewright weights import net FILE`"
-    ):
+    assert hub.entry("net").access == "browser-only"
+    table["net"] = published(file="", sha256="")
+    message = (
+        r"net: find it \(no address is known\), download FILE \(no checksum was published\), then `posewright weights"
+    )
+    with pytest.raises(OSError, match=message):
         hub.pull("net")
+    assert hub.entry("net").access == "unavailable"
 
 
 def test_offline(server: Server, table: dict[str, Entry], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,7 +366,7 @@ def test_a_file_is_given_by_its_path_or_its_id(table: dict[str, Entry], tmp_path
     table["net"] = published("https://pan.baidu.com/s/x")
     assert hub.resolve("nowhere.pth") == Path("nowhere.pth")
     with pytest.raises(
-        FileNotFoundError, match=r"net is not in the cache: fetch it first \(posewright weights pull net"
+        FileNotFoundError, match=r"net is not in the cache: download it first \(posewright weights pull net"
     ):
         hub.resolve("net")
     (tmp_path / "net.pth").write_bytes(CONTENT)
@@ -355,18 +382,122 @@ def test_unknown_names(table: dict[str, Entry]) -> None:
         hub.pull("toy-64x48")
 
 
+@pytest.mark.parametrize(
+    ("kind", "message"), [("whole", "has 10200 bytes, more than the 9000"), ("endless", "sends more")]
+)
+def test_downloads_are_limited(server: Server, tmp_path: Path, kind: str, message: str) -> None:
+    with pytest.raises(OSError, match=message):
+        download(f"{server.root}/{kind}/net", tmp_path / "part", limit=9000)
+    assert not (tmp_path / "part").exists()
+    assert len(server.asked) == 1
+
+
+def test_nothing_unhashed_without_https(server: Server, table: dict[str, Entry]) -> None:
+    table["net"] = published(f"{server.root}/whole/net.pth", sha256="")
+    with pytest.raises(OSError, match="not asked over http, for no checksum was published"):
+        hub.pull("net", unverified=True)
+    assert server.asked == []
+
+
+def test_an_unhashed_file_is_taken_only_when_told(
+    server: Server, table: dict[str, Entry], monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    """The server has no https here: the addresses are given another scheme on the way."""
+    table["net"] = published(server.root.replace("http:", "https:") + "/whole/net.pth", sha256="")
+
+    def plainly(url: str, part: Path, **options: Any) -> None:
+        download(url.replace("https:", "http:"), part, **options)
+
+    monkeypatch.setattr(hub, "download", plainly)
+    with pytest.raises(ValueError, match=rf"no checksum was published.* sha256 of what came is {DIGEST}.*--no-verify"):
+        hub.pull("net")
+    assert hub.cached("net") is None
+    assert hub.pull("net", unverified=True) == cache / "weights" / DIGEST / "net.pth"
+    assert [span for _, span in server.asked] == [None, f"bytes={len(CONTENT)}-"]  # it was not downloaded twice
+
+
+def test_a_mirror_is_asked_first(server: Server, table: dict[str, Entry], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSEWRIGHT_MIRROR", f"{server.root}/mirror/")
+    table["net"] = published("https://drive.google.com/drive/folders/x")
+    assert hub.pull("net").read_bytes() == CONTENT
+    assert [path for path, _ in server.asked] == ["/mirror/net/net.pth"]
+
+
+def test_check_asks_for_headers_alone(server: Server, table: dict[str, Entry]) -> None:
+    urls = [f"{server.root}/whole/net.pth", f"{server.root}/404/net.pth", "http://127.0.0.1:9/net.pth"]
+    table["net"] = published(*urls)
+    told = list(hub.check())
+    assert [(id, url) for id, url, _ in told] == [("net", url) for url in urls]
+    assert [t for _, _, t in told][:2] == ["200, 10200 bytes", "404 Not Found"]
+    assert "refused" in told[2][2]
+    assert {span for _, span in server.asked} == {"HEAD"}
+
+
+def test_an_encrypted_archive_is_named(server: Server, table: dict[str, Entry], cache: Path) -> None:
+    table["net"] = published(f"{server.root}/encrypted/net.whl#models/net.pth")
+    with pytest.raises(OSError, match=r"the zip archive with models/net\.pth cannot be unpacked: .*encrypted"):
+        hub.pull("net")
+    assert partials(cache) == []
+
+
 def test_the_table() -> None:
     entries = hub.entries()
-    assert len(entries) > 120
+    assert len(entries) >= 140
     assert len({e.id for e in entries}) == len(entries)
     for e in entries:
-        assert all(url.startswith(("https://", "http://")) for url in e.urls), e.id
+        assert all(url.startswith("https://") for url in e.urls), e.id
         assert set(e.sha256) <= set("0123456789abcdef"), e.id
-        assert all(v is None or 0 < v < 1 for v in (e.ap, e.ar, e.pckh)), e.id
         assert bool(e.file) or not e.fetchable, e.id
         assert f"posewright weights import {e.id}" in e.by_hand()
+    assert [e.access for e in entries] == sorted((e.access for e in entries), key=list(get_args(Access)).index)
+    assert {e.access for e in entries} == set(get_args(Access))
     assert len(hub.entry("mm_hrnet_w32_256x192_coco").fetchable) == 2
     assert hub.entries("hrnet-w32-256x192") == [hub.entry("hrnet_w32_256x192_coco")]
+    assert hub.entry("cpn_r50_256x192_coco").licence == "GPL-3.0"
+    files = {e.file for e in hub.entries("sb_*_mpii")}
+    assert files == {f"pose_resnet_{d}_{s}.pth.tar" for d in (50, 101, 152) for s in ("256x256", "384x384")}
+    assert len(hub.entries("imagenet_resnet*_caffe")) == 3
+
+
+def test_published_metrics() -> None:
+    known, ids = names(), {e.id for e in hub.entries()}
+    for p in _registry.results():
+        assert p.weights in ids if p.weights else p.spec, p
+        assert p.spec in known or not p.spec, p
+        assert p.metrics, p
+        assert all(0 < v < 1 for v in p.metrics.values()), p
+        assert (p.boxes == "detected") == bool(p.detector), p
+        assert p.boxes in get_args(_registry.BoxSource), p
+        assert p.source, p
+
+
+@pytest.mark.parametrize(
+    ("spec", "detected", "gt"),
+    [
+        ("hrnet-w32-256x192", 0.744, 0.765),
+        ("simplebaseline-r50-256x192", 0.704, 0.724),
+        ("lpn-50-256x192", 0.691, 0.712),
+        ("lpn-101-256x192", 0.704, 0.727),
+        ("cpn-50-256x192", 0.692, 0.712),
+        ("mspn-4stg-384x288", 0.769, None),
+    ],
+)
+def test_published_on_both_box_sources(spec: str, detected: float, gt: float | None) -> None:
+    found, annotated = hub.published(spec), hub.published(spec, "gt")
+    assert found is not None
+    assert found.metrics["AP"] == detected
+    assert (annotated.metrics["AP"] if annotated else None) == gt
+    assert hub.published("toy-64x48") is None
+
+
+def test_all_ten_metrics_where_they_were_published() -> None:
+    found = hub.published("hrnet-w48-384x288")
+    assert found is not None
+    assert list(found.metrics) == list(_registry.COCO_METRICS)
+    assert (found.metrics["APM"], found.metrics["ARL"]) == (0.723, 0.876)
+    assert found.summary() == "AP 0.763 (det 56.4)"
+    mpii = hub.entry("sb_r152_384x384_mpii").published
+    assert [p.metrics for p in mpii] == [{"PCKh": 0.902, "PCKh@0.1": 0.39433}]
 
 
 SKELETON_OF = {
@@ -387,9 +518,10 @@ def test_entries_are_of_pose_systems_of_their_size_and_points() -> None:
 def test_every_family_with_published_weights_has_entries() -> None:
     count = {family: len(hub.entries(f"{family}-*")) for family in families()}
     assert count == {
-        "cpn": 3, "grmi": 0, "hourglass": 4, "hrnet": 36, "litebaseline": 0, "litehrnet": 22, "lpn": 3, "mspn": 6,
-        "rsn": 5, "simplebaseline": 37,
+        "cpn": 3, "grmi": 0, "hourglass": 4, "hrnet": 37, "litebaseline": 0, "litehrnet": 22, "lpn": 3, "mspn": 6,
+        "rsn": 5, "simplebaseline": 40,
     }  # fmt: skip
     e = hub.entry("mm_hrnet_w32_udp_regress_256x192_coco")
     assert e.urls[0].endswith("/coco/td-hm_hrnet-w32_udp-regress-8xb64-210e_coco-256x192-9c0b77b4_20220926.pth")
-    assert (e.spec, e.sha256, e.ap, e.boxes) == ("hrnet-w32-udp-regress-256x192", "9c0b77b4", 0.759, "det 56.4")
+    assert (e.spec, e.sha256) == ("hrnet-w32-udp-regress-256x192", "9c0b77b4")
+    assert [p.summary() for p in e.published] == ["AP 0.759 (det 56.4)"]

@@ -9,7 +9,7 @@ from posewright.cli._options import Commands, answer, command, existing
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser("weights", help="published weights: list, pull, verify, import, convert")
+    parser = commands.add_parser("weights", help="published weights: list, pull, check, verify, import, convert")
     tasks = parser.add_subparsers(title="tasks", metavar="TASK", required=True)
     listing = command(tasks, "list", _list, "list the published weights")
     listing.add_argument(
@@ -18,6 +18,11 @@ def add(commands: Commands) -> None:
     pull = command(tasks, "pull", _pull, "fetch published weights into the cache")
     pull.add_argument("id", metavar="ID", help="as `posewright weights list` names it")
     pull.add_argument("--offline", action="store_true", help="only look into the cache")
+    pull.add_argument("--no-verify", action="store_true", help="take a file without a published checksum")
+    check = command(tasks, "check", _check, "ask every address whether it still answers, without downloading")
+    check.add_argument(
+        "pattern", metavar="PATTERN", nargs="?", default="*", help="of ids or pose systems (default: all)"
+    )
     verify = command(tasks, "verify", _verify, "recompute the checksums of cached weights")
     verify.add_argument("id", metavar="ID", nargs="?", help="of one entry (default: all)")
     take = command(tasks, "import", _import, "put a file downloaded manually into the cache")
@@ -41,10 +46,11 @@ def _list(options: argparse.Namespace) -> int:
         raise LookupError(f"no published weights match {options.pattern!r}; `posewright weights list` lists all")
     lines = []
     for e in found:
-        metric = f"AP {e.ap:.3f}" if e.ap is not None else f"PCKh {e.pckh:.3f}" if e.pckh is not None else ""
+        metric = next((p.summary() for p in e.published), "")
         cached = "cached" if hub.cached(e.id) else ""
-        lines += [f"{e.id:<40} {e.spec or '-':<36} {e.data:<12} {metric:<11} {e.boxes:<12} {cached}".rstrip()]
-    answer(options, "\n".join(lines), weights=[asdict(e) | {"file": hub.cached(e.id)} for e in found])
+        lines += [f"{e.id:<40} {e.spec or '-':<36} {e.data:<12} {metric:<30} {e.access:<12} {cached}".rstrip()]
+    told = [asdict(e) | {"access": e.access, "published": e.published, "file": hub.cached(e.id)} for e in found]
+    answer(options, "\n".join(lines), weights=told)
     return 0
 
 
@@ -53,9 +59,21 @@ def _pull(options: argparse.Namespace) -> int:
     from posewright.weights import hub
 
     with bar(f"fetching {options.id}", "bytes") as show:
-        path = hub.pull(options.id, offline=options.offline or None, progress=tick(show))
+        offline, unverified = options.offline or None, options.no_verify
+        path = hub.pull(options.id, offline=offline, unverified=unverified, progress=tick(show))
     answer(options, str(path), id=options.id, file=path)
     return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from posewright.weights import hub
+
+    told = list(hub.check(options.pattern))
+    failed = sum(not answered.startswith("200") for _, _, answered in told)
+    lines = [f"{id:<40} {answered:<24} {url}" for id, url, answered in told]
+    lines += [f"{failed} of {len(told)} addresses do not answer"]
+    answer(options, "\n".join(lines), addresses=[dict(zip(("id", "url", "answer"), row)) for row in told])
+    return 1 if failed else 0
 
 
 def _verify(options: argparse.Namespace) -> int:

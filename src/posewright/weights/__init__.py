@@ -10,11 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from posewright.weights.checkpoint import About, Loaded, convert, describe, load, load_backbone, read, save
-    from posewright.weights.hub import entries, pull
+    from posewright.weights.hub import entries, published, pull
 
-__all__ = ["About", "Loaded", "convert", "describe", "entries", "load", "load_backbone", "pull", "read", "save"]
+__all__ = [
+    "About",
+    "Loaded",
+    "convert",
+    "describe",
+    "entries",
+    "load",
+    "load_backbone",
+    "published",
+    "pull",
+    "read",
+    "save",
+]
 
-_HOMES = {"entries": "hub", "pull": "hub"}
+_HOMES = {"entries": "hub", "published": "hub", "pull": "hub"}
 
 
 def __getattr__(name: str) -> Any:

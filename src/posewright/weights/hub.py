@@ -1,108 +1,48 @@
-"""Published weights: the table of them, and fetching them into a cache.
+"""Published weights: the table of them, and downloading them into a cache.
 
 The cache is addressed by content: `weights/<sha256>/<name>` holds a file, `ids/<id>` says which one an entry of the
-table is. A file under its final name is whole and has the checksum that the folder's name says.
+table is. A file under its final name is complete and has the checksum that the folder's name says.
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import difflib
-import functools
 import hashlib
 import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from posewright.files import ready_folder, write_text, write_with
 from posewright.models import DEFAULT
-from posewright.weights._download import Progress, download
+from posewright.weights._download import Progress, download, head
+from posewright.weights._registry import Entry, Published, entries, entry, published, table
+
+__all__ = [
+    "Checked", "Entry", "Published", "cache_folder", "cached", "check", "entries", "entry", "import_file",
+    "local_weights", "published", "pull", "resolve", "verify",
+]  # fmt: skip
 
 try:
     import fcntl
-except ImportError:  # Windows: two processes that fetch the same file at once may spoil it, and notice by checksum
+except ImportError:  # Windows: two processes that fetch one file at once may damage it, which its checksum shows
     fcntl = None
 
-BY_HAND = ("drive.google.com", "1drv.ms", "onedrive.live.com", "pan.baidu.com", "www.dropbox.com")
-"""Hosts that give a program a web page instead of the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One published file.
-
-    Attributes:
-        id: its name in the table.
-        spec: the pose system that it is of; empty where there is none in Posewright.
-        data: what it was trained on.
-        size: the input as HxW.
-        boxes: the boxes behind the figures, such as "det 56.4" or "GT".
-        ap, ar, pckh: published figures, 0..1, where there are any.
-        urls: where it can be had, best first; what follows a "#" is its path in the zip archive that is there.
-        sha256: the checksum in hex, or as many leading digits of it as were published.
-        file: its name, within the folder where a URL leads to a folder.
-        source: who published it.
-        note: what else to know.
-    """
-
-    id: str
-    spec: str
-    data: str
-    size: str
-    boxes: str
-    ap: float | None
-    ar: float | None
-    pckh: float | None
-    urls: tuple[str, ...]
-    sha256: str
-    file: str
-    source: str
-    note: str
-
-    @property
-    def fetchable(self) -> tuple[str, ...]:
-        """The URLs that a program can fetch."""
-        return tuple(url for url in self.urls if urlsplit(url).netloc not in BY_HAND)
-
-    def by_hand(self) -> str:
-        """One line on how to get the file where a program cannot."""
-        name = self.file or "FILE"
-        how = f"open {self.urls[0]} in a browser and download {name}" if self.urls else "find it (no address is known)"
-        return f"{self.id}: {how}, then `posewright weights import {self.id} {name}`"
+_LARGEST = 4 << 30  # bytes; the largest published file has a tenth of it
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A file of the cache and what `verify` found wrong with it; empty where nothing."""
+    """A file of the cache and what `verify` found wrong with it; empty where it is intact."""
 
     id: str
     path: Path
     problem: str
-
-
-def entries(pattern: str = "*") -> list[Entry]:
-    """The table's entries whose id or pose system matches a shell pattern, in its order."""
-    return [e for e in _table().values() if fnmatchcase(e.id, pattern) or fnmatchcase(e.spec, pattern)]
-
-
-def entry(id: str) -> Entry:
-    """The entry of that id.
-
-    Raises:
-        LookupError: there is none; the message names the nearest, or those of the pose system of that name.
-    """
-    if found := _table().get(id):
-        return found
-    near = [e.id for e in entries(id)][:5] or difflib.get_close_matches(id, _table(), n=3, cutoff=0.5)
-    hint = f"; nearest: {', '.join(near)}" if near else ""
-    raise LookupError(f"no published weights are named {id!r}{hint} (`posewright weights list` lists all)")
 
 
 def cache_folder() -> Path:
@@ -121,13 +61,13 @@ def cached(id: str) -> Path | None:
 
 
 def local_weights(spec: str) -> Path | None:
-    """The weights of a pose system that need no fetching; None where there are none.
+    """The weights of a pose system that need no download; None where there are none.
 
-    Those inside the package, or else the first file in the cache that is of this system, in the table's order.
+    Those inside the package, or else the first file in the cache that is of this system, in the order of `entries`.
     """
-    own = Path(__file__).parent / "default.safetensors"
-    if spec == DEFAULT and own.is_file():
-        return own
+    shipped = Path(__file__).parent / "default.safetensors"
+    if spec == DEFAULT and shipped.is_file():
+        return shipped
     return next((path for e in entries(spec) if (path := cached(e.id))), None)
 
 
@@ -135,51 +75,65 @@ def resolve(name: str) -> Path:
     """A file by its path, or by the id of published weights that are in the cache.
 
     Raises:
-        FileNotFoundError: it is an id and the weights were not fetched. Whether a file exists is not asked.
+        FileNotFoundError: it is an id and the weights are not in the cache. Whether a file exists is not checked.
     """
-    if Path(name).exists() or name not in _table():
+    if Path(name).exists() or name not in table():
         return Path(name)
     if found := cached(name):
         return found
-    raise FileNotFoundError(f"{name} is not in the cache: fetch it first (posewright weights pull {name})")
+    raise FileNotFoundError(f"{name} is not in the cache: download it first (posewright weights pull {name})")
 
 
-def pull(id: str, *, offline: bool | None = None, progress: Progress | None = None) -> Path:
-    """The file of an entry, from the cache or else fetched into it.
+def pull(id: str, *, offline: bool | None = None, unverified: bool = False, progress: Progress | None = None) -> Path:
+    """The file of an entry, from the cache or else downloaded into it.
 
-    Mirrors are tried in order; a download that was broken off goes on where it was.
+    $POSEWRIGHT_MIRROR, where it is set, is asked first, for {mirror}/{id}/{file}; then the entry's URLs in order. An
+    interrupted download resumes where it was.
 
     Args:
         id: see `entries`.
         offline: never use the network; None asks $POSEWRIGHT_OFFLINE.
-        progress: called with the bytes at hand and in all (0 where that is not known).
+        unverified: take a file that no published checksum vouches for, over https only.
+        progress: called with the bytes downloaded and in all (0 where that is not known).
 
     Raises:
         LookupError: there is no such entry.
         FileNotFoundError: it is not in the cache and the network is not to be used.
-        OSError: it cannot be fetched: each mirror's reason, or how to get it by hand.
+        ValueError: no checksum was published: the message has that of the file that came, and says how to take it.
+        OSError: it cannot be downloaded: each URL's reason, or how to get it manually.
     """
     wanted = entry(id)
     if path := cached(id):
         return path
-    if not wanted.fetchable:
+    mirror = os.environ.get("POSEWRIGHT_MIRROR", "").rstrip("/")
+    urls = [f"{mirror}/{id}/{wanted.file or id}"] * bool(mirror) + list(wanted.fetchable)
+    if not urls:
         raise OSError(wanted.by_hand())
-    if _offline() if offline is None else offline:
+    if os.environ.get("POSEWRIGHT_OFFLINE", "").lower() not in ("", "0", "no", "false") if offline is None else offline:
         raise FileNotFoundError(
             f"{id} is not in the cache {cache_folder()} and the network is switched off: go online, or "
             f"`posewright weights import {id} FILE`"
         )
     reasons = []
-    for url in wanted.fetchable:
+    for url in urls:
+        if not wanted.sha256 and urlsplit(url).scheme != "https":
+            reasons.append(f"{url}: not asked over {urlsplit(url).scheme}, for no checksum was published")
+            continue
         try:
-            return _pull_from(url, wanted, progress)
+            return _pull_from(url, wanted, unverified, progress)
+        except _Unverified:
+            raise
         except (OSError, ValueError) as error:
             reasons.append(str(error))
-    raise OSError(f"{id} cannot be fetched: {'; '.join(reasons)}. Or: {wanted.by_hand()}")
+    raise OSError(f"{id} cannot be downloaded: {'; '.join(reasons)}. Or: {wanted.by_hand()}")
+
+
+class _Unverified(ValueError):
+    """A file came that no published checksum vouches for."""
 
 
 def import_file(id: str, path: str | os.PathLike[str]) -> Path:
-    """Copy a file that was got by other means into the cache; returns its place there.
+    """Copy a file that was downloaded manually into the cache; returns its place there.
 
     Raises:
         LookupError: there is no such entry.
@@ -197,7 +151,7 @@ def import_file(id: str, path: str | os.PathLike[str]) -> Path:
 
 
 def verify(id: str | None = None) -> list[Checked]:
-    """Compute the checksums of the cache's files anew: of one entry, or of all.
+    """Recompute the checksums of the cache's files: of one entry, or of all.
 
     Raises:
         LookupError: there is no such entry.
@@ -210,44 +164,53 @@ def _offline() -> bool:
     return os.environ.get("POSEWRIGHT_OFFLINE", "").lower() not in ("", "0", "no", "false")
 
 
-@functools.cache
-def _table() -> dict[str, Entry]:
-    text = (files("posewright.weights") / "registry.csv").read_text(encoding="utf-8")
-    return {row["id"]: _entry(row) for row in csv.DictReader(text.splitlines())}
+def check(pattern: str = "*") -> Iterator[tuple[str, str, str]]:
+    """Ask every URL of the entries that match for its headers alone: (id, URL, "200, 1234 bytes" or what failed)."""
+    places = [(e.id, url) for e in entries(pattern) for url in e.urls]
+    with ThreadPoolExecutor(8) as pool:
+        yield from ((id, url, told) for (id, url), told in zip(places, pool.map(lambda p: head(p[1]), places)))
 
 
-def _entry(row: dict[str, str]) -> Entry:
-    figures = {name: float(row[name]) if row[name] else None for name in ("ap", "ar", "pckh")}
-    return Entry(**(row | figures | {"urls": tuple(row["urls"].split())}))  # pyright: ignore[reportArgumentType]
-
-
-def _pull_from(url: str, wanted: Entry, progress: Progress | None) -> Path:
+def _pull_from(url: str, wanted: Entry, unverified: bool, progress: Progress | None) -> Path:
     url, _, member = url.partition("#")
     name = wanted.file or Path(urlsplit(url).path).name
     part = ready_folder(cache_folder() / "partial") / hashlib.sha256(url.encode()).hexdigest()[:16]
     with _alone(part.with_suffix(".lock")):
         if path := cached(wanted.id):
-            return path  # another process has fetched it meanwhile
-        download(url, part, progress=progress)
+            return path  # another process has downloaded it meanwhile
+        download(url, part, limit=_LARGEST, progress=progress)
+        keep = False
         try:
             if member:
                 _unpack(part, member)
             place = _place(part, wanted, name)
+            if not (wanted.sha256 or unverified):
+                keep = not member  # so that the second call need not download it again
+                raise _Unverified(
+                    f"{wanted.id}: no checksum was published, so that nobody can tell whether {url} is the published "
+                    f"file; the sha256 of what came is {place.parent.name}. To take it: --no-verify"
+                )
             ready_folder(place.parent)
             part.replace(place)
-        finally:  # whole or wrong, there is nothing to go on from
-            for leftover in (part, part.with_name(f"{part.name}.tag")):
-                leftover.unlink(missing_ok=True)
+        finally:
+            if not keep:  # complete or wrong, there is nothing to resume
+                for leftover in (part, part.with_name(f"{part.name}.tag")):
+                    leftover.unlink(missing_ok=True)
         return _keep(place, wanted)
 
 
 def _unpack(archive: Path, member: str) -> None:
     """Put one file of a zip archive in the archive's place."""
     try:
-        with zipfile.ZipFile(archive) as files, files.open(member) as source:
-            write_with(archive, lambda file: shutil.copyfileobj(source, file))
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise ValueError(f"{archive.name}: expected a zip archive with {member}, got another: {error}") from None
+        with zipfile.ZipFile(archive) as files:
+            if (size := files.getinfo(member).file_size) > _LARGEST:
+                raise ValueError(f"{member} claims {size} bytes, more than {_LARGEST}: damaged, or malicious")
+            with files.open(member) as source:  # reads no more than it claims
+                write_with(archive, lambda file: shutil.copyfileobj(source, file))
+    except (zipfile.BadZipFile, KeyError, EOFError, zlib.error) as error:
+        raise ValueError(f"expected a zip archive with {member}, got another: {error}") from None
+    except (RuntimeError, NotImplementedError) as error:  # encrypted, or compressed as this Python cannot
+        raise ValueError(f"the zip archive with {member} cannot be unpacked: {error}") from None
 
 
 def _place(path: Path, wanted: Entry, name: str) -> Path:
