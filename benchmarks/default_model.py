@@ -21,7 +21,8 @@ import posewright as pw
 from loader import provenance
 from posewright.catalogue import counted
 from posewright.data import coco
-from posewright.evaluate import evaluator
+from posewright.evaluate.distances import TORSO
+from posewright.evaluate.pck import Pck, pck, segment
 from posewright.files import write_text
 from posewright.image import read
 from posewright.predict.boxes import two_pass_boxes
@@ -115,9 +116,9 @@ class Found:
     visibility: np.ndarray
     torso: np.ndarray
 
-    def pck(self, threshold: float = THRESHOLD) -> evaluator.Pck:
+    def pck(self, threshold: float = THRESHOLD) -> Pck:
         """By the torso."""
-        return evaluator.pck(self.xy, self.truth, self.visibility, self.torso, threshold)
+        return pck(self.xy, self.truth, self.visibility, self.torso, threshold)
 
 
 def find(predictor: Predictor, people: coco.KeypointDataset, where: Where = "annotated") -> Found:
@@ -132,7 +133,7 @@ def find(predictor: Predictor, people: coco.KeypointDataset, where: Where = "ann
             show(len(found), len(groups), "")
     samples = [people[int(n)] for n in order]
     truth, visibility = np.stack([s.xy for s in samples]), np.stack([s.visibility for s in samples])
-    torso = evaluator.segment(truth, visibility, people.skeleton, *evaluator.TORSO)
+    torso = segment(truth, visibility, people.skeleton, *TORSO)
     xy, score = map(np.concatenate, zip(*found))
     return Found(xy, score, truth, visibility, torso)
 

@@ -19,7 +19,10 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from posewright.evaluate import evaluator
+from posewright.evaluate.coco_ap import coco
+from posewright.evaluate.oks import oks_nms, soft_oks_nms
+from posewright.evaluate.pck import accuracy
+from posewright.predict.scoring import rescore
 from posewright.skeletons import COCO17, to_category
 
 IMAGES, PEOPLE, POSES, TURNS = 2693, 11004, 104_000, 3
@@ -138,8 +141,8 @@ def pycocotools(truth: Path, results: Path) -> list[float]:
 
 
 def fused_nms(poses: dict[str, np.ndarray], soft: bool) -> list[int]:
-    score = evaluator.rescore(poses["score"], poses["box_score"], "above 0.2")
-    nms = evaluator.soft_oks_nms if soft else evaluator.oks_nms
+    score = rescore(poses["score"], poses["box_score"], "above 0.2")
+    nms = soft_oks_nms if soft else oks_nms
     return nms(poses["xy"], score, poses["area"], SIGMAS, 0.9, poses["image"]).tolist()
 
 
@@ -175,10 +178,10 @@ def main() -> None:
         paths = Path(folder, "truth.json"), Path(folder, "results.json")
         for path, content in zip(paths, (truth, results)):
             path.write_text(json.dumps(content))
-        ours = lambda: list(evaluator.coco(*paths).values())  # noqa: E731
+        ours = lambda: list(coco(*paths).values())  # noqa: E731
         print(compare("AP and AR, from files (pycocotools)", lambda: pycocotools(*paths), ours, 1e-9), flush=True)
-    accuracy = lambda: evaluator.accuracy(output, target).mean  # noqa: E731
-    print(compare("heat-map accuracy of 16 people", lambda: loop_accuracy(output, target), accuracy, 1e-12))
+    heat_maps = lambda: accuracy(output, target).mean  # noqa: E731
+    print(compare("heat-map accuracy of 16 people", lambda: loop_accuracy(output, target), heat_maps, 1e-12))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from posewright.data import coco
-from posewright.evaluate import evaluator
+from posewright.evaluate import evaluator, printing
 from posewright.files import ready_folder, write_json
 from posewright.predict import boxes
 from posewright.predict.folder import predict_images
@@ -63,17 +63,17 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
     drawn = predict_images(predictor, [out / "data" / "test"], out / "pictures", boxes.annotated(files["test"]))
     took = clock(time.monotonic() - start)
     lead = (
-        f"{config.model}, {SPLITS['train']} drawn images, AP {evaluation.figures['AP']:.3f} on unseen ones, in {took}"
+        f"{config.model}, {SPLITS['train']} drawn images, AP {evaluation.metrics['AP']:.3f} on unseen ones, in {took}"
     )
     settings = msgspec.json.format(msgspec.json.encode(config), indent=2).decode()
     sections = page.sections(config.model, unseen, evaluation, settings=settings)
     page.write(out / "index.html", "Posewright demo", lead, out / "run", sections)
-    yield from evaluation.lines(config.model)
+    yield from printing.lines(evaluation, config.model)
     yield ""
     yield f"drew {sum(SPLITS.values())} scenes, trained {config.model} from scratch on {SPLITS['train']}, in {took}"
-    yield f"AP {evaluation.figures['AP']:.3f} on {len(unseen)} unseen people in {SPLITS['test']} images (boxes: gt)"
+    yield f"AP {evaluation.metrics['AP']:.3f} on {len(unseen)} unseen people in {SPLITS['test']} images (boxes: gt)"
     yield f"drawings: {drawn.out}   results: {out / 'results.json'}   weights: {out / 'run' / 'best.pt'}"
-    yield f"open {out / 'index.html'} for the curves, the figures, good and bad cases"
+    yield f"open {out / 'index.html'} for the curves, the metrics, good and bad cases"
 
 
 def _draw_split(folder: Path, split: str, images: int, seed: int) -> Path:

@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all: written beside, then renamed."""
+"""Files written atomically, beside their place and then renamed; and JSON read with one clear line for every fault."""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -64,6 +65,111 @@ def ready_folder(folder: Path) -> Path:
     except OSError as error:
         raise type(error)(f"cannot write into {folder}: {error.strerror or error}; choose another folder") from None
     return folder
+
+
+def short(text: str, most: int = 300) -> str:
+    """Text of unknown origin as a message may hold it: printable, and cut in the middle to `most` characters."""
+    half = (most - 3) // 2
+    text = text if len(text) <= most else f"{text[:half]}...{text[-half:]}"
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+# -- reading JSON ----------------------------------------------------------------------------------------------------
+
+
+def read_json(path: Path, kind: Any, wanted: str, lenient_kind: Any = None) -> Any:
+    """JSON of a form that is checked. NaN and Infinity, which Python writes though JSON has neither, are read too.
+
+    Numbers in quotes and whole numbers written 3.0 are taken, for exports from tables write both.
+
+    Args:
+        path: the file.
+        kind: what msgspec is to make of it.
+        wanted: that form in words, for messages.
+        lenient_kind: the form of a file with NaN or Infinity in it, where `kind` holds raw JSON.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is a folder, a pipe or a device; not JSON; or of another form.
+    """
+    data = _bytes(path)
+    try:
+        return msgspec.json.decode(data, type=kind, strict=False)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        return convert(_lenient(data, error, path, wanted), lenient_kind or kind, str(path), wanted)
+
+
+def _bytes(path: Path) -> bytes:
+    if path.is_dir():
+        raise ValueError(f"{path}: expected a JSON file, got a folder")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: expected a JSON file, got a pipe or a device")
+    try:
+        return path.read_bytes().removeprefix(b"\xef\xbb\xbf")  # Windows' byte-order mark
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{path}: no such file") from None
+
+
+def _lenient(data: bytes, error: Exception, path: str | os.PathLike[str], wanted: str) -> Any:
+    """What Python's reader makes of JSON that the strict one refuses for another reason than its form."""
+    if not isinstance(error, msgspec.ValidationError) and "surrogate" not in str(error):
+        try:
+            return json.loads(data)
+        except RecursionError:
+            raise ValueError(f"{path}: expected {wanted}; this is nested too deeply") from None
+        except (ValueError, OverflowError) as other:
+            error = other
+    found = ""
+    if isinstance(error, msgspec.ValidationError):
+        if "`array`" in str(error)[-20:] or "`object`" in str(error)[-20:] or "missing" in str(error):
+            found = _described(data)
+        raise ValueError(f"{path}: expected {wanted}: {short(str(error))}{found}") from None
+    raise ValueError(
+        f"{path}: expected {wanted}; this is not JSON, or cut short: {short(str(error))} ({len(data)} bytes)"
+    ) from None
+
+
+def _described(data: bytes) -> str:
+    """What a JSON file of another form holds, in a few words."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return ""
+    if isinstance(value, dict) and not {"images", "annotations"} <= value.keys():
+        return f"; got an object with {short(', '.join(value), 100) or 'nothing'}"
+    if isinstance(value, list):
+        first = value[0] if value and isinstance(value[0], dict) else {}
+        keys = f" of objects with {short(', '.join(first), 100)}" if first else ""
+        looks = "; that looks like results or detections" if "score" in first else ""
+        return f"; got a list of {len(value)}{keys}{looks}"
+    return ""
+
+
+def convert(value: Any, kind: Any, name: str, wanted: str) -> Any:
+    """What is in memory, as a form that is checked; numpy's numbers and arrays are taken.
+
+    Raises:
+        ValueError: it is of another form.
+    """
+    try:
+        try:
+            return msgspec.convert(value, kind, strict=False)
+        except msgspec.ValidationError:
+            return msgspec.convert(_plain(value), kind, strict=False)
+    except (msgspec.ValidationError, RecursionError, OverflowError) as error:
+        raise ValueError(f"{name}: expected {wanted}: {short(str(error))}") from None
+
+
+def _plain(value: Any) -> Any:
+    """Numpy's numbers and arrays, and torch's, as Python's."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+# -- writing --------------------------------------------------------------------------------------------------------
 
 
 def _write(file: BinaryIO, data: bytes) -> None:

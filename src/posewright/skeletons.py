@@ -172,7 +172,7 @@ def from_category(category: dict[str, Any], where: str) -> Skeleton:
     points = category.get("keypoints")
     if not isinstance(points, list) or not points or not all(isinstance(p, str) for p in points):
         raise ValueError(f"{where}: expected a list of point names under 'keypoints', got {points!r}")
-    sigmas = tuple(category["sigmas"]) if "sigmas" in category else None
+    sigmas = tuple(category["sigmas"]) if category.get("sigmas") else None
     known = next((s for s in SKELETONS.values() if _spelled(s.points) == _spelled(points)), None)
     bones = category.get("skeleton") or []
     if not known and not all(

@@ -1,4 +1,4 @@
-"""PCK and its kin against figures worked out by hand and against plain loops."""
+"""PCK and its kin against metrics worked out by hand and against plain loops."""
 
 import math
 
@@ -67,7 +67,7 @@ def test_table_has_a_row_for_each_point():
 def test_shapes_are_checked():
     xy, visibility = np.zeros((3, 2, 2)), np.ones((3, 2))
     with pytest.raises(
-        ValueError, match=r"expected predicted and annotated \[N, K, 2\] and seen \[N, K\], got \(3, 2, 2\)"
+        ValueError, match=r"expected predicted and annotated \[N, K, 2\] and visibility \[N, K\], got \(3, 2, 2\)"
     ):
         metrics.pck(xy, xy[:2], visibility, 1.0, 0.5)
     with pytest.raises(ValueError, match=r"expected norm \[3\], \[3, 2\], \[1, 2\] or one number, got \(2,\)"):

@@ -131,7 +131,7 @@ def test_files_that_are_no_json_are_refused(tmp_path):
         detect.detections(tmp_path / "gone.json")
     for content in ('[{"image_id": 7, "cat', "", '[{"a":' * 100_000):
         (tmp_path / "cut.json").write_text(content)
-        with pytest.raises(ValueError, match=r"cut\.json: expected a list of detections .*not JSON, or cut short"):
+        with pytest.raises(ValueError, match=r"cut\.json: expected a list of detections .*(cut short|too deeply)"):
             detect.detections(tmp_path / "cut.json")
 
 
@@ -159,7 +159,7 @@ def test_annotated_boxes_are_cleaned_and_found_by_file_name(tmp_path):
     assert file.source == "gt"
     assert file.skipped == {"without a box inside the image": 2, "crowds": 1, "of another category": 1}
     assert file.of("anywhere/a.jpg").xywh.tolist() == [[10, 20, 30, 29]]  # one pixel less, ends at the image's
-    assert file.of("data/val/b.jpg").xywh.tolist() == [[-1, 2, 3, 4]]  # the image's size is not known
+    assert file.of("data/val/b.jpg").xywh.tolist() == [[0, 2, 2, 3]]  # not cut: the image's size is not known
     assert len(file.of("data/train/b.jpg")) == 0
     for name in ("b.jpg", "val/c.jpg"):
         with pytest.raises(LookupError, match=rf"{name}: no image of this name among the \d of the annotation file"):

@@ -41,7 +41,7 @@ with team() as members:
     whole = fit(config)
     broken = replace(config, out=config.out + "-broken")
     assert not fit(broken, stop_at=2).finished
-    assert fit(broken, resume=True).figures == whole.figures
+    assert fit(broken, resume=True).metrics == whole.metrics
 """
 
 
@@ -101,7 +101,7 @@ def test_two_processes_end_where_one_does(config, two):
         [r["loss"] for r in rows[1] if "loss" in r], 1e-4
     )
     assert [r["accuracy"] for r in rows[0] if "loss" in r] == [r["accuracy"] for r in rows[1] if "loss" in r]
-    assert checkpoint.read_checkpoint(Path(config.out) / "best.pt")["metrics"] == pytest.approx(one.figures, abs=1e-6)
+    assert checkpoint.read_checkpoint(Path(config.out) / "best.pt")["metrics"] == pytest.approx(one.metrics, abs=1e-6)
 
 
 def test_a_broken_run_of_two_ends_in_the_bits_of_an_unbroken_one(config, two):

@@ -93,7 +93,7 @@ def test_resumed_run_ends_in_the_bits_of_an_unbroken_one(config, tmp_path, worke
 def test_a_run_is_evaluated_and_its_best_weights_predict(config, files):
     fitted = fit(replace(config, val=files["val"], flip_test=False))
     assert fitted.finished
-    assert set(fitted.figures) >= {"AP", "AR", "AP50"}
+    assert set(fitted.metrics) >= {"AP", "AR", "AP50"}
     best = fitted.out / "best.pt"
     assert checkpoint.describe(best).spec == SLIM
     poses = pw.load(weights=best)(np.zeros((90, 120, 3), np.uint8), [[10, 10, 50, 70]])
@@ -246,12 +246,12 @@ def test_a_checkpoint_of_another_version_is_refused(config):
 def test_a_run_ends_once_nothing_gets_better(config, files, monkeypatch):
     figures = iter([0.1, 0.3, 0.2, 0.25, 0.4])
     evaluation = evaluator.Evaluation({}, [], None, None, "", (), "gt")
-    monkeypatch.setattr(evaluator, "evaluate", lambda *_, **__: replace(evaluation, figures={"AP": next(figures)}))
+    monkeypatch.setattr(evaluator, "evaluate", lambda *_, **__: replace(evaluation, metrics={"AP": next(figures)}))
     config = replace(config, val=files["val"], steps=100, batch=8, patience=2)
     assert not fit(config, stop_at=3).finished
     fitted = fit(config, resume=True)
     assert fitted.finished
-    assert fitted.figures == {"AP": 0.3}
+    assert fitted.metrics == {"AP": 0.3}
     assert [r["AP"] for r in read_log(fitted.out) if "AP" in r] == [0.1, 0.3, 0.2, 0.25]
     assert checkpoint.read_checkpoint(fitted.out / "best.pt")["metrics"] == {"AP": 0.3}
 
@@ -379,9 +379,9 @@ def test_sets_are_mixed_and_judged_by_the_sigmas_asked_for(config, files, tmp_pa
     assert ".json + " in said
     assert "never labelled: tail" in said
     assert "no OKS sigmas are known for arms: judged by PCK, not AP (see the setting sigmas)" in said
-    assert set(fitted.figures) == {"PCK"}
+    assert set(fitted.metrics) == {"PCK"}
     assert checkpoint.describe(fitted.out / "best.pt").skeleton.bones == (("left_wrist", "tail"),)
     with pytest.raises(ValueError, match="no sigmas are published for points named tail"):
         fit(replace(config, sigmas="published", out=str(tmp_path / "again")))
-    assert "AP" in fit(replace(config, skeleton="", out=str(tmp_path / "coco"))).figures
-    assert set(fit(replace(config, skeleton="", sigmas="pck", out=str(tmp_path / "pck"))).figures) == {"PCK"}
+    assert "AP" in fit(replace(config, skeleton="", out=str(tmp_path / "coco"))).metrics
+    assert set(fit(replace(config, skeleton="", sigmas="pck", out=str(tmp_path / "pck"))).metrics) == {"PCK"}

@@ -8,7 +8,8 @@ import pytest
 import posewright as pw
 from posewright.data import coco
 from posewright.demo import SCENE
-from posewright.evaluate import evaluator
+from posewright.evaluate.distances import TORSO
+from posewright.evaluate.pck import pck, segment
 from posewright.models import DEFAULT
 from posewright.skeletons import LSP14
 from posewright.synthetic import people as synthetic
@@ -55,5 +56,5 @@ def test_it_finds_drawn_people(tmp_path):
     xy = np.concatenate([poses.xy for poses in found])
     samples = [people[int(n)] for group in groups.values() for n in group]
     truth, visibility = np.stack([s.xy for s in samples]), np.stack([s.visibility for s in samples])
-    torso = evaluator.segment(truth, visibility, LSP14, *evaluator.TORSO)
-    assert evaluator.pck(xy, truth, visibility, torso, 0.2).mean > 0.55
+    torso = segment(truth, visibility, LSP14, *TORSO)
+    assert pck(xy, truth, visibility, torso, 0.2).mean > 0.55

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from posewright.cli._options import Commands, answer, command, existing, model_options, predictor_of
 
+METRICS = ("AP", "PCK", "PCKh", "AUC", "EPE", "NME", "animal")
+
 
 def add(commands: Commands) -> None:
     about = "evaluate weights, or a results file, with the ten COCO metrics (or PCK where a skeleton has no sigmas)"
@@ -26,41 +28,69 @@ def add(commands: Commands) -> None:
         "--results", metavar="JSON", type=existing, help="evaluate this results file instead of running weights"
     )
     parser.add_argument(
-        "--out", metavar="FOLDER", default="runs/eval", help="folder for results.json (default: %(default)s)"
+        "--out",
+        metavar="FOLDER",
+        default="runs/eval",
+        help="folder for metrics.json and results.json (default: %(default)s)",
     )
     parser.add_argument(
         "--contact-sheets", action="store_true", help="also draw sheets of the worst, random and best cases"
     )
     model_options(parser)
+    rules = parser.add_argument_group("what evaluations vary (by default as published)")
+    rules.add_argument("--metric", choices=METRICS, default="", help="instead of AP, or PCK where there are no sigmas")
+    for flag, help_text in (
+        ("pck-threshold", "PCK per keypoint beside AP, at this threshold; or the threshold of PCK"),
+        ("box-threshold", "leave out boxes with a lower score"),
+        ("box-nms", "of boxes with a larger overlap (IoU) keep the best-scored"),
+        ("keypoint-threshold", "keypoints with a higher score make a pose's score (published: 0.2)"),
+        ("oks-threshold", "of poses with a larger OKS keep the best-scored (published: 0.9)"),
+        ("oks-visibility", "in that OKS, count only keypoints with a higher score"),
+    ):
+        rules.add_argument(f"--{flag}", type=float, metavar="NUMBER", help=help_text)
+    rules.add_argument("--soft-nms", action="store_true", help="soft OKS-NMS instead of the greedy one")
+    rules.add_argument(
+        "--drop-unconfident", action="store_true", help="leave out poses without any confidence, as xtcocotools does"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    from posewright.evaluate import evaluator
+    from posewright.evaluate import evaluator, printing
+    from posewright.files import write_json
 
+    fields = evaluator.Options.__dataclass_fields__
+    rules = evaluator.Options(**{name: getattr(options, name) for name in fields})
+    out = Path(options.out)
     if options.results:
-        measured = evaluator.measure(options.data, options.results, boxes=f"of {options.results}")
-        lines = evaluator.summary(measured, Path(options.results).stem)
-        answer(options, "\n".join(lines), metrics=measured.figures, boxes=measured.boxes, results=options.results)
+        evaluation, name = evaluator.evaluate_results(options.data, options.results, options=rules), options.results
+        write_json(out / "metrics.json", printing.as_dict(evaluation, name))
+        lines = [*printing.lines(evaluation, Path(name).stem), "", f"metrics: {out / 'metrics.json'}"]
+        answer(options, "\n".join(lines), metrics=evaluation.metrics, boxes=evaluation.boxes, results=options.results)
         return 0
     from posewright.data.skeleton_file import people_for
-    from posewright.files import write_json
     from posewright.progress import bar, tick
 
     predictor = predictor_of(options)
+    name = predictor.spec.name
     people = people_for(predictor.spec.skeleton, options.data, options.images)
-    boxes = evaluator.boxes_for(people, "" if options.boxes == "gt" else options.boxes)
+    detections = "" if options.boxes == "gt" else options.boxes
+    boxes = evaluator.boxes_for(people, detections, options.box_threshold or 0.0)
     with bar("evaluating", "images") as show:
-        evaluation = evaluator.evaluate(predictor, people, boxes, progress=tick(show))
-    results = Path(options.out) / "results.json"
-    write_json(results, evaluator.of_file(evaluation.results, people))
+        evaluation = evaluator.evaluate(predictor, people, boxes, options=rules, progress=tick(show))
+    write_json(out / "results.json", evaluator.with_file_points(evaluation.results, people))
+    write_json(out / "metrics.json", printing.as_dict(evaluation, name))
     lines = [people.summary()]
     if people.skeleton.sigmas and people.channels and not people.channels.sigmas:
-        lines += [f"{options.data} has no OKS sigmas: AP is by those of {options.weights or predictor.spec.name}"]
-    lines += [*evaluation.lines(predictor.spec.name), "", f"results: {results}"]
+        lines += [f"{options.data} has no OKS sigmas: AP is by those of {options.weights or name}"]
+    lines += [
+        *printing.lines(evaluation, name),
+        "",
+        f"metrics: {out / 'metrics.json'}, results: {out / 'results.json'}",
+    ]
     if options.contact_sheets:
         from posewright.report.page import write_sheets
 
-        lines += [f"contact sheets: {', '.join(map(str, write_sheets(results.parent, people, evaluation)))}"]
-    said = {"metrics": evaluation.figures, "boxes": evaluation.boxes, "results": results}
-    answer(options, "\n".join(lines), model=predictor.spec.name, **said)
+        lines += [f"contact sheets: {', '.join(map(str, write_sheets(out, people, evaluation)))}"]
+    said = {"metrics": evaluation.metrics, "boxes": evaluation.boxes, "results": out / "results.json"}
+    answer(options, "\n".join(lines), model=name, **said)
     return 0

@@ -75,13 +75,13 @@ def run(options: argparse.Namespace) -> int:
     fitted = rounds(config, resume=bool(options.resume))
     if int(os.environ.get("RANK", "0")) > 0:
         return 0  # the main process reports
-    outcome = {"finished": fitted.finished, "steps": fitted.step, "metrics": fitted.figures, "out": fitted.out}
+    outcome = {"finished": fitted.finished, "steps": fitted.step, "metrics": fitted.metrics, "out": fitted.out}
     if not fitted.finished:
         answer(
             options, f"stopped at step {fitted.step}; resume with: posewright train --resume {config.out}", **outcome
         )
         return 130
-    best = "".join(f" {name} {value:.3f}" for name, value in fitted.figures.items() if name in ("AP", "AR", "PCK"))
+    best = "".join(f" {name} {value:.3f}" for name, value in fitted.metrics.items() if name in ("AP", "AR", "PCK"))
     answer(options, f"trained {fitted.step} steps; best:{best or ' not evaluated'}; see {fitted.out}", **outcome)
     return 0
 

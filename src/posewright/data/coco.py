@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from posewright import coco_format, geometry
+from posewright import coco_format
+from posewright.coco_format import AREA_OF_BOX
 from posewright.data.image_files import Strings, find_all
-from posewright.skeletons import shared_points, to_category
+from posewright.files import short
+from posewright.skeletons import shared_points
 from posewright.types import Boxes, Sample, Skeleton
-
-AREA_OF_BOX = 0.53
-"""Where an annotation has no area: the share of the box that a person covers, as in COCO's own tools."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +43,9 @@ class KeypointDataset:
         filled: how many fields were missing and filled in, by field.
         channels: the skeleton of the file, where it may be another.
         left_out: ids of the people that `subset` left out, so that evaluation leaves them out too.
-        files: how many files they come from.
+        annotated: all annotations of these categories and images, as in the file; None where they come from several.
+        crowding: [M] float64, CrowdPose's crowd index of each image, NaN where it has none.
+        head_box: [N, 4] float64, MPII's head boxes x1, y1, x2, y2, which PCKh is measured by.
     """
 
     annotations: Path
@@ -62,7 +63,9 @@ class KeypointDataset:
     filled: dict[str, int] = field(default_factory=dict)
     channels: Skeleton | None = None
     left_out: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    files: int = 1
+    annotated: coco_format.Annotations | None = None
+    crowding: np.ndarray | None = None
+    head_box: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         people, points = len(self.annotation_id), self.skeleton.num_keypoints
@@ -129,6 +132,8 @@ class KeypointDataset:
             image_id=self.image_id[rows],
             image_path=Strings.of(self.image_path[row] for row in rows),
             image=image.astype(np.int32),
+            crowding=None if self.crowding is None else self.crowding[rows],
+            head_box=None if self.head_box is None else self.head_box[picked],
             **{name: getattr(self, name)[picked] for name in _PER_PERSON},
             left_out=np.union1d(self.left_out, np.setdiff1d(self.annotation_id, self.annotation_id[picked])),
         )
@@ -156,57 +161,32 @@ class KeypointDataset:
         xy[:, there], visibility[:, there] = self.xy[:, here], self.visibility[:, here]
         return replace(self, skeleton=skeleton, xy=xy, visibility=visibility, channels=self.channels or self.skeleton)
 
-    def ground_truth(self) -> dict[str, Any]:
-        """What COCO's evaluator wants: the file's annotations of these images, with every field filled in.
+    def evaluated(self) -> coco_format.Annotations:
+        """The file's annotations of these images as evaluation wants them, with the points of this skeleton.
 
-        Crowds and unlabelled people are in it, for detections of them are excused. Ids start at 1 or above, for the
-        evaluator takes an id of 0 for no match.
+        Crowds and unlabelled people are among them, for detections of them are excused; people that `subset` left out
+        are not. Where the file has no area, 0.53 of the box is taken; where a crowd has no box, zeros.
 
         Raises:
             ValueError: they come from several files.
         """
-        if self.files > 1:
+        if self.annotated is None:
             raise ValueError(f"{self.annotations}: people of several files are for training; evaluate them one by one")
-        file = coco_format.read(self.annotations)
-        images, left_out = set(self.image_id.tolist()), set(self.left_out.tolist())
-        kept = [n for n, a in enumerate(file.annotations) if a.image_id in images and a.id not in left_out]
-        taken = set(np.unique(self.category_id).tolist())
-        kept = [n for n in kept if file.annotations[n].category_id in taken]
-        triples = coco_format.keypoints(self.annotations, file, kept, (self.channels or self.skeleton).num_keypoints)
-        if self.channels:
-            here, there = shared_points(self.channels, self.skeleton)
-            whole, triples = triples, np.zeros((len(kept), self.skeleton.num_keypoints, 3))
-            triples[:, there] = whole[:, here]
-        crowding = {i.id: i.crowding for i in file.images}
-        shift = 1 - min((a.id for a in file.annotations), default=1)
-        return {
-            "images": [
-                {"id": number, "file_name": path.name, "crowdIndex": crowding.get(number)}
-                for number, path in self.paths.items()
-            ],
-            "annotations": [_evaluated(file.annotations[n], points, max(shift, 0)) for n, points in zip(kept, triples)],
-            "categories": [to_category(self.skeleton, c.id, c.name) for c in file.categories if c.id in taken]
-            or [to_category(self.skeleton)],
-        }
+        every = self.annotated
+        every = every[np.isin(every.image_id, self.image_id) & ~np.isin(every.id, self.left_out)]
+        every = every[np.isin(every.category_id, np.unique(self.category_id))]
+        box = np.where(np.isnan(every.box), 0, every.box)
+        area = np.where(np.isnan(every.area), AREA_OF_BOX * box[:, 2] * box[:, 3], every.area)
+        every = replace(every, box=box, area=area, labelled=(every.keypoints[..., 2] > 0).sum(1))
+        if not self.channels:
+            return every
+        source, target = shared_points(self.channels, self.skeleton)
+        keypoints = np.zeros((len(every), self.skeleton.num_keypoints, 3), every.keypoints.dtype)
+        keypoints[:, target] = every.keypoints[:, source]
+        return replace(every, keypoints=keypoints, labelled=(keypoints[..., 2] > 0).sum(1))
 
-
-_UNSIZED = 1 << 30  # where the file does not say how large an image is, no box is cut at its edge
 
 _PER_PERSON = ("annotation_id", "category_id", "xy", "visibility", "box", "area")
-
-
-def _evaluated(a: coco_format.Annotation, points: np.ndarray, shift: int) -> dict[str, Any]:
-    box = a.bbox or [0.0, 0.0, 0.0, 0.0]
-    return {
-        "id": a.id + shift,
-        "image_id": a.image_id,
-        "category_id": a.category_id,
-        "bbox": box,
-        "area": AREA_OF_BOX * box[2] * box[3] if a.area is None else a.area,
-        "iscrowd": int(a.iscrowd),
-        "keypoints": points.reshape(-1).tolist(),
-        "num_keypoints": int((points[:, 2] > 0).sum()),
-    }
 
 
 def read(
@@ -235,7 +215,8 @@ def read(
         ValueError: the file is not JSON, not COCO, contradicts itself, or leaves nobody.
     """
     path = Path(annotations)
-    return _people(path, Path(images) if images else None, coco_format.read(path), skeleton, categories, missing)
+    file = coco_format.read_annotations(path)
+    return of_file(path, Path(images) if images else None, file, skeleton, categories, missing)
 
 
 def read_all(
@@ -260,9 +241,9 @@ def read_all(
         raise ValueError(f"{len(annotations)} annotation files, but {len(images)} folders of images: one for each")
     sets: list[KeypointDataset] = []
     for path, folder in zip(map(Path, annotations), images):
-        file = coco_format.read(path)
+        file = coco_format.read_annotations(path)
         unnamed = not any(category.keypoints for category in file.categories)
-        people = _people(path, Path(folder) if folder else None, file, skeleton if unnamed else None, None, "raise")
+        people = of_file(path, Path(folder) if folder else None, file, skeleton if unnamed else None, None, "raise")
         skeleton = skeleton or people.skeleton
         if people.skeleton.points == skeleton.points:
             sets.append(people.with_skeleton(replace(skeleton, sigmas=skeleton.sigmas or people.skeleton.sigmas)))
@@ -286,115 +267,119 @@ def _joined(sets: Sequence[KeypointDataset]) -> KeypointDataset:
         **packed,
         skipped=dict(skipped),
         filled=dict(filled),
-        files=len(sets),
     )
 
 
-def _people(
+def of_file(
     path: Path,
     images: Path | None,
-    file: coco_format.File,
+    file: coco_format.AnyFile,
     skeleton: Skeleton | None,
     categories: Sequence[str] | None,
-    missing: str,
+    missing: Literal["raise", "skip", "keep"],
 ) -> KeypointDataset:
+    """The people of an annotation file that was read already; see `read`. "keep" looks for no image at all."""
+    coco_format.check_ids(path, file)
     if not file.annotations:
         raise ValueError(f"{path}: no annotations in it, only {len(file.images)} images")
     chosen, named = coco_format.skeleton_of(path, file, skeleton, categories)
     skipped: Counter[str] = Counter()
-    filled: Counter[str] = Counter()
-    image_id, image_path = _images(path, images, file, missing, skipped)
-    row_of = {number: row for row, number in enumerate(image_id.tolist())}
-    rows = _candidates(file, named, row_of, skipped)
-    triples = coco_format.keypoints(path, file, rows, chosen.num_keypoints)
-    labelled = np.any(triples[..., 2] > 0, axis=1)
-    rows, triples = _narrow(labelled, "without a labelled keypoint", skipped, rows, triples)
-    box, area = _boxes(path, file, rows, filled)
-    inside = np.all(box[:, 2:] > 0, axis=1)
-    rows, triples, box, area = _narrow(
-        inside, "with a box empty or outside its image", skipped, rows, triples, box, area
-    )
-    rows, triples, box, area = _narrow(area > 0, "with an area not above 0", skipped, rows, triples, box, area)
-    if not len(rows):
+    found = _images(path, images, file, missing, skipped)
+    row_of = {entry.id: row for row, (entry, _) in enumerate(found)}
+    rows = _of_category(file, named, row_of, skipped)
+    every = coco_format.packed(path, file, rows, chosen.num_keypoints)
+    people = _narrow(every, ~every.crowd, "a crowd", skipped)
+    coco_format.check_visibility(path, people)
+    labelled = np.any(people.keypoints[..., 2] > 0, axis=1)
+    people = _narrow(people, labelled, "without a labelled keypoint", skipped)
+    box = _cleaned(path, people, [found[row_of[number]][0] for number in people.image_id.tolist()])
+    inside = ~np.isnan(box[:, 0])
+    people, box = _narrow(people, inside, "with a box empty or outside its image", skipped), box[inside]
+    area = np.where(np.isnan(people.area), AREA_OF_BOX * people.box[:, 2] * people.box[:, 3], people.area)
+    filled = {
+        f"area ({AREA_OF_BOX} of the box)": int(np.isnan(people.area).sum()),
+        "image size (boxes not cut at the edge)": sum(not (i.width and i.height) for i in file.images),
+    }
+    people = _narrow(people, area > 0, "with an area not above 0", skipped)
+    box, area = box[area > 0], area[area > 0]
+    if not len(people):
         reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
         raise ValueError(
-            f"{path}: nobody to learn from or to evaluate: of {len(file.annotations)} annotations, {reasons}; expected "
-            "at least one person with a keypoint of visibility 1 or 2 and a box inside its image"
+            f"{path}: no usable annotations: of {len(file.annotations)} annotations, {reasons}; expected at least one "
+            "person with a keypoint of visibility 1 or 2 and a box inside its image"
         )
-    entries = [file.annotations[n] for n in rows]
+    crowding = np.array([np.nan if i.crowding is None else i.crowding for i, _ in found], np.float64)
     return KeypointDataset(
         path,
         chosen,
-        image_id,
-        Strings.of(image_path),
-        np.array([row_of[a.image_id] for a in entries], np.int32),
-        np.array([a.id for a in entries], np.int64),
-        np.array([a.category_id for a in entries], np.int64),
-        triples[..., :2].astype(np.float32),
-        triples[..., 2].astype(np.uint8),
+        np.array([i.id for i, _ in found], np.int64),
+        Strings.of(place for _, place in found),
+        np.array([row_of[number] for number in people.image_id.tolist()], np.int32),
+        people.id,
+        people.category_id,
+        people.keypoints[..., :2].astype(np.float32),
+        people.keypoints[..., 2].astype(np.uint8),
         box,
         area,
         dict(skipped),
-        dict(filled),
+        {reason: count for reason, count in filled.items() if count},
+        annotated=every,
+        crowding=crowding,
     )
 
 
-def _narrow(keep: np.ndarray, reason: str, skipped: Counter[str], *arrays: np.ndarray) -> list[np.ndarray]:
-    """The arrays without the rows that are not kept, which are counted."""
+def _narrow(
+    some: coco_format.Annotations, keep: np.ndarray, reason: str, skipped: Counter[str]
+) -> coco_format.Annotations:
+    """The annotations that are kept; the others are counted."""
     skipped.update({reason: int((~keep).sum())} if not keep.all() else {})
-    return [array[keep] for array in arrays]
+    return some[keep]
 
 
 def _images(
-    path: Path, root: Path | None, file: coco_format.File, missing: str, skipped: Counter[str]
-) -> tuple[np.ndarray, list[str]]:
-    """Ids and paths of the images that are there."""
+    path: Path, root: Path | None, file: coco_format.AnyFile, missing: str, skipped: Counter[str]
+) -> list[tuple[coco_format.Image, str]]:
+    """The images that are there, each with its path."""
+    if missing == "keep":
+        return [(i, i.file_name) for i in file.images]
     found, searched = find_all(path, root, [i.file_name for i in file.images])
     absent = [i for i, where in zip(file.images, found) if where is None]
     if absent and (missing == "raise" or len(absent) == len(found)):
         first = absent[0]
         raise FileNotFoundError(
-            f"{path}: {len(absent)} of {len(found)} images are nowhere, first {first.file_name!r} (id {first.id}); "
-            f"looked in {', '.join(searched) or f'{root or path.parent}, which does not exist'}; say which folder "
-            "holds the images"
+            f"{path}: {len(absent)} of {len(found)} images not found, first {short(first.file_name, 120)!r} (id "
+            f"{first.id}); looked in {', '.join(searched) or f'{root or path.parent}, which does not exist'}; say "
+            "which folder holds the images"
             + ("" if len(absent) == len(found) else ", or leave the missing ones out (missing='skip')")
         )
-    skipped.update({"images that are nowhere": len(absent)} if absent else {})
-    here = [(i.id, where) for i, where in zip(file.images, found) if where is not None]
-    return np.array([number for number, _ in here], np.int64), [where for _, where in here]
+    skipped.update({"images not found": len(absent)} if absent else {})
+    return [(i, where) for i, where in zip(file.images, found) if where is not None]
 
 
-def _candidates(
-    file: coco_format.File, categories: set[int] | None, row_of: dict[int, int], skipped: Counter[str]
-) -> np.ndarray:
-    """Numbers of the annotations that may be people to learn from, before their keypoints are looked at."""
+def _of_category(
+    file: coco_format.AnyFile, categories: set[int] | None, images: Container[int], skipped: Counter[str]
+) -> list[int]:
+    """Places of the annotations of these categories and images."""
     kept = []
     for n, a in enumerate(file.annotations):
         if categories is not None and a.category_id not in categories:
             skipped["of another category"] += 1
-        elif a.iscrowd:
-            skipped["a crowd"] += 1
-        elif a.image_id not in row_of:
-            skipped["on an image that is nowhere"] += 1
+        elif a.image_id not in images:
+            skipped["on an image not found"] += 1
         else:
             kept.append(n)
-    return np.array(kept, int)
+    return kept
 
 
-def _boxes(path: Path, file: coco_format.File, rows: np.ndarray, filled: Counter[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Cleaned boxes [n, 4], zeros where nothing of one is left, and areas [n]."""
-    size = {i.id: (i.height or _UNSIZED, i.width or _UNSIZED) for i in file.images}
-    boxes, areas = np.zeros((len(rows), 4)), np.zeros(len(rows))
-    for row, n in enumerate(rows):
-        a = file.annotations[n]
-        if a.bbox is None:
-            raise ValueError(f"{coco_format.where(path, n, a)}: no bbox; expected x, y, width, height in pixels")
-        if a.bbox[2] > 0 and a.bbox[3] > 0:
-            clean = geometry.sanitise_box(np.array(a.bbox), *size[a.image_id])
-            boxes[row] = 0.0 if clean is None else clean
-        if a.area is None:
-            filled[f"area ({AREA_OF_BOX} of the box)"] += 1
-        areas[row] = AREA_OF_BOX * a.bbox[2] * a.bbox[3] if a.area is None else a.area
-    unsized = sum(not (i.width and i.height) for i in file.images)
-    filled.update({"image size (boxes not cut at the edge)": unsized} if unsized else {})
-    return boxes, areas
+def _cleaned(path: Path, people: coco_format.Annotations, images: Sequence[coco_format.Image]) -> np.ndarray:
+    """Cleaned boxes [n, 4], NaN where nothing of one is left."""
+    boxes = np.full((len(people), 4), np.nan)
+    for n, (box, image) in enumerate(zip(people.box, images)):
+        if np.isnan(box).any():
+            raise ValueError(
+                f"{path}: annotations[{people.row[n]}] (id {people.id[n]}, image {image.id}): no bbox; expected x, y, "
+                "width, height in pixels"
+            )
+        if (clean := coco_format.clean_box(box, image.height, image.width)) is not None:
+            boxes[n] = clean
+    return boxes

@@ -6,12 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from posewright.evaluate.coco_ap import measure
-    from posewright.evaluate.evaluator import coco
+    from posewright.evaluate.coco_ap import coco, measure
 
 __all__ = ["coco", "measure"]
 
-_HOMES = {"coco": "evaluator", "measure": "coco_ap"}
+_HOMES = {"coco": "coco_ap", "measure": "coco_ap"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""COCO's AP and AR for keypoints (Lin et al., ECCV 2014), equal to pycocotools'; `evaluate` is the door to it.
+"""COCO's AP and AR for keypoints (Lin et al., ECCV 2014), equal to pycocotools', from arrays.
 
 The similarities are computed here, for all images at once and to pycocotools' last bit; faster-coco-eval matches and
 accumulates them. It gets numbers of our own for images, annotations and results, because the common evaluators take an
@@ -8,45 +8,48 @@ annotation's id of 0 for "not matched", judge annotations that share an id wrong
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
-from posewright.evaluate.ground_truth import SIZES, Category, GroundTruth, Pair, Results, Source, load
+from posewright.coco_format import Source
+from posewright.evaluate.ground_truth import SIZES, Category, GroundTruth, Results, paired
 from posewright.evaluate.oks import Sigmas, chunks, oks, ranges, starts
 
-FIGURES = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
-"""The ten figures, in pycocotools' order."""
+METRICS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
+"""The ten COCO metrics, in pycocotools' order."""
 
 LEVELS = ("easy", "medium", "hard")
 """Of CrowdPose's images, by crowd index."""
 
 LIMITS = (0.2, 0.8)
-"""Crowd indices from which on an image is medium and hard in the released evaluation, which all published figures are
+"""Crowd indices from which on an image is medium and hard in the released evaluation, which all published metrics are
 from. The paper (Li et al., CVPR 2019, section 3.3) says 0.1 and 0.8."""
 
 
 @dataclass(frozen=True, slots=True)
 class CocoMetrics:
-    """The ten figures with what is needed to read them rightly.
+    """The ten COCO metrics with what is needed to read them rightly.
 
     Attributes:
-        figures: by the names in `FIGURES`, 0..1; -1 where there was no ground truth. Where every image has a crowd
+        metrics: by the names in `METRICS`, 0..1; -1 where there was no ground truth. Where every image has a crowd
             index, as CrowdPose's have, the AP of those of each of the `LEVELS` follows: "AP_easy", "AP_medium",
             "AP_hard".
         boxes: where the boxes came from, as the caller said.
-        people: how many annotated people were judged, by the names in `SIZES`.
+        people: how many annotated people were counted, by the names in `SIZES`.
         results: how many results there were for the annotated categories.
-        images: how many images show people to judge.
+        images: how many images show people that count.
         found: how many of those images have results.
-        best_oks: mean over the judged people of the best OKS that any result in their image has with them; -1 without
+        best_oks: mean over the counted people of the best OKS that any result in their image has with them; -1 without
             people.
         notes: what was left out, or taken in place of something missing.
+        precision: [10, 101] precision at the OKS thresholds 0.50, 0.55, ... 0.95 and the recalls 0, 0.01, ... 1, mean
+            over categories, people of all sizes; -1 without people.
     """
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     boxes: str
     people: dict[str, int]
     results: int
@@ -54,75 +57,112 @@ class CocoMetrics:
     found: int
     best_oks: float
     notes: tuple[str, ...]
+    precision: np.ndarray = field(repr=False, compare=False, default_factory=lambda: np.full((10, 101), -1.0))
 
 
-def measure(
-    truth: Source,
-    results: Source,
-    *,
-    sigmas: Sigmas | None = None,
-    boxes: str = "",
-    limits: tuple[float, float] = LIMITS,
-) -> CocoMetrics:
-    """The COCO figures of keypoint results, and what explains them.
+def coco(truth: Source, results: Source, *, sigmas: Sigmas | None = None) -> dict[str, float]:
+    """The ten COCO keypoint metrics, 0..1, named and ordered as `METRICS`; -1 where there is no ground truth.
 
-    Every category is judged by itself and the figures are means over the categories that have annotations. Annotations
-    without `num_keypoints` have as many as are labelled, those without `iscrowd` are no crowds; where no annotation has
-    an `area`, 0.53 of its box is taken, and noted. Where results carry a `bbox`, its area decides which size range a
-    result belongs to that matches nobody, as in pycocotools; else the extent of its keypoints does.
+    Of CrowdPose's images, "AP_easy", "AP_medium" and "AP_hard" follow. `measure` gives them with what explains them.
 
     Args:
-        truth: COCO annotations of any skeleton.
-        results: COCO keypoint results, a list of {image_id, category_id, keypoints: [x, y, score] * K, score}.
+        truth: COCO annotations of any skeleton, a JSON file or its content.
+        results: COCO keypoint results, a JSON file or its content.
         sigmas: K OKS sigmas, instead of the categories' own or those of the published skeleton with the same points.
-        boxes: where the boxes came from, to be named beside the figures.
-        limits: crowd indices from which on an image counts as medium and as hard.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file is not what it should be, or OKS is undefined for want of sigmas; the message names file and
-            entry.
+        ValueError: a file is not what it should be, or OKS is undefined because no sigmas are known; the message names
+            file and entry.
     """
-    with np.errstate(over="ignore"):  # coordinates may be absurd: their squares are then infinite, and the OKS is 0
-        pair = load(truth, results, sigmas)
-        return _measured(pair, [_Overlap.of(category) for category in pair.categories], boxes, limits)
+    return measure(GroundTruth.read(truth, sigmas), Results.of(results)).metrics
+
+
+def measure(
+    truth: GroundTruth,
+    results: Results,
+    *,
+    boxes: str = "",
+    limits: tuple[float, float] = LIMITS,
+    drop_unconfident: bool = False,
+) -> CocoMetrics:
+    """The COCO metrics of keypoint results, and what explains them.
+
+    Every category is evaluated by itself and the metrics are means over the categories that have annotations. Where
+    results carry a `bbox`, its area decides which size range a result belongs to that matches nobody, as in
+    pycocotools; else the extent of its keypoints does.
+
+    Args:
+        truth: annotations of any skeleton.
+        results: keypoint results of the same images.
+        boxes: where the boxes came from, to be named beside the metrics.
+        limits: crowd indices from which on an image counts as medium and as hard.
+        drop_unconfident: leave out results all of whose keypoints have a confidence of 0, as xtcocotools does and
+            pycocotools does not.
+
+    Raises:
+        ValueError: truth and results do not go together; the message names the entry.
+    """
+    notes = list(truth.notes)
+    if drop_unconfident and len(results):
+        confident = np.any(results.keypoints[..., 2], axis=1)
+        if not confident.all():
+            notes.append(f"{results.name}: left out {int((~confident).sum())} results without any confidence")
+            results = results[confident]
+    with np.errstate(over="ignore"):  # out-of-range coordinates have infinite squares, and the OKS is then 0
+        categories, more = paired(truth, results)
+        overlaps = [_Overlap.of(category) for category in categories]
+        metrics, precision = _metrics(overlaps, len(truth.image_id))
+        metrics |= _by_level(overlaps, truth, limits)
+    counted = [c.counted("all") for c in categories]
+    shown = {row for c, these in zip(categories, counted) for row in np.unique(c.people_image[these]).tolist()}
+    found = {row for c in categories for row in np.unique(c.image).tolist()}
+    best = np.concatenate([o.best() for o in overlaps]) if overlaps else np.zeros(0)
+    return CocoMetrics(
+        metrics=metrics,
+        boxes=boxes,
+        people={size: sum(int(c.counted(size).sum()) for c in categories) for size in SIZES},
+        results=int(np.isin(results.category_id, list(truth.people)).sum()),
+        images=len(shown),
+        found=len(shown & found),
+        best_oks=float(best.mean()) if len(best) else -1.0,
+        notes=(*notes, *more),
+        precision=precision,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Overlap:
-    """OKS of every pose with every person of its category in the same image: P pairs."""
+    """OKS of every result with every person of its category in the same image: P pairs."""
 
-    people: GroundTruth
-    poses: Results
+    category: Category
     pose: np.ndarray  # [P] sorted
     person: np.ndarray  # [P] rising for each pose
     oks: np.ndarray  # [P]
 
     @staticmethod
     def of(category: Category) -> _Overlap:
-        people, poses = category.people, category.poses
-        first, stop = (np.searchsorted(people.image, poses.image, side) for side in ("left", "right"))
+        first, stop = (np.searchsorted(category.people_image, category.image, side) for side in ("left", "right"))
         pose, person = ranges(first, stop)
-        return _Overlap(people, poses, pose, person, _oks(category, pose, person))
+        return _Overlap(category, pose, person, _oks(category, pose, person))
 
     def within(self, images: np.ndarray) -> _Overlap:
         """What of it is in the images that a mask picks."""
-        people, poses = images[self.people.image], images[self.poses.image]
+        people, poses = images[self.category.people_image], images[self.category.image]
         pairs = poses[self.pose]
         pose, person = (np.cumsum(kept) - 1 for kept in (poses, people))
-        return _Overlap(
-            self.people[people], self.poses[poses], pose[self.pose[pairs]], person[self.person[pairs]], self.oks[pairs]
-        )
+        kept = self.category.within(images)
+        return _Overlap(kept, pose[self.pose[pairs]], person[self.person[pairs]], self.oks[pairs])
 
     def best(self) -> np.ndarray:
-        """Best OKS of each person to be judged."""
-        best = np.zeros(len(self.people.image))
+        """Best OKS of each person that counts."""
+        best = np.zeros(len(self.category.people))
         np.maximum.at(best, self.person, self.oks)
-        return best[self.people.judged("all")]
+        return best[self.category.counted("all")]
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """Image and OKS [poses, people], of every image that has both."""
-        image = self.poses.image[self.pose]
+        image = self.category.image[self.pose]
         at = starts(image)
         for start, stop in zip(at, np.append(at, len(image))[1:]):
             poses = self.pose[stop - 1] - self.pose[start] + 1
@@ -133,22 +173,23 @@ def _oks(category: Category, pose: np.ndarray, person: np.ndarray) -> np.ndarray
     """OKS [P] of pairs of poses and people.
 
     People with the same number of labelled points are taken together, so that every sum runs over those points alone
-    and in order, and ends in the bits of pycocotools' own.
+    and in order, and is bit-identical to pycocotools' own.
     """
-    people, poses, sigmas = category.people, category.poses, category.sigmas
-    labelled = people.visibility.sum(1)
-    columns = np.argsort(~people.visibility, axis=1, kind="stable")
+    people, sigmas = category.people, category.sigmas
+    xy, visibility = people.keypoints[..., :2].astype(np.float64), people.keypoints[..., 2] > 0
+    labelled = visibility.sum(1)
+    columns = np.argsort(~visibility, axis=1, kind="stable")
     value = np.empty(len(pose))
-    for many in np.unique(labelled[person]):
-        alike = np.flatnonzero(labelled[person] == many)
+    for number in np.unique(labelled[person]):
+        alike = np.flatnonzero(labelled[person] == number)
         for part in chunks(len(alike)):
             i, j = pose[alike[part]], person[alike[part]]
-            if many:
-                point = columns[j, :many]
-                here, there = poses.xy[i[:, None], point], people.xy[j[:, None], point]
-                value[alike[part]] = oks(here, there, people.area[j], sigmas[point])
+            if number:
+                point = columns[j, :number]
+                near = category.xy[i[:, None], point], xy[j[:, None], point]
+                value[alike[part]] = oks(*near, people.area[j], sigmas[point])
             else:
-                away = _outside(poses.xy[i], people.box[j])
+                away = _outside(category.xy[i], people.box[j])
                 value[alike[part]] = oks(away, np.zeros(2), people.area[j], sigmas)
     return value
 
@@ -160,7 +201,7 @@ def _outside(xy: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 class _Matcher(COCOeval_faster):
-    """faster-coco-eval with the similarities already at hand, and silent."""
+    """faster-coco-eval with the similarities known already, and silent."""
 
     def __init__(self, truth: dict[str, Any], found: dict[str, Any], known: dict[tuple[int, int], np.ndarray]) -> None:
         both = (COCO(data, print_function=_silent) for data in (truth, found))
@@ -176,54 +217,41 @@ def _silent(*_: Any) -> None:
     """In place of printing."""
 
 
-def _measured(pair: Pair, overlaps: list[_Overlap], boxes: str, limits: tuple[float, float]) -> CocoMetrics:
-    judged = [o.people.judged("all") for o in overlaps]
-    shown = {row for o, these in zip(overlaps, judged) for row in np.unique(o.people.image[these]).tolist()}
-    found = {row for o in overlaps for row in np.unique(o.poses.image).tolist()}
-    best = np.concatenate([o.best() for o in overlaps]) if overlaps else np.zeros(0)
-    return CocoMetrics(
-        figures=_figures(overlaps, pair.images) | _by_level(overlaps, pair, limits),
-        boxes=boxes,
-        people={size: sum(int(o.people.judged(size).sum()) for o in overlaps) for size in SIZES},
-        results=pair.results,
-        images=len(shown),
-        found=len(shown & found),
-        best_oks=float(best.mean()) if len(best) else -1.0,
-        notes=pair.notes,
-    )
-
-
-def _figures(overlaps: list[_Overlap], images: int) -> dict[str, float]:
-    """The ten figures, by faster-coco-eval."""
+def _metrics(overlaps: list[_Overlap], images: int) -> tuple[dict[str, float], np.ndarray]:
+    """The ten metrics and the precision-recall curves [10, 101], by faster-coco-eval."""
     if not overlaps:
-        return dict.fromkeys(FIGURES, -1.0)
+        return dict.fromkeys(METRICS, -1.0), np.full((10, 101), -1.0)
     known: dict[tuple[int, int], np.ndarray] = {}
     truth: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
-    for category, o in enumerate(overlaps, 1):
-        known |= {(image, category): block for image, block in o.blocks()}
-        crowd, counted = o.people.crowd.astype(int), (~o.people.ignored).astype(int)
+    for number, o in enumerate(overlaps, 1):
+        c = o.category
+        known |= {(image, number): block for image, block in o.blocks()}
+        crowd, counted = c.people.crowd.astype(int), (~c.ignored).astype(int)
         truth += _rows(
-            category, len(truth), image_id=o.people.image, area=o.people.area, iscrowd=crowd, num_keypoints=counted
+            number, len(truth), image_id=c.people_image, area=c.people.area, iscrowd=crowd, num_keypoints=counted
         )
-        found += _rows(category, len(found), image_id=o.poses.image, area=o.poses.area, score=o.poses.score)
+        found += _rows(number, len(found), image_id=c.image, area=c.area, score=c.score)
     shared = {"images": [{"id": i} for i in range(images)], "categories": [{"id": c + 1} for c in range(len(overlaps))]}
     matcher = _Matcher(shared | {"annotations": truth}, shared | {"annotations": found}, known)
     matcher.run()
-    return dict(zip(FIGURES, map(float, matcher.stats)))
+    each = np.asarray(matcher.eval["precision"])[:, :, :, 0, -1]  # thresholds, recalls, categories; all sizes
+    valid = each > -1
+    precision = np.where(valid.any(2), (each * valid).sum(2) / np.maximum(valid.sum(2), 1), -1.0)
+    return dict(zip(METRICS, map(float, matcher.stats))), precision
 
 
-def _by_level(overlaps: list[_Overlap], pair: Pair, limits: tuple[float, float]) -> dict[str, float]:
+def _by_level(overlaps: list[_Overlap], truth: GroundTruth, limits: tuple[float, float]) -> dict[str, float]:
     """AP of the images of each level of crowding, where that is known."""
-    if pair.crowding is None:
+    if truth.crowding is None:
         return {}
-    level = np.digitize(pair.crowding, limits)
+    level = np.digitize(truth.crowding, limits)
     parts = ([o.within(level == n) for o in overlaps] for n in range(len(LEVELS)))
-    kept = ([o for o in part if len(o.people.image)] for part in parts)
-    return {f"AP_{name}": _figures(part, pair.images)["AP"] for name, part in zip(LEVELS, kept)}
+    kept = ([o for o in part if len(o.category.people)] for part in parts)
+    return {f"AP_{name}": _metrics(part, len(truth.image_id))[0]["AP"] for name, part in zip(LEVELS, kept)}
 
 
 def _rows(category: int, before: int, **columns: np.ndarray) -> list[dict[str, Any]]:
-    """One dictionary a row, with ids from 1 on, for 0 would mean "not matched"."""
+    """One dictionary per row, with ids from 1 on, for 0 would mean "not matched"."""
     rows = zip(*(c.tolist() for c in columns.values()))
     return [{"id": before + n, "category_id": category, **dict(zip(columns, row))} for n, row in enumerate(rows, 1)]

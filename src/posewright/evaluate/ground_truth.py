@@ -1,327 +1,363 @@
-"""COCO ground truth and keypoint results: read, checked entry by entry, and packed into arrays to be judged."""
+"""COCO ground truth and keypoint results as arrays, ready to be compared: from files, from memory, from a data set."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
+from posewright import coco_format
+from posewright.coco_format import AREA_OF_BOX, Annotations, Source
 from posewright.evaluate.oks import Sigmas, starts
+from posewright.files import short
 from posewright.skeletons import from_category
 
+if TYPE_CHECKING:
+    from posewright.data.coco import KeypointDataset
+
 MOST = 20
-"""How many results an image and category are judged, the best-scored."""
+"""How many results per image and category are evaluated, the best-scored."""
 
 SIZES = {"all": (0.0, 1e10), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 """Annotated areas in square pixels, both ends included; small people count in "all" alone."""
 
-AREA_OF_BOX = 0.53
-"""The share of a box that a person covers, for files without any areas; CrowdPose's evaluation takes the same."""
 
-Source: TypeAlias = "str | os.PathLike[str] | dict[str, Any] | Sequence[dict[str, Any]]"
-"""A JSON file, or what such a file holds."""
-
-_Content = TypeVar("_Content")
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class GroundTruth:
-    """G annotations of a category, sorted by image."""
+    """Annotations of M images, by category.
 
-    image: np.ndarray  # [G] rows of the sorted image ids
-    xy: np.ndarray  # [G, K, 2]
-    visibility: np.ndarray  # [G, K] bool
-    box: np.ndarray  # [G, 4]
-    area: np.ndarray  # [G]
-    crowd: np.ndarray  # [G] bool
-    ignored: np.ndarray  # [G] bool: a match is neither right nor wrong
+    Attributes:
+        name: the file's, for messages.
+        image_id: [M] int64, rising.
+        people: category id -> its annotations, with box, area and keypoints of every one.
+        sigmas: category id -> [K] OKS sigmas.
+        crowding: [M] CrowdPose's crowd index of each image, or None where not all have one.
+        notes: what was left out, or taken in place of something missing.
+    """
 
-    def __getitem__(self, kept: np.ndarray) -> GroundTruth:
-        return GroundTruth(*(getattr(self, f.name)[kept] for f in fields(self)))
+    name: str
+    image_id: np.ndarray
+    people: dict[int, Annotations]
+    sigmas: dict[int, np.ndarray]
+    crowding: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
-    def judged(self, size: str) -> np.ndarray:
-        """Whether each person counts at a size."""
-        least, most = SIZES[size]
-        return ~self.ignored & (self.area >= least) & (self.area <= most)
+    @staticmethod
+    def of(dataset: KeypointDataset) -> GroundTruth:
+        """The annotations of a data set; its file is not read again.
+
+        Raises:
+            ValueError: its skeleton has no OKS sigmas, or it comes from several files.
+        """
+        every, sigmas = dataset.evaluated(), dataset.skeleton.sigmas
+        if sigmas is None:
+            raise ValueError(f"{dataset.annotations}: {_undefined(dataset.skeleton.points)}")
+        order, crowding = np.argsort(dataset.image_id, kind="stable"), dataset.crowding
+        categories = np.unique(every.category_id).tolist()
+        return GroundTruth(
+            str(dataset.annotations),
+            dataset.image_id[order],
+            {number: every[every.category_id == number] for number in categories},
+            {number: np.asarray(sigmas, np.float64) for number in categories},
+            None if crowding is None or np.isnan(crowding).any() else crowding[order],
+        )
+
+    @staticmethod
+    def read(source: Source, sigmas: Sigmas | None = None) -> GroundTruth:
+        """The content of an annotation file.
+
+        Args:
+            source: the file, or what it holds.
+            sigmas: K OKS sigmas, instead of the categories' own or those published for their very points.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is not COCO, or OKS is undefined because no sigmas are known; the message names the entry.
+        """
+        name = coco_format.name_of(source, "ground truth")
+        return GroundTruth.of_file(name, coco_format.read_annotations(source), sigmas)
+
+    @staticmethod
+    def of_file(name: str, file: coco_format.AnyFile, sigmas: Sigmas | None = None) -> GroundTruth:
+        """The content of an annotation file that was read already; see `read`."""
+        if not file.images or not file.categories:
+            raise ValueError(f"{name}: expected COCO annotations with images and categories, one of these is empty")
+        notes: list[str] = []
+        rows = _by_category(file, name, notes)
+        sigma = {c.id: _sigmas(c, sigmas, name) for c in file.categories if c.id in rows}
+        people = {number: coco_format.packed(name, file, rows[number], len(sigma[number])) for number in sigma}
+        crowding = {i.id: i.crowding for i in file.images}
+        image_id = sorted(crowding)
+        known = None not in crowding.values()
+        return GroundTruth(
+            name,
+            np.array(image_id, np.int64),
+            _with_areas(people, name, notes),
+            sigma,
+            np.array([crowding[number] for number in image_id], np.float64) if known else None,
+            tuple(notes),
+        )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Results:
-    """D results of a category, sorted by image and from the best score down, the best `MOST` of each image."""
+    """D keypoint results of any images and categories.
 
-    image: np.ndarray  # [D]
-    xy: np.ndarray  # [D, K, 2]
-    score: np.ndarray  # [D]
-    area: np.ndarray  # [D]
+    Attributes:
+        name: the file's, for messages.
+        image_id: [D] int64.
+        category_id: [D] int64.
+        points: [D] int64, how many points each has.
+        keypoints: [D, K, 3] x, y, confidence; K is the largest of `points`, and what is beyond a result's own is 0.
+        score: [D] float64.
+        size: [D, 2] widths and heights of their boxes, or None where the extent of the keypoints stands for them.
+    """
+
+    name: str
+    image_id: np.ndarray
+    category_id: np.ndarray
+    points: np.ndarray
+    keypoints: np.ndarray
+    score: np.ndarray
+    size: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    @staticmethod
+    def of(source: Source) -> Results:
+        """The content of a keypoint results file.
+
+        Args:
+            source: the file, or what it holds: a list of {image_id, category_id, keypoints: [x, y, score] * K, score}.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is not such a list; the message names the entry.
+        """
+        name, found = coco_format.name_of(source, "results"), coco_format.read_results(source)
+        sized = bool(found) and bool(found[0].bbox)
+        for n, r in enumerate(found):
+            if len(r.keypoints) % 3:
+                raise ValueError(
+                    f"{name}: result {n} (image {r.image_id}) has {len(r.keypoints)} numbers under keypoints, expected "
+                    "x, y and score of each point"
+                )
+            if bool(r.bbox) != sized or (sized and len(r.bbox or ()) != 4):
+                raise ValueError(
+                    f"{name}: result {n} {'lacks the' if sized else 'has a'} bbox [x, y, width, height] that result 0 "
+                    f"{'has' if sized else 'lacks'}; its area would count for some and not for others"
+                )
+        length = np.array([len(r.keypoints) for r in found], np.int64)
+        longest = int(length.max(initial=0))
+        if (length == longest).all():
+            numbers = np.array([r.keypoints for r in found], np.float64)
+        else:
+            numbers = np.array([r.keypoints + [0.0] * (longest - len(r.keypoints)) for r in found], np.float64)
+        score = np.array([r.score for r in found], np.float64)
+        size = np.array([(r.bbox or [])[2:] for r in found], np.float64) if sized else None
+        for field, values in (("keypoints", numbers), ("score", score[:, None]), ("bbox", size)):
+            if values is not None and len(values) and not (finite := np.isfinite(values).all(1)).all():
+                n = int(np.argmin(finite))
+                raise ValueError(
+                    f"{name}: result {n} (image {found[n].image_id}): {field} holds NaN or infinity, expected finite "
+                    "numbers"
+                )
+        return Results(
+            name,
+            np.array([r.image_id for r in found], np.int64),
+            np.array([r.category_id for r in found], np.int64),
+            length // 3,
+            numbers.reshape(len(found), longest // 3, 3),
+            score,
+            size,
+        )
 
     def __getitem__(self, kept: np.ndarray) -> Results:
-        return Results(*(getattr(self, f.name)[kept] for f in fields(self)))
+        size = None if self.size is None else self.size[kept]
+        return Results(
+            self.name,
+            self.image_id[kept],
+            self.category_id[kept],
+            self.points[kept],
+            self.keypoints[kept],
+            self.score[kept],
+            size,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A category with annotations."""
+    """A category's annotations and results, both sorted by image; results from the best score down, `MOST` per image.
 
-    people: GroundTruth
-    poses: Results
-    sigmas: np.ndarray  # [K]
+    Attributes:
+        people: G annotations.
+        people_image: [G] each one's image, as a row of `GroundTruth.image_id`.
+        ignored: [G] bool, whether a match with it is neither right nor wrong.
+        xy: [D, K, 2] results.
+        image: [D] their images, as rows.
+        score: [D].
+        area: [D] of their boxes, or of the extent of their keypoints.
+        sigmas: [K].
+    """
 
+    people: Annotations
+    people_image: np.ndarray
+    ignored: np.ndarray
+    xy: np.ndarray
+    image: np.ndarray
+    score: np.ndarray
+    area: np.ndarray
+    sigmas: np.ndarray
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Ground truth and results."""
+    def counted(self, size: str) -> np.ndarray:
+        """Whether each person counts at a size."""
+        least, most = SIZES[size]
+        return ~self.ignored & (self.people.area >= least) & (self.people.area <= most)
 
-    categories: tuple[Category, ...]
-    images: int
-    crowding: np.ndarray | None  # [images] CrowdPose's crowd index of each, where all have one
-    results: int  # of these categories
-    notes: tuple[str, ...]
-
-
-def load(truth: Source, results: Source, sigmas: Sigmas | None) -> Pair:
-    """Read and pack both; arguments and errors as of `average_precision.measure`."""
-    truth_name, results_name = _name(truth, "ground truth"), _name(results, "results")
-    file, found = _read(truth, _File, truth_name), _read(results, list[_Result], results_name)
-    if not file.images or not file.categories:
-        raise ValueError(f"{truth_name}: expected COCO annotations with images and categories, one of these is empty")
-    rows = {number: row for row, number in enumerate(sorted({i.id for i in file.images}))}
-    notes: list[str] = []
-    annotated = _by_category(file, rows, truth_name, notes)
-    answered = _answers(found, rows, annotated, results_name, notes)
-    no_areas = _lacks_areas(annotated, truth_name, notes)
-    categories = []
-    for category in file.categories:
-        if entries := annotated.get(category.id):
-            sigma = _sigmas(category, sigmas, truth_name)
-            people = _people(entries, rows, len(sigma), truth_name, no_areas)
-            poses = _poses(answered[category.id], rows, len(sigma), results_name)
-            categories.append(Category(people, poses, sigma))
-    return Pair(
-        tuple(categories), len(rows), _crowding(file.images, rows), sum(map(len, answered.values())), tuple(notes)
-    )
-
-
-class _Image(msgspec.Struct, gc=False):
-    id: int
-    crowding: float | None = msgspec.field(name="crowdIndex", default=None)
+    def within(self, images: np.ndarray) -> Category:
+        """What of it is in the images that a mask picks."""
+        people, results = images[self.people_image], images[self.image]
+        return replace(
+            self,
+            people=self.people[people],
+            people_image=self.people_image[people],
+            ignored=self.ignored[people],
+            xy=self.xy[results],
+            image=self.image[results],
+            score=self.score[results],
+            area=self.area[results],
+        )
 
 
-class _Category(msgspec.Struct, gc=False):
-    id: int
-    name: str = ""
-    keypoints: list[str] | None = None
-    sigmas: list[float] | None = None
+def paired(truth: GroundTruth, results: Results) -> tuple[list[Category], list[str]]:
+    """The categories that have annotations, each with its results, and notes about what was left out.
+
+    Raises:
+        ValueError: a result is of an image that the ground truth does not have, or has another number of points.
+    """
+    known = np.isin(results.image_id, truth.image_id)
+    if not known.all():
+        n = int(np.argmin(known))
+        raise ValueError(
+            f"{results.name}: result {n} is of image {results.image_id[n]}, which the ground truth does not have; "
+            f"expected the ids of its {len(truth.image_id)} images, such as {truth.image_id[0]}"
+        )
+    strange = Counter(results.category_id[~np.isin(results.category_id, list(truth.people))].tolist())
+    notes = [
+        f"{results.name}: left out {count} results of category {category}, of which the ground truth has no "
+        f"annotations (only of {', '.join(map(str, truth.people)) or 'none'})"
+        for category, count in strange.items()
+    ]
+    if results.size is not None:
+        notes.append(
+            f"{results.name}: the results' size is their bbox's area, as they carry one, not the keypoints' extent"
+        )
+    return [_category(truth, results, number) for number in truth.people], notes
 
 
-class _Annotation(msgspec.Struct, gc=False):
-    image_id: int
-    category_id: int
-    id: int | str | None = None
-    keypoints: list[float] | None = None
-    bbox: tuple[float, float, float, float] | None = None
-    area: float | None = None
-    iscrowd: int | bool | None = None
-    num_keypoints: float | None = None
+def _category(truth: GroundTruth, results: Results, number: int) -> Category:
+    people, sigmas = truth.people[number], truth.sigmas[number]
+    row = np.searchsorted(truth.image_id, people.image_id)
+    order = np.argsort(row, kind="stable")
+    people, row = people[order], row[order]
+    rows = np.flatnonzero(results.category_id == number)
+    if wrong := rows[results.points[rows] != len(sigmas)].tolist():
+        n = wrong[0]
+        raise ValueError(
+            f"{results.name}: result {n} (image {results.image_id[n]}) has {3 * results.points[n]} numbers under "
+            f"keypoints, expected {3 * len(sigmas)}: x, y and score of {len(sigmas)} points"
+        )
+    image = np.searchsorted(truth.image_id, results.image_id[rows])
+    best = np.lexsort((-results.score[rows], image))
+    first = starts(image[best])
+    rank = np.arange(len(best)) - np.repeat(first, np.diff(first, append=len(best)))
+    best = best[rank < MOST]
+    rows, image = rows[best], image[best]
+    xy = results.keypoints[rows, : len(sigmas), :2].reshape(len(rows), len(sigmas), 2)
+    size = xy.max(1) - xy.min(1) if results.size is None else results.size[rows]
+    ignored = people.crowd | (people.labelled == 0)
+    return Category(people, row, ignored, xy, image, results.score[rows], size[:, 0] * size[:, 1], sigmas)
 
 
-class _File(msgspec.Struct):
-    images: list[_Image]
-    annotations: list[_Annotation]
-    categories: list[_Category]
-
-
-class _Result(msgspec.Struct, gc=False):
-    image_id: int
-    category_id: int
-    keypoints: list[float]
-    score: float
-    bbox: list[float] | None = None
-
-
-_Numbered = tuple[int, _Annotation]
-_Entries = dict[int, list[_Numbered]]
-"""Category id -> annotations with their places in the file."""
-
-
-def _name(source: Source, kind: str) -> str:
-    return str(source) if isinstance(source, (str, os.PathLike)) else kind
-
-
-def _read(source: Source, kind: type[_Content], name: str) -> _Content:
-    """The checked content of a file, or of what is in memory, where numbers may be numpy's."""
-    if isinstance(source, (str, os.PathLike)):
-        try:
-            data = Path(source).read_bytes()
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{name}: no such file") from None
-    else:
-        data = msgspec.json.encode(source, enc_hook=_plain)
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.ValidationError as error:
-        hint = "; NaN and infinity count as null, every number must be finite" if "`null`" in str(error) else ""
-        raise ValueError(f"{name}: not the expected form: {error}{hint}") from None
-    except msgspec.DecodeError as error:
-        try:
-            content = json.loads(data)  # it takes the NaN and Infinity that JSON has not, to be told by their entry
-        except ValueError:
-            raise ValueError(f"{name}: not JSON ({error})") from None
-        return _read(content, kind, name)
-
-
-def _plain(value: Any) -> Any:
-    """Numpy's numbers and arrays, and torch's, as Python's."""
-    if not hasattr(value, "tolist"):
-        raise ValueError(f"expected numbers, text, lists and dictionaries, got {type(value).__name__}")
-    return value.tolist()
-
-
-def _crowding(images: list[_Image], rows: dict[int, int]) -> np.ndarray | None:
-    known = {rows[i.id]: i.crowding for i in images}
-    if None in known.values():
-        return None
-    return np.array([known[row] for row in range(len(rows))], np.float64)
-
-
-def _by_category(file: _File, rows: dict[int, int], name: str, notes: list[str]) -> _Entries:
-    """The annotations to judge; those that pycocotools, too, leaves out are noted."""
+def _by_category(file: coco_format.AnyFile, name: str, notes: list[str]) -> dict[int, list[int]]:
+    """Category id -> places of its annotations; those that pycocotools, too, leaves out are noted."""
     pointed = {c.id: bool(c.keypoints) for c in file.categories}
-    entries: _Entries = {}
+    images = {i.id for i in file.images}
+    rows: dict[int, list[int]] = {}
     out: Counter[str] = Counter()
     for n, a in enumerate(file.annotations):
-        if a.image_id not in rows:
+        if a.image_id not in images:
             out["of images that it does not list"] += 1
         elif a.category_id not in pointed:
             out["of categories that it does not list"] += 1
-        elif a.keypoints is None and not pointed[a.category_id]:
+        elif not pointed[a.category_id] and coco_format.without_keypoints(a):
             out["of categories without keypoints"] += 1
         else:
-            entries.setdefault(a.category_id, []).append((n, a))
+            rows.setdefault(a.category_id, []).append(n)
     notes += [f"{name}: left out {count} annotations {reason}" for reason, count in out.items()]
-    return entries
+    return rows
 
 
-def _answers(
-    found: list[_Result], rows: dict[int, int], annotated: Iterable[int], name: str, notes: list[str]
-) -> dict[int, list[tuple[int, _Result]]]:
-    """Category id -> results with their places in the file, of the annotated categories."""
-    answers: dict[int, list[tuple[int, _Result]]] = {category: [] for category in annotated}
-    strange: Counter[int] = Counter()
-    sized = bool(found) and bool(found[0].bbox)
-    for n, result in enumerate(found):
-        if result.image_id not in rows:
+def _with_areas(people: dict[int, Annotations], name: str, notes: list[str]) -> dict[int, Annotations]:
+    """The same with areas of boxes where the whole file does without any, as CrowdPose's; without some is an error."""
+    count, lacking = (sum(int(f(some).sum()) for some in people.values()) for f in (_any, _without_area))
+    for some in people.values():
+        wrong = _without_area(some) if count > lacking else np.zeros(len(some), bool)
+        if wrong.any():
             raise ValueError(
-                f"{name}: result {n} is of image {result.image_id}, which the ground truth does not have; expected the "
-                f"ids of its {len(rows)} images, such as {next(iter(rows))}"
+                f"{name}: {_named(some, wrong)} has no area, which OKS divides by, and {count - lacking} others have "
+                "one; give all their areas in square pixels, or none"
             )
-        if bool(result.bbox) != sized or (sized and len(result.bbox or ()) != 4):
+        unlabelled = (some.keypoints[..., 2] > 0).sum(1) == 0
+        boxless = np.isnan(some.box[:, 0]) & (unlabelled | (lacking > 0))
+        if boxless.any():
             raise ValueError(
-                f"{name}: result {n} {'lacks the' if sized else 'has a'} bbox [x, y, width, height] that result 0 "
-                f"{'has' if sized else 'lacks'}; its area would count for some and not for others"
+                f"{name}: {_named(some, boxless)} has no bbox, which stands in for its missing area or keypoints"
             )
-        if result.category_id in answers:
-            answers[result.category_id].append((n, result))
-        else:
-            strange[result.category_id] += 1
-    notes += [
-        f"{name}: left out {count} results of category {category}, of which the ground truth annotates nobody (only of "
-        f"{', '.join(map(str, answers)) or 'none'})"
-        for category, count in strange.items()
-    ]
-    if sized:
-        notes.append(f"{name}: the results' size is their bbox's area, as they carry one, not the keypoints' extent")
-    return answers
+    if not lacking:
+        return {n: replace(some, box=np.nan_to_num(some.box)) for n, some in people.items()}
+    notes.append(f"{name}: no annotation has an area; {AREA_OF_BOX} of the box is taken, as CrowdPose does")
+    return {n: replace(some, area=some.box[:, 2] * some.box[:, 3] * AREA_OF_BOX) for n, some in people.items()}
 
 
-def _lacks_areas(annotated: _Entries, name: str, notes: list[str]) -> bool:
-    """Whether the whole file does without areas, as CrowdPose's; without some is an error."""
-    entries = [entry for some in annotated.values() for entry in some]
-    lacking = [entry for entry in entries if entry[1].area is None]
-    if lacking and len(lacking) < len(entries):
-        raise ValueError(
-            f"{_where(name, lacking[0])} has no area, which OKS divides by, and {len(entries) - len(lacking)} others "
-            "have one; give all their areas in square pixels, or none"
-        )
-    if lacking:
-        notes.append(f"{name}: no annotation has an area; {AREA_OF_BOX} of the box is taken, as CrowdPose does")
-    return bool(lacking)
+def _any(some: Annotations) -> np.ndarray:
+    return np.ones(len(some), bool)
 
 
-def _where(name: str, entry: _Numbered) -> str:
-    n, a = entry
-    return f"{name}: annotation {n}" + (f" (id {a.id})" if a.id is not None else "")
+def _without_area(some: Annotations) -> np.ndarray:
+    return np.isnan(some.area)
 
 
-def _sigmas(category: _Category, given: Sigmas | None, name: str) -> np.ndarray:
+def _named(some: Annotations, picked: np.ndarray) -> str:
+    n = int(np.argmax(picked))
+    return f"annotation {some.row[n]}" + (f" (id {some.id[n]})" if some.id[n] >= 0 else "")
+
+
+def _sigmas(category: coco_format.Category, given: Sigmas | None, name: str) -> np.ndarray:
     """[K] OKS sigmas of a category: as given, its own, or published for the very same points; never a guess."""
-    where = f"{name}: category {category.id} ({category.name})"
+    where = f"{name}: category {category.id} ({short(category.name, 60)})"
     points = category.keypoints or []
     sigmas = given
     if given is None and points:
         entry = {"name": category.name, "keypoints": points}
         sigmas = from_category(entry | ({"sigmas": category.sigmas} if category.sigmas else {}), where).sigmas
     if sigmas is None:
-        raise ValueError(
-            f"{where}: OKS, and with it AP and AR, is undefined without sigmas, and none are published for its points "
-            f"{points}; give sigmas, one a point, as an argument or under 'sigmas' in the category, or measure PCK"
-        )
+        raise ValueError(f"{where}: {_undefined(points)}")
     sigmas = np.asarray(sigmas, np.float64)
     if sigmas.ndim != 1 or not len(sigmas) or (points and len(sigmas) != len(points)) or not (sigmas > 0).all():
-        raise ValueError(f"{where}: expected {len(points) or 'K'} sigmas above 0, one a point, got {sigmas.tolist()}")
+        raise ValueError(
+            f"{where}: expected {len(points) or 'K'} sigmas above 0, one per point, got {short(str(sigmas.tolist()))}"
+        )
     return sigmas
 
 
-def _people(entries: list[_Numbered], rows: dict[int, int], points: int, name: str, no_areas: bool) -> GroundTruth:
-    blank = [0.0] * (3 * points)
-    for entry in entries:
-        if entry[1].keypoints is not None and len(entry[1].keypoints) != 3 * points:
-            raise ValueError(
-                f"{_where(name, entry)} has {len(entry[1].keypoints)} numbers under keypoints, expected {3 * points}: "
-                f"x, y and visibility of {points} points"
-            )
-    numbers = np.array([blank if a.keypoints is None else a.keypoints for _, a in entries], np.float64)
-    visibility = numbers[:, 2::3] > 0
-    for entry, some in zip(entries, np.any(visibility, axis=1)):
-        if entry[1].bbox is None and (no_areas or not some):
-            raise ValueError(f"{_where(name, entry)} has no bbox, which stands in for its missing area or keypoints")
-    box = np.array([a.bbox or (0.0,) * 4 for _, a in entries], np.float64)
-    area = box[:, 2] * box[:, 3] * AREA_OF_BOX if no_areas else np.array([a.area for _, a in entries], np.float64)
-    crowd = np.array([bool(a.iscrowd) for _, a in entries])
-    labelled = np.array(
-        [s if a.num_keypoints is None else a.num_keypoints for (_, a), s in zip(entries, visibility.sum(1))]
+def _undefined(points: Sequence[str]) -> str:
+    return (
+        "OKS, and with it AP and AR, is undefined without sigmas, and none are published for its points "
+        f"{short(str(list(points)))}; give sigmas, one per point, as an argument or under 'sigmas' in the category, or "
+        "measure PCK"
     )
-    image = np.array([rows[a.image_id] for _, a in entries])
-    order = np.argsort(image, kind="stable")
-    xy = np.stack([numbers[:, 0::3], numbers[:, 1::3]], -1)
-    fields = (image, xy, visibility, box, area, crowd, crowd | (labelled == 0))
-    return GroundTruth(*(f[order] for f in fields))
-
-
-def _poses(results: list[tuple[int, _Result]], rows: dict[int, int], points: int, name: str) -> Results:
-    for n, result in results:
-        if len(result.keypoints) != 3 * points:
-            raise ValueError(
-                f"{name}: result {n} (image {result.image_id}) has {len(result.keypoints)} numbers under keypoints, "
-                f"expected {3 * points}: x, y and score of {points} points"
-            )
-    numbers = np.array([r.keypoints for _, r in results], np.float64).reshape(-1, points, 3)
-    score = np.array([r.score for _, r in results], np.float64)
-    image = np.array([rows[r.image_id] for _, r in results], np.int64)
-    order = np.lexsort((-score, image))
-    first = starts(image[order])
-    rank = np.arange(len(order)) - np.repeat(first, np.diff(first, append=len(order)))
-    order = order[rank < MOST]
-    xy = numbers[order, :, :2]
-    extent = xy.max(1) - xy.min(1) if results and not results[0][1].bbox else _box_sizes(results, order)
-    return Results(image[order], xy, score[order], extent[:, 0] * extent[:, 1])
-
-
-def _box_sizes(results: list[tuple[int, _Result]], order: np.ndarray) -> np.ndarray:
-    return np.array([(results[n][1].bbox or ())[2:] for n in order], np.float64).reshape(-1, 2)

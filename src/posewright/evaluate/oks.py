@@ -14,7 +14,7 @@ Sigmas = Sequence[float] | np.ndarray
 """[K] OKS sigmas; a keypoint's k is 2 sigma."""
 
 SOFT_MOST = 20
-"""Soft suppression keeps at most this many poses an image, as COCO judges no more."""
+"""Soft suppression keeps at most this many poses per image, as COCO evaluates no more."""
 
 
 def oks(xy: np.ndarray, other: np.ndarray, area: np.ndarray | float, sigmas: Sigmas) -> np.ndarray:
@@ -46,6 +46,8 @@ def oks_nms(
     sigmas: Sigmas,
     threshold: float = 0.9,
     group: np.ndarray | None = None,
+    *,
+    visible: np.ndarray | None = None,
 ) -> np.ndarray:
     """The poses that are left when, of two with an OKS above `threshold`, the lower-scored one goes.
 
@@ -59,12 +61,16 @@ def oks_nms(
         sigmas: [K].
         threshold: 0.9 in all published evaluations.
         group: [N] integers: only poses of the same group (image) meet; None is one group.
+        visible: [N, K] bool, which points of the lower-scored pose count, as in the released code where it has a
+            visibility threshold; poses without any are never alike. None: all.
 
     Returns:
         [M] indices, group by group in rising order, and from the best score down in each.
     """
     order, start, end = _ranked(score, group)
-    near = _nearness(xy[order], area[order], np.asarray(sigmas, np.float64), threshold)
+    sigmas = np.asarray(sigmas, np.float64)
+    shown = None if visible is None else visible[order]
+    near = _nearness(xy[order], area[order], sigmas, threshold, shown)
     alive = np.ones(len(order), bool)
     for rank in range(int((end - start).max(initial=0)) - 1):
         going = start + rank + 1 < end
@@ -85,6 +91,8 @@ def soft_oks_nms(
     threshold: float = 0.9,
     group: np.ndarray | None = None,
     decay: Literal["gaussian", "linear"] = "gaussian",
+    *,
+    visible: np.ndarray | None = None,
 ) -> np.ndarray:
     """The first 20 poses of each group when every pose taken lowers the scores of those near it.
 
@@ -99,6 +107,7 @@ def soft_oks_nms(
         threshold: width of the Gaussian, or the OKS from which the linear decay begins.
         group: [N].
         decay: "gaussian" multiplies by exp(-OKS^2 / threshold), "linear" by 1 - OKS where OKS reaches the threshold.
+        visible: [N, K].
 
     Returns:
         [M] indices, group by group in rising order, and in the order of being taken in each.
@@ -107,6 +116,7 @@ def soft_oks_nms(
         raise ValueError(f"decay must be 'gaussian' or 'linear', got {decay!r}")
     order, start, end = _ranked(score, group)
     xy, area, sigmas = xy[order], area[order], np.asarray(sigmas, np.float64)
+    shown = None if visible is None else visible[order]
     left = score[order].astype(np.float64)
     of = np.repeat(np.arange(len(start)), end - start)
     waiting = np.arange(len(order))
@@ -120,21 +130,34 @@ def soft_oks_nms(
         waiting, rival = waiting[keep], rival[keep]
         for part in chunks(len(waiting)):
             i, j = rival[part], waiting[part]
-            like = oks(xy[i], xy[j], (area[i] + area[j]) / 2, sigmas)
+            like = _alike(xy, area, sigmas, i, j, shown)
             far = like < threshold
             left[j] *= np.exp(-(like**2) / threshold) if decay == "gaussian" else np.where(far, 1, 1 - like)
     everyone = np.concatenate(taken) if taken else np.zeros(0, int)
     return order[everyone[np.argsort(of[everyone], kind="stable")]]
 
 
+def _alike(
+    xy: np.ndarray, area: np.ndarray, sigmas: np.ndarray, i: np.ndarray, j: np.ndarray, visible: np.ndarray | None
+) -> np.ndarray:
+    """OKS [P] of the poses i [P] and j [P], over the points that are visible in j."""
+    between = (area[i] + area[j]) / 2
+    if visible is None:
+        return oks(xy[i], xy[j], between, sigmas)
+    each = oks(xy[i][:, :, None], xy[j][:, :, None], between[:, None], sigmas[:, None])
+    return (each * visible[j]).sum(1) / np.maximum(visible[j].sum(1), 1)
+
+
 def _nearness(
-    xy: np.ndarray, area: np.ndarray, sigmas: np.ndarray, threshold: float
+    xy: np.ndarray, area: np.ndarray, sigmas: np.ndarray, threshold: float, visible: np.ndarray | None
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A test whether the OKS of the poses i [P] and j [P] is above the threshold.
 
     Most pairs are told apart by a few points: as no point adds more than 1, an OKS above the threshold leaves only
     (1 - threshold) K to be lost, and the points of the smallest sigmas lose theirs first.
     """
+    if visible is not None:
+        return lambda i, j: _alike(xy, area, sigmas, i, j, visible) > threshold
     spare = (1 - threshold) * len(sigmas)
     probe = np.argsort(sigmas, kind="stable")[: max(int(spare) + 2, 1)]
     probed = np.ascontiguousarray(xy[:, probe])
@@ -189,5 +212,5 @@ def starts(sorted_key: np.ndarray) -> np.ndarray:
 
 
 def chunks(many: int, size: int = 1 << 13) -> Iterator[slice]:
-    """Slices that cover `many` items, small enough for temporaries of a few numbers an item to stay in the cache."""
+    """Slices that cover `many` items, small enough for temporaries of a few numbers per item to stay in the cache."""
     return (slice(at, at + size) for at in range(0, many, size))

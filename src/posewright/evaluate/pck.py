@@ -1,7 +1,7 @@
-"""Distances made into figures: PCK, PCKh, AUC, EPE, NME, and the heat-map accuracy of training logs. Only numpy.
+"""Distances made into metrics: PCK, PCKh, AUC, EPE, NME, and the heat-map accuracy of training logs. Only numpy.
 
 PCK asks which share of the annotated points was found within a threshold times a length of the person. What that length
-is (torso, box, head) makes the figure, so it is always an argument; `segment`, `box_size` and `head_size` compute it.
+is (torso, box, head) makes the metric, so it is always an argument; `segment`, `box_size` and `head_size` compute it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Pck:
     """Shares of points found.
 
     Attributes:
-        value: [K] share of each point's annotations that were hit, 0..1; -1 where a point is annotated nowhere.
-        count: [K] how many annotations of each point were judged.
-        threshold: what a hit was, in units of the normaliser.
-        left_out: how many annotated samples could not be judged, for want of a normaliser.
+        value: [K] share of each point's annotations that were found, 0..1; -1 where a point is annotated nowhere.
+        count: [K] how many annotations of each point were counted.
+        threshold: what a correct keypoint was, in units of the normaliser.
+        left_out: how many annotated samples could not be counted, because no normaliser is available.
     """
 
     value: np.ndarray
@@ -50,7 +50,7 @@ class Pck:
         return float(self.value @ self.count / self.count.sum()) if self.count.any() else -1.0
 
     def markdown(self, points: Sequence[str]) -> str:
-        """A table, one row a point, the means at the end.
+        """A table, one row per point, the means at the end.
 
         Args:
             points: names of the K points.
@@ -84,8 +84,8 @@ def pck(
     Raises:
         ValueError: shapes that do not go together.
     """
-    distance, judged, left_out = _distances(predicted, annotated, visibility, norm)
-    return _shares((distance < threshold) & judged, judged, threshold, left_out)
+    distance, counted, left_out = _distances(predicted, annotated, visibility, norm)
+    return _shares((distance < threshold) & counted, counted, threshold, left_out)
 
 
 def auc(
@@ -95,9 +95,9 @@ def auc(
 
     Arguments as in `pck`. Papers on hands take 30 pixels as the norm.
     """
-    distance, judged, _ = _distances(predicted, annotated, visibility, norm)
-    hit = (distance < (np.arange(steps) / steps)[:, None, None]) & judged
-    count = judged.sum(0)
+    distance, counted, _ = _distances(predicted, annotated, visibility, norm)
+    hit = (distance < (np.arange(steps) / steps)[:, None, None]) & counted
+    count = counted.sum(0)
     return float((hit.sum(1)[:, count > 0] / count[count > 0]).mean()) if count.any() else -1.0
 
 
@@ -110,15 +110,15 @@ def epe(predicted: np.ndarray, annotated: np.ndarray, visibility: np.ndarray) ->
 
 
 def nme(predicted: np.ndarray, annotated: np.ndarray, visibility: np.ndarray, norm: np.ndarray | float) -> float:
-    """Normalised mean error: the mean distance over all judged points, in units of `norm`; see `epe` and `pck`."""
-    distance, judged, _ = _distances(predicted, annotated, visibility, norm)
-    return float(distance[judged].mean()) if judged.any() else -1.0
+    """Normalised mean error: the mean distance over all counted points, in units of `norm`; see `epe` and `pck`."""
+    distance, counted, _ = _distances(predicted, annotated, visibility, norm)
+    return float(distance[counted].mean()) if counted.any() else -1.0
 
 
 def accuracy(output: np.ndarray | torch.Tensor, target: np.ndarray | torch.Tensor, threshold: float = 0.5) -> Pck:
     """Heat-map PCK as the training logs of SimpleBaseline and HRNet print it.
 
-    Both maps' maxima are compared; a joint is judged where the target's lies at x > 1 and y > 1. As published, x
+    Both maps' maxima are compared; a joint is counted where the target's lies at x > 1 and y > 1. As published, x
     distances are measured in tenths of the map's *height* and y distances in tenths of its width.
 
     Args:
@@ -127,7 +127,7 @@ def accuracy(output: np.ndarray | torch.Tensor, target: np.ndarray | torch.Tenso
         threshold: 0.5, which is a twentieth of the map.
 
     Returns:
-        `mean` is the logged accuracy; a running mean weights it by the number of joints judged, (count > 0).sum().
+        `mean` is the logged accuracy; a running mean weights it by the number of joints counted, (count > 0).sum().
     """
     found, there = _peaks(output), _peaks(target)
     tenth = np.array(output.shape[2:]) / 10
@@ -139,7 +139,7 @@ def animal_accuracy(
 ) -> Pck:
     """Heat-map PCK@0.05 of a mini-batch, as papers on animals have it (CC-SSL: Mu et al., CVPR 2020).
 
-    Both maps' maxima are compared; a point is judged where the target's lies off the map's first row and column. A hit
+    Both maps' maxima are compared; a point is counted where the target's lies off the map's first row and column. A hit
     is nearer than 0.05 of the map's width, which is 0.05 of the crop's side: as crops are 1.5 times the longest extent
     of an animal's points (1.25 times for synthetic ones), this is 0.075 (0.0625) of that extent.
 
@@ -171,9 +171,9 @@ def animal_table(batches: Sequence[Pck], sizes: Sequence[int]) -> tuple[np.ndarr
         total: the mini-batches' means over their points, weighted by their sizes, -1 where there are none.
     """
     value = np.array([b.value for b in batches])
-    judged = value >= 0
-    by_point = np.where(judged.any(0), (value * judged).sum(0) / np.maximum(judged.sum(0), 1), -1.0)
-    some = judged.any(1)
+    counted = value >= 0
+    by_point = np.where(counted.any(0), (value * counted).sum(0) / np.maximum(counted.sum(0), 1), -1.0)
+    some = counted.any(1)
     mean, weight = np.array([b.mean for b in batches])[some], np.asarray(sizes, np.float64)[some]
     return by_point, float(mean @ weight / weight.sum()) if some.any() else -1.0
 
@@ -211,13 +211,13 @@ def pckh(
         "Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle", "Mean" and "Mean@0.1"; -1 for parts that are
         annotated nowhere.
     """
-    distance, judged, left_out = _distances(predicted, annotated, visibility, head)
-    half, tenth = (_shares((distance <= t) & judged, judged, t, left_out) for t in (0.5, _PCKH_TENTH))
-    figures = {part: _part(half, part, skeleton) for part in _PCKH_PARTS}
+    distance, counted, left_out = _distances(predicted, annotated, visibility, head)
+    half, tenth = (_shares((distance <= t) & counted, counted, t, left_out) for t in (0.5, _PCKH_TENTH))
+    metrics = {part: _part(half, part, skeleton) for part in _PCKH_PARTS}
     limbs = np.array([p not in ("pelvis", "thorax") for p in skeleton.points])
     for name, share in (("Mean", half), ("Mean@0.1", tenth)):
-        figures[name] = _percent(Pck(share.value[limbs], share.count[limbs], share.threshold).pooled)
-    return figures
+        metrics[name] = _percent(Pck(share.value[limbs], share.count[limbs], share.threshold).pooled)
+    return metrics
 
 
 def segment(annotated: np.ndarray, visibility: np.ndarray, skeleton: Skeleton, start: str, end: str) -> np.ndarray:
@@ -256,13 +256,13 @@ def head_size(corners: np.ndarray) -> np.ndarray:
 def _distances(
     predicted: np.ndarray, annotated: np.ndarray, visibility: np.ndarray, norm: np.ndarray | float
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Distances [N, K] in units of the norm, which of them are to be judged, and how many samples lack a norm."""
+    """Distances [N, K] in units of the norm, which of them count, and how many samples lack a norm."""
     predicted, annotated = np.asarray(predicted, np.float64), np.asarray(annotated, np.float64)
     visibility, norm = np.asarray(visibility) > 0, np.asarray(norm, np.float64)
     if predicted.ndim != 3 or predicted.shape != annotated.shape or predicted.shape != (*visibility.shape, 2):
         raise ValueError(
-            f"expected predicted and annotated [N, K, 2] and seen [N, K], got {predicted.shape}, {annotated.shape} and "
-            f"{visibility.shape}"
+            f"expected predicted and annotated [N, K, 2] and visibility [N, K], got "
+            f"{predicted.shape}, {annotated.shape} and {visibility.shape}"
         )
     if norm.shape not in ((), (len(visibility),), (len(visibility), 2), (1, 2)):
         raise ValueError(
@@ -276,8 +276,8 @@ def _distances(
     return distance, visibility & measured[:, None], int((visibility.any(1) & ~measured).sum())
 
 
-def _shares(hit: np.ndarray, judged: np.ndarray, threshold: float, left_out: int) -> Pck:
-    count = judged.sum(0)
+def _shares(hit: np.ndarray, counted: np.ndarray, threshold: float, left_out: int) -> Pck:
+    count = counted.sum(0)
     return Pck(np.where(count > 0, hit.sum(0) / np.maximum(count, 1), -1.0), count, float(threshold), left_out)
 
 

@@ -7,27 +7,23 @@ Sources that look things up are a `BoxFile`. The whole image needs no source: `P
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
-from typing import Annotated, TypeAlias, TypeVar
+from typing import TypeAlias
 
-import msgspec
 import numpy as np
 
-from posewright.geometry import sanitise_box
+from posewright import coco_format
 from posewright.image import SUFFIXES, listed
 from posewright.predict.yolox import YoloxDetector as YoloxDetector
 from posewright.types import Boxes, Poses
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 Detector: TypeAlias = Callable[[np.ndarray], Boxes]
-_Content = TypeVar("_Content")
 
 
 # -- which images ---------------------------------------------------------------------------------------------------
@@ -98,46 +94,6 @@ def image_id_of(path: PathLike) -> int:
 # -- boxes from files -----------------------------------------------------------------------------------------------
 
 
-_Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-_Xywh = tuple[float, float, float, float]
-
-
-class _Image(msgspec.Struct, gc=False):
-    id: _Id
-    file_name: str
-    width: int | None = None
-    height: int | None = None
-
-
-class _Category(msgspec.Struct):
-    id: _Id
-    name: str = ""
-    keypoints: list[str] | None = None
-
-
-class _Annotation(msgspec.Struct, gc=False):
-    image_id: _Id
-    category_id: _Id
-    bbox: _Xywh | None = None
-    iscrowd: bool | int = 0
-
-
-class _Images(msgspec.Struct):
-    images: list[_Image]
-
-
-class _Coco(_Images):
-    annotations: list[_Annotation]
-    categories: list[_Category]
-
-
-class _Detection(msgspec.Struct, gc=False):
-    image_id: _Id
-    category_id: _Id
-    bbox: _Xywh
-    score: float
-
-
 @dataclass(frozen=True, slots=True)
 class BoxFile:
     """Boxes read from a file, to be looked up by image.
@@ -199,7 +155,7 @@ def annotated(path: PathLike) -> BoxFile:
         FileNotFoundError: there is no such file.
         ValueError: it is not a COCO annotation file, or has neither keypoint categories nor "person".
     """
-    coco = _read(path, _Coco, _COCO)
+    coco = coco_format.read_annotations(path)
     wanted = {c.id for c in coco.categories if c.keypoints} or {c.id for c in coco.categories if c.name == "person"}
     if not wanted:
         names = ", ".join(c.name for c in coco.categories[:10])
@@ -214,20 +170,12 @@ def annotated(path: PathLike) -> BoxFile:
             skipped["of another category"] += 1
         elif a.iscrowd:
             skipped["crowds"] += 1
-        elif (box := _cleaned(a.bbox, sizes[a.image_id])) is None:
+        elif a.bbox is None or (box := coco_format.clean_box(a.bbox, *sizes[a.image_id])) is None:
             skipped["without a box inside the image"] += 1
         else:
             kept.append((a.image_id, box))
     ids, boxes = np.array([i for i, _ in kept], np.int64), np.array([b for _, b in kept], np.float64).reshape(-1, 4)
     return _box_file("gt", ids, boxes, np.ones(len(ids)), skipped, _ids_by_name(coco.images))
-
-
-def _cleaned(bbox: _Xywh | None, size: tuple[int | None, int | None]) -> np.ndarray | None:
-    if bbox is None or not all(map(math.isfinite, bbox)):
-        return None
-    height, width = size
-    box = sanitise_box(np.array(bbox), height, width) if height and width else np.array(bbox)
-    return box if box is not None and (box[2:] > 0).all() else None
 
 
 def detections(
@@ -249,7 +197,7 @@ def detections(
         FileNotFoundError: there is no such file.
         ValueError: it is not such a list (the message names the entry), or none of its entries is of that category.
     """
-    found = _read(path, list[_Detection], _LIST)
+    found = coco_format.read_detections(path)
     name = Path(path).name
     source = f"{name}, score >= {threshold:g}" if threshold > 0 else name
     ids, categories = np.array([[d.image_id, d.category_id] for d in found], np.int64).reshape(-1, 2).T
@@ -268,8 +216,31 @@ def detections(
     ):
         skipped[reason] = int((left & ~good).sum())
         left &= good
-    names = _ids_by_name(_read(annotations, _Images, _COCO).images) if annotations else {}
+    names = _ids_by_name(coco_format.read_annotations(annotations).images) if annotations else {}
     return _box_file(source, ids[left], boxes[left], score[left], skipped, names)
+
+
+def suppressed(boxes: Boxes, threshold: float) -> Boxes:
+    """The boxes that are left when, of two that overlap by more than `threshold`, the lower-scored one goes.
+
+    As in the published evaluations, widths and heights count one pixel more, and of equal scores the later box goes
+    first.
+
+    Args:
+        boxes: of one image and category.
+        threshold: intersection over union, 0..1.
+    """
+    near, far = boxes.xywh[:, :2], boxes.xywh[:, :2] + boxes.xywh[:, 2:]
+    area = (far - near + 1).prod(1)
+    order = np.argsort(boxes.score, kind="stable")[::-1]
+    kept: list[int] = []
+    while len(order):
+        best, order = int(order[0]), order[1:]
+        kept.append(best)
+        sides = np.minimum(far[best], far[order]) - np.maximum(near[best], near[order]) + 1
+        common = np.maximum(sides, 0).prod(1)
+        order = order[common / (area[best] + area[order] - common) <= threshold]
+    return replace(boxes, xywh=boxes.xywh[kept], score=boxes.score[kept])
 
 
 def given(boxes: Boxes) -> Detector:
@@ -316,32 +287,9 @@ def _box_file(
     return BoxFile(source, ids[order], boxes[order], score[order], {k: n for k, n in skipped.items() if n}, names)
 
 
-def _ids_by_name(images: Iterable[_Image]) -> dict[str, int]:
+def _ids_by_name(images: Iterable[coco_format.Image]) -> dict[str, int]:
     """Ids by file name as written, and by its last part where only one image ends in that."""
     images = list(images)
     ends = Counter(PurePath(i.file_name).name for i in images)
     short = {end: i.id for i in images if ends[end := PurePath(i.file_name).name] == 1}
     return short | {i.file_name: i.id for i in images}
-
-
-_COCO = "a COCO annotation file, an object with images, annotations and categories"
-_LIST = 'a list of detections {"image_id", "category_id", "bbox": [x, y, width, height], "score"}'
-
-
-def _read(path: PathLike, kind: type[_Content], what: str) -> _Content:
-    """JSON of a form that is checked. NaN and Infinity, which Python writes though JSON has none, are read too."""
-    try:
-        data = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf")  # Windows' byte-order mark
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file") from None
-    try:
-        try:
-            return msgspec.json.decode(data, type=kind, strict=False)
-        except msgspec.ValidationError:
-            raise
-        except msgspec.DecodeError:
-            return msgspec.convert(json.loads(data), kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"{path}: expected {what}: {error}") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: expected {what}; this is not JSON, or cut short ({error})") from None

@@ -13,8 +13,10 @@ import numpy as np
 
 from posewright import draw
 from posewright.data.coco import KeypointDataset
-from posewright.evaluate import evaluator
 from posewright.evaluate.evaluator import Evaluation
+from posewright.evaluate.oks import oks
+from posewright.evaluate.pck import box_size
+from posewright.evaluate.printing import markdown_row
 from posewright.files import write_text
 from posewright.image import draw_disc, encode, read, resize
 from posewright.image import write as write_image
@@ -169,13 +171,13 @@ def sections(
     name: str, people: KeypointDataset, evaluation: Evaluation, *, settings: str, count: int = 12
 ) -> list[Section]:
     """Metrics, the worst, random and best cases, and the settings (JSON) of a run evaluated on a data set."""
-    table = evaluator.markdown_row(evaluation.figures, name, evaluation.boxes).splitlines()
+    table = markdown_row(evaluation.metrics, name, evaluation.boxes).splitlines()
     heads, _, row = (line.strip("| ").split(" | ") for line in table)
     measure = "OKS is 1 for a perfect pose; COCO counts it as found from 0.5 to 0.95."
     if people.skeleton.sigmas is None:
         measure = "Off is the mean distance of the points in sides of the box, each counted up to 1."
     return [
-        Section("Figures", people.summary(), rows=[heads, row]),
+        Section("Metrics", people.summary(), rows=[heads, row]),
         *(
             Section(f"{kind} cases", f"Lines: found. Rings: annotated. {measure}", pictures=pictures)
             for kind, pictures in cases(people, evaluation, count).items()
@@ -236,8 +238,8 @@ def _quality(xy: np.ndarray, person: Sample, skeleton: Skeleton) -> float:
     labelled = person.visibility > 0
     if skeleton.sigmas:
         sigmas = np.array(skeleton.sigmas)[labelled]
-        return float(evaluator.oks(xy[labelled], person.xy[labelled], person.area, sigmas))
-    away = np.linalg.norm(xy - person.xy, axis=1)[labelled] / evaluator.box_size(person.box)
+        return float(oks(xy[labelled], person.xy[labelled], person.area, sigmas))
+    away = np.linalg.norm(xy - person.xy, axis=1)[labelled] / box_size(person.box)
     return -float(np.minimum(away, 1).mean())
 
 

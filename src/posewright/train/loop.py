@@ -1,12 +1,12 @@
 """fit(): the training loop, from annotations to the best checkpoint.
 
 A run is a folder: `config.json`, `log.jsonl`, `log.csv`, `last.pt` (everything needed to go on) and `best.pt` (the best
-weights with their spec, skeleton and figures). A run that is interrupted, by Ctrl-C, SIGTERM or a crash, goes on with
+weights with their spec, skeleton and metrics). A run that is interrupted, by Ctrl-C, SIGTERM or a crash, goes on with
 `fit(resumed(folder), resume=True)`; on a CPU it ends in the very bits of a run that never stopped, because every
 random choice depends on the seed, the epoch and the sample alone, and the learning rate on the step alone.
 
 Under `torchrun`, processes train as one: each takes its share of every batch and of every evaluation's images, and the
-first of them writes and talks. The batch, the steps and the figures mean what they mean for one process.
+first of them writes and talks. The batch, the steps and the metrics mean what they mean for one process.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from posewright.evaluate import evaluator
+from posewright.evaluate.pck import pck
 from posewright.files import ready_folder, write_json
 from posewright.progress import Report, bar
 from posewright.train.config import TrainConfig, resumed
@@ -41,12 +42,12 @@ __all__ = ["Fitted", "TrainConfig", "fit", "resumed", "rounds"]
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """How a run ended: where, after how many steps, whether it finished, and the figures of its best weights."""
+    """How a run ended: where, after how many steps, whether it finished, and the metrics of its best weights."""
 
     out: Path
     step: int
     finished: bool
-    figures: dict[str, float]
+    metrics: dict[str, float]
 
 
 def fit(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None) -> Fitted:
@@ -196,7 +197,7 @@ def _accuracy(run: Run, batch: Batch, maps: torch.Tensor) -> float:
     found, _ = run.spec.codec.decode(maps)
     shares = run.team.gather((found, batch.xy, batch.visibility))
     found, xy, visibility = (np.concatenate(arrays) for arrays in zip(*shares))
-    return evaluator.pck(found, xy, visibility, np.array([[run.spec.size[1], run.spec.size[0]]]), 0.05).mean
+    return pck(found, xy, visibility, np.array([[run.spec.size[1], run.spec.size[0]]]), 0.05).mean
 
 
 def _note(row: dict[str, Any], log: RunLog | None, report: Report, total: int) -> None:
@@ -230,20 +231,20 @@ def _judge(run: Run, log: RunLog | None, asked: list[int]) -> None:
             report(done, total, "")
 
         try:
-            figures = evaluator.evaluate(predictor, people, boxes, progress=progress).figures
+            metrics = evaluator.evaluate(predictor, people, boxes, progress=progress).metrics
         except _Leave:
             run.halted = True
             return  # last.pt was written before: a resumed run begins with this evaluation
     if log:
-        log.add({"step": run.step, "epoch": run.step / len(run.loader)} | figures)
+        log.add({"step": run.step, "epoch": run.step / len(run.loader)} | metrics)
     run.judged = run.step
-    main = evaluator.main_figure(figures)
-    better = not run.best or figures[main] > run.best[main]
+    main = evaluator.main_metric(metrics)
+    better = not run.best or metrics[main] > run.best[main]
     run.stale = 0 if better else run.stale + 1
     if better:
-        run.best = figures
+        run.best = metrics
     if better and run.team.lead:
-        content = run.identity() | {"model": net.state_dict(), "metrics": figures, "step": run.step}
+        content = run.identity() | {"model": net.state_dict(), "metrics": metrics, "step": run.step}
         checkpoint.write_checkpoint(run.out / "best.pt", content)
     run.save()
 

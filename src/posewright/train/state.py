@@ -56,7 +56,7 @@ class Run:
         step: steps done.
         judged: the step of the last evaluation.
         stale: evaluations since the best one.
-        best: its figures.
+        best: its metrics.
         halted: whether the processes have agreed to stop here.
     """
 

@@ -1,0 +1,114 @@
+"""Metrics of distances on a data set: which pose is whose, what they are measured by, and the metric itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from posewright.evaluate.pck import Pck, animal_auc, auc, box_size, epe, head_size, nme, pck, pckh, segment
+
+if TYPE_CHECKING:
+    from posewright.data.coco import KeypointDataset
+
+TORSO = ("right_shoulder", "left_hip")
+"""The torso that PCK is measured by where nothing else is said."""
+
+HEAD = ("upper_neck", "head_top")
+"""The head that PCKh is measured by where there are no head boxes."""
+
+ANIMAL_CROP = 1.5
+"""The side of an animal's crop in longest extents of its points, as CC-SSL crops real images."""
+
+
+def matched(people: KeypointDataset, results: list[dict[str, Any]]) -> np.ndarray:
+    """The results [N, K, 2] of N people: in each image and category that of the most overlapping box; NaN where none.
+
+    The pairs of largest overlap (IoU) are taken first, and every result once. A result's box is its `box` or `bbox`,
+    else the extent of its keypoints.
+    """
+    found: dict[tuple[int, int], list[tuple[np.ndarray, np.ndarray]]] = {}
+    for result in results:
+        xy = np.reshape(result["keypoints"], (-1, 3))[:, :2]
+        if xy.shape[0] != people.skeleton.num_keypoints:
+            raise ValueError(
+                f"a result of image {result['image_id']} has {xy.shape[0]} keypoints, expected "
+                f"{people.skeleton.num_keypoints}, those of {people.annotations}"
+            )
+        box = result.get("box") or result.get("bbox") or [*xy.min(0), *np.ptp(xy, axis=0)]
+        found.setdefault((result["image_id"], result["category_id"]), []).append((xy, np.asarray(box, float)))
+    predicted = np.full(people.xy.shape, np.nan)
+    for image, group in people.by_image().items():
+        for category in np.unique(people.category_id[group]).tolist():
+            places = group[people.category_id[group] == category]
+            if entries := found.get((image, category)):
+                overlap = _iou(people.box[places], np.array([box for _, box in entries]))
+                while overlap.size and overlap.max() > 0:
+                    person, entry = np.unravel_index(overlap.argmax(), overlap.shape)
+                    predicted[places[person]] = entries[int(entry)][0]
+                    overlap[person], overlap[:, entry] = 0, 0
+    return predicted
+
+
+def measured(
+    metric: str, predicted: np.ndarray, people: KeypointDataset, threshold: float | None = None
+) -> tuple[dict[str, float], Pck | None, str]:
+    """A metric of distances: its values by name, the shares per point where it has any, and its rule in words.
+
+    Args:
+        metric: "PCK", "PCKh", "AUC", "EPE", "NME" or "animal".
+        predicted: [N, K, 2] pixels, the people's poses in their order; NaN for those not found.
+        people: N annotated people.
+        threshold: of PCK; None is 0.2 of the torso, or 0.05 of the box's longer side where there is no torso.
+
+    Raises:
+        ValueError: the skeleton lacks the points that the metric is measured by.
+    """
+    annotated, visibility, points = people.xy.astype(np.float64), people.visibility, people.skeleton.points
+    side = box_size(people.box)
+    if metric == "PCK":
+        norm, words, default = side, "the box's longer side", 0.05
+        if set(TORSO) <= set(points):
+            norm = segment(annotated, visibility, people.skeleton, *TORSO)
+            words, default = f"the torso, {TORSO[0]} to {TORSO[1]}", 0.2
+        default = default if threshold is None else threshold
+        share = pck(predicted, annotated, visibility, norm, default)
+        return {"PCK": share.mean}, share, f"PCK@{default:g} of {words}"
+    if metric == "PCKh":
+        if missing := {*HEAD, "left_shoulder", "right_ankle"} - set(points):
+            raise ValueError(
+                f"{people.annotations}: PCKh is MPII's and measured by the head; the points lack "
+                f"{', '.join(sorted(missing))}"
+            )
+        if people.head_box is not None:
+            head, words = head_size(people.head_box), "0.6 of the head box's diagonal"
+        else:
+            head, words = segment(annotated, visibility, people.skeleton, *HEAD), f"the head, {HEAD[0]} to {HEAD[1]}"
+        values = pckh(predicted, annotated, visibility, head, people.skeleton)
+        return values, None, f"PCKh@0.5 in percent, of {words}"
+    if metric == "animal":
+        labelled = (visibility > 0)[..., None]
+        high = np.max(annotated, axis=1, where=labelled, initial=-np.inf)
+        low = np.min(annotated, axis=1, where=labelled, initial=np.inf)
+        norm = ANIMAL_CROP * (high - low).max(1)
+        share = pck(predicted, annotated, visibility, norm, 0.05)
+        error = np.linalg.norm(predicted - annotated, axis=-1) / np.where(norm > 0, norm, np.nan)[:, None]
+        error = np.where(np.isnan(error), np.inf, error)[visibility > 0]
+        words = f"PCK@0.05 of the crop's side, {ANIMAL_CROP:g} times the longest extent of an animal's points"
+        return {"PCK": share.mean, "AUC": animal_auc(error)}, share, words
+    found = visibility * ~np.isnan(predicted).any(-1)
+    if metric == "AUC":
+        return {"AUC": auc(predicted, annotated, visibility, side)}, None, "AUC of PCK up to the box's longer side"
+    lost = f"; {int((visibility.any(1) & ~found.any(1)).sum())} people without a result are left out"
+    if metric == "EPE":
+        return {"EPE": epe(predicted, annotated, found)}, None, f"EPE in pixels{lost}"
+    return {"NME": nme(predicted, annotated, found, side)}, None, f"NME in units of the box's longer side{lost}"
+
+
+def _iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Overlap [N, M] of boxes [N, 4] and [M, 4], x, y, width, height."""
+    near = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    far = np.minimum((boxes[:, :2] + boxes[:, 2:])[:, None], (others[:, :2] + others[:, 2:])[None])
+    common = np.maximum(far - near, 0).prod(-1)
+    union = boxes[:, 2:].prod(1)[:, None] + others[:, 2:].prod(1) - common
+    return common / np.maximum(union, np.spacing(1))
