@@ -46,21 +46,21 @@ CARD = """# The default model
 float16. They find 14 points of a person: ankles, knees, hips, wrists, elbows, shoulders, neck and top of the head.
 
 * **System**: `{spec}`, SimpleBaseline's deconvolutions on an EfficientNet-Lite0: {million:.2f} million parameters,
-  {gmacs:.3f} GMACs a person without the flip test, Gaussian heatmaps with UDP's coordinates.
+  {gmacs:.3f} GMACs per person without the flip test, Gaussian heatmaps with UDP's coordinates.
 * **Data**: Leeds Sports Pose Extended, 8,500 photographs to train on, and 500 to choose the epoch and the padding of
-  boxes by and to measure on, so the figures are a little too good. Johnson & Everingham, "Learning Effective Human Pose
+  boxes by and to measure on, so the numbers are a little too good. Johnson & Everingham, "Learning Effective Human Pose
   Estimation from Inaccurate Annotation", CVPR 2011. **These photographs are for research**: take the weights for
   research, too. The trunk started from EfficientNet-Lite0's ImageNet weights (Apache-2.0).
 * **Recipe**: `posewright train people14 --train data/lspet/train.json --val data/lspet/val.json`, after
   `posewright weights pull imagenet_efficientnet_lite0`; `posewright recipes show people14` prints all settings. It took
   {hours} on one core of an AMD EPYC, with `--set precision=bf16`, and no GPU.
 
-## Figures
+## Numbers
 
 PCK@0.2: the share of points that lie within 0.2 of the torso's length, from right shoulder to left hip, of where they
 were annotated; the mean of the 14 points. {lspet}
 
-| | PCK@0.2 | PCK@0.1 | ms a person |
+| | PCK@0.2 | PCK@0.1 | ms per person |
 |---|---:|---:|---:|
 {rows}
 
@@ -96,7 +96,7 @@ Written by `benchmarks/default_model.py`:
 
 FAILURES = """Seen on the sheets of worst and random cases:
 
-* people upside down, tucked up or seen from behind: left and right trade places, of hips and knees most of all;
+* people upside down, tucked up or seen from behind: left and right are swapped, of hips and knees most of all;
 * limbs that cross or hide each other: both are found on the one that is seen;
 * seated and crouching people, of whom LSPET has few: legs are uncertain and often left out;
 * neighbours within the box, whose limbs may be taken for the person's;
@@ -141,10 +141,10 @@ def find(predictor: Predictor, people: coco.KeypointDataset, where: Where = "ann
 def calibration(found: Found) -> list[str]:
     """Lines of the table of scores."""
     right = np.linalg.norm(found.xy - found.truth, axis=-1) < THRESHOLD * found.torso[:, None]
-    judged = (found.visibility > 0) & (found.torso > 0)[:, None]
+    evaluated = (found.visibility > 0) & (found.torso > 0)[:, None]
     lines = []
     for low, high in pairwise((*SCORES, np.inf)):
-        here = judged & (found.score >= low) & (found.score < high)
+        here = evaluated & (found.score >= low) & (found.score < high)
         span = f"{low:g} to {high:g}" if high < np.inf else f"from {low:g}"
         lines.append(f"| {span} | {here.sum()} | {right[here].mean():.3f} |")
     return lines
@@ -163,7 +163,7 @@ def milliseconds(predictor: Predictor, people: coco.KeypointDataset) -> float:
 
 
 def row(name: str, found: Found, took: float | None) -> str:
-    """A line of the table of figures."""
+    """A line of the table of metrics."""
     cells = (f"{found.pck().mean:.3f}", f"{found.pck(0.1).mean:.3f}", f"{took:.1f}" if took else "–")
     return f"| {name} | {' | '.join(cells)} |"
 
@@ -223,16 +223,16 @@ def main() -> None:
         row("annotated boxes, flip test", flipped, milliseconds(both, people)),
         row("annotated boxes, no flip test", plain, milliseconds(one, people)),
         row("whole image as the box, flip test", find(both, people, None), None),
-        row("whole image, then closer (`predict` without boxes)", find(both, people, two_pass_boxes(both)), None),
+        row("two passes (`predict` without boxes)", find(both, people, two_pass_boxes(both)), None),
     ]
     columns, other = {"LSPET": flipped}, ""
     if options.coco:
         strangers = coco.read_all([options.coco], [""], LSP14)
         columns["COCO"] = found = find(both, strangers)
         rows.append(row("COCO, annotated boxes, flip test", found, None))
-        judged = len(strangers) - found.pck().left_out
+        evaluated = len(strangers) - found.pck().left_out
         other = (
-            f"COCO is {options.coco.stem}: {judged} people with a torso, on the 12 points\n"
+            f"COCO is {options.coco.stem}: {evaluated} people with a torso, on the 12 points\n"
             "that both have. They are people in everyday life, as it never saw them."
         )
     write_curve(columns)

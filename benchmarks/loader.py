@@ -238,7 +238,7 @@ def ladder(joints: np.ndarray, visible: np.ndarray) -> Arrays:
 
 
 def timed(epoch: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Milliseconds a sample."""
+    """Milliseconds per sample."""
     start, visibility = clock(), 0
     for _ in range(EPOCHS):
         visibility += sum(len(batch) for batch in epoch())
@@ -255,7 +255,7 @@ def race(people: coco.KeypointDataset, spec: Spec, workers: int, turns: int) -> 
     clock = time.perf_counter if workers else time.process_time  # other programs disturb the latter less
     times = np.array([[timed(epoch, clock) for epoch in epochs] for _ in range(turns)])
     name = f"{workers} workers, wall time" if workers else "one process, CPU time"
-    cells = (f"{ms:.2f} ms a sample, {1e3 / ms:.0f} a second" for ms in np.median(times, 0))
+    cells = (f"{ms:.2f} ms per sample, {1e3 / ms:.0f} a second" for ms in np.median(times, 0))
     return f"| {name} | {' | '.join(cells)} | {np.median(times[:, 0] / times[:, 1]):.2f} |"
 
 

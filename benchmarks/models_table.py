@@ -39,7 +39,7 @@ prints all of it. The name ends in the input's height and width.
 **Parameters** (million) are the trainable ones, all heads included. **GMACs** are the giga (10^9) multiply-adds of one
 prediction of one person without the flip test: convolutions and matrix products, no normalisations, activations or
 biases; a transposed convolution counts by its input pixels, which is the work it does; heads that only training needs
-are not run, and so not counted. The published figures beside them stand as they were printed; under each table is what
+are not run, and so not counted. The published numbers beside them stand as they were printed; under each table is what
 makes them differ. **AP** is the best of the published files of weights, on the data and with the boxes named.
 
 This page is written by `benchmarks/models_table.py`."""
@@ -47,20 +47,20 @@ This page is written by `benchmarks/models_table.py`."""
 GIBI = "The published GMACs are in units of 2^30, ours of 10^9, so ours are 1.074 times as large"
 
 NOTES = {
-    "cpn": """The authors published neither figure. The global net's four heads, which only training needs, are 4 to
+    "cpn": """The authors published neither number. The global net's four heads, which only training needs, are 4 to
         6 % of the work and are left out.""",
-    "grmi": "Neither network nor figures were released; the maps here are as large as the input.",
+    "grmi": "Neither network nor numbers were released; the maps here are as large as the input.",
     "hourglass": f"""{GIBI}. DarkPose's README gives 25.1 million parameters for eight stacks; eight stacks of the
         released layout make 25.6.""",
     "hrnet": f"""{GIBI}. UDP's own networks widen the last exchange to four times the width; its README has 28.7 and
         63.8 million parameters, its code makes 28.6 and 63.7. mmpose's UDP systems are the standard network.""",
     "litebaseline": """Not from a paper: the [default model](default-model.md) is one. EfficientNet-Lite0's own
-        figures, 4.65 million parameters and 0.407 GMACs at 224x224, include its classifier.""",
+        numbers, 4.65 million parameters and 0.407 GMACs at 224x224, include its classifier.""",
     "litehrnet": """The authors' counter adds normalisations, activations and pooling, ours not. Their code computes
         the first path of every exchange twice, with the same result (0.242 GMACs for Lite-HRNet-18 at 256x192); here
         it is computed once. The naive network's 0.7 million parameters are 0.76, cut off.""",
     "lpn": f"{GIBI}.",
-    "mspn": """The released code states neither figure. Every stage has four heads for training, and all but the last
+    "mspn": """The released code states neither number. Every stage has four heads for training, and all but the last
         are left out: counted with them, 1 to 4 stages make 5.07, 11.26, 17.45 and 23.64 GMACs.""",
     "rsn": """The heads that only training needs are left out; with them RSN-18 makes 2.25 GMACs, and what further makes
         the published 2.5 is not known. The paper's RSN-50 was never released: these systems have the layout of mmpose,

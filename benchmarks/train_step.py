@@ -288,7 +288,7 @@ def loss_row(system: str, taken: dict[str, np.ndarray]) -> str:
 
 
 def training_rows(samples: np.ndarray, taken: dict[str, np.ndarray], batch: int) -> list[str]:
-    """CPU time of a person from the file to the step: its parts, and their shares, for each of the ways."""
+    """CPU time per person from the file to the step: its parts, and their shares, for each of the ways."""
     columns = []
     for name, times in taken.items():
         step = np.median(times[..., 1], 0) / batch * 1e3
@@ -347,7 +347,7 @@ def measure(system: str, people: Path, batch: int, repeats: int, tables: Tables)
         spec = run.spec
     tables.steps += step_rows(system, taken, batch)
     samples = parts(coco.read(people), spec, published.encode, batch, max(1, repeats // 2))
-    head = [f"| {system}, a person | {' | '.join(taken)} |", f"|---|{'---:|' * len(taken)}"]
+    head = [f"| {system}, per person | {' | '.join(taken)} |", f"|---|{'---:|' * len(taken)}"]
     tables.trainings += ["", *head, *training_rows(samples, taken, batch)]
 
 
@@ -371,7 +371,7 @@ The losses alone, with their gradients, in the layout that each side's network y
 gradients, to 1e-5 of the largest, or the script stops."""
 
 TRAININGS = """
-From the file to the step: CPU time of a person, in all threads, added up from a sample without workers (HRNet's
+From the file to the step: CPU time per person, in all threads, added up from a sample without workers (HRNet's
 augmentation on either side; benchmarks/loader.md) and from the steps above."""
 
 DEPTHWISE_TEXT = """

@@ -68,14 +68,14 @@ def test_eval_judges_points_by_name_and_by_the_sigmas_of_the_file_or_else_of_the
     best = tmp_path / "run" / "best.pt"
 
     said = f"bare.json has no OKS sigmas: AP is by those of {best}\n"
-    text, figures = evaluated(bare)
+    text, metrics = evaluated(bare)
     assert said in text
-    assert not figures[0].endswith("0.000")  # with sigmas so large, even this network does well
+    assert not metrics[0].endswith("0.000")  # with sigmas so large, even this network does well
     text, same = evaluated(backwards := written("backwards.json", own[::-1], 2.0))
     assert "OKS sigmas" not in text
-    assert same == figures
+    assert same == metrics
     status, text, _ = run("eval", "--data", backwards, "--results", tmp_path / "eval" / "results.json")
-    assert [line for line in text.splitlines() if "@[" in line] == figures
+    assert [line for line in text.splitlines() if "@[" in line] == metrics
     assert evaluated(written("strict.json", own, 1e-4))[1][0].endswith("0.000")  # the file's own win
     text, few = evaluated(written("few.json", own[:5]))
     assert f"never labelled: {', '.join(sorted(own[5:]))}\nfew.json" in text.replace(f"{tmp_path}/", "")

@@ -22,7 +22,7 @@ def test_predict_writes_a_drawing_for_each_image_and_coco_results(run, set_up, l
 
 
 def test_images_named_by_number_meet_a_detections_file(run, set_up, last, tmp_path):
-    """As the MSPN cases predict: images named by their id, boxes from a JSON, drawings of what scores high enough."""
+    """As the MSPN project predicts: images named by their id, boxes from a JSON, high scores drawn."""
     folder = tmp_path / "infer_img"
     folder.mkdir()
     for number in (398905, 90891):
