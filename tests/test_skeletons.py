@@ -1,5 +1,8 @@
 """Published skeletons, mapping by name, and skeletons read from COCO categories."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -77,6 +80,39 @@ def test_own_skeleton_survives_a_file():
     assert skeletons.from_category(skeletons.to_category(own, 4, "bug"), "here") == own
     sure = skeletons.to_category(own, 4, "bug") | {"sigmas": [0.1, 0.2, 0.2]}
     assert skeletons.from_category(sure, "here").sigmas == (0.1, 0.2, 0.2)
+
+
+def test_nothing_of_a_skeleton_is_lost_in_a_category():
+    odd = Skeleton("odd", ("left_a", "right_a", "b"), (), (("left_a", "b"),), None, ("b", "right_a"))
+    for skeleton in (odd, replace(COCO17, sigmas=None, mirror=(), upper=(), name="mine")):
+        entry = json.loads(json.dumps(skeletons.to_category(skeleton)))
+        assert skeletons.from_category(entry, "here") == skeleton
+    broken = skeletons.to_category(odd) | {"posewright": {"name": "odd"}}
+    with pytest.raises(ValueError, match=r"here: expected a skeleton as this version of Posewright writes it.*mirror"):
+        skeletons.from_category(broken, "here")
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("left_hip", "right_hip"), ("Left Hip", "Right Hip"), ("hip_left", "hip_right"), ("LeftHip", "RightHip"),
+        ("l_hip", "r_hip"), ("L.Hip", "R.Hip"), ("hip-l", "hip-r"), ("hand_L", "hand_R"), ("eye.L", "eye.R"),
+        ("handL", "handR"), ("LHip", "RHip"), ("LShoulder", "RShoulder"), ("lHip", "rHip"), ("L_F_Paw", "R_F_Paw"),
+    ],
+)  # fmt: skip
+def test_mirror_pairs_are_recognised_in_the_usual_spellings(left, right):
+    assert skeletons.mirror_pairs(("nose", right, left)) == ((left, right),)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        ("l", "r"), tuple("abcdefghijklmnopqrst"), tuple(f"p_{c}" for c in "jklmnopqrs"), ("lip", "rip"),
+        ("leg", "reg"), ("tail", "tair"), ("left_hip", "right_knee"), ("heal", "hear"), ("L1", "R1"),
+    ],
+)  # fmt: skip
+def test_names_that_only_look_alike_are_no_mirror_pairs(points):
+    assert skeletons.mirror_pairs(points) == ()
 
 
 def test_the_points_of_a_published_skeleton_mean_that_skeleton():

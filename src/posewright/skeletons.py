@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from posewright.files import short
 from posewright.types import Skeleton
 
 _FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
@@ -21,15 +22,35 @@ _LIMB_BONES = tuple(
 )
 
 
+_SIDE_LETTER = re.compile(r"(?<![A-Za-z0-9])([A-Za-z])(?![A-Za-z0-9])|^([lLrR])(?=[A-Z][a-z])|(?<=[a-z0-9])([LR])$")
+"""A letter that may say the side: alone between separators, before a capital (LHip), a capital at the end (handL)."""
+
+
 def mirror_pairs(points: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """The (left, right) pairs of points whose names differ by left/right, or by a leading l_/r_, in any case."""
-    by_key = {p.lower(): p for p in points}
-    pairs = []
-    for key, point in by_key.items():
-        partner = key.replace("left", "right") if "left" in key else re.sub(r"^l(?=[_ ])", "r", key)
-        if partner != key and partner in by_key:
-            pairs.append((point, by_key[partner]))
-    return tuple(pairs)
+    """The (left, right) pairs of points whose names differ by their side alone, in the usual spellings.
+
+    Sides are left and right anywhere (left_hip, LeftHip), or L and R: between separators (l_hip, L.Hip, eye.L, hand-l),
+    before a capital (LHip, lHip) or at the end after a small letter (handL). Case does not matter otherwise. Letters
+    that stand in a row with others (p_k, p_l, p_m) say no side.
+    """
+    sides: dict[str, dict[str, str]] = {}
+    for point in points:
+        for word in re.finditer("left|right", point, re.IGNORECASE):
+            key = f"{point[: word.start()]}*{point[word.end() :]}".lower()
+            sides.setdefault(key, {}).setdefault(word[0][0].lower(), point)
+        for letter in _SIDE_LETTER.finditer(point):
+            rest = point[: letter.start()] + point[letter.end() :]
+            if any(c.isalnum() for c in rest):
+                key = f"{point[: letter.start()]}.{point[letter.end() :]}".lower()
+                sides.setdefault(key, {}).setdefault(letter[0].lower(), point)
+    pairs: list[tuple[str, str]] = []
+    paired: set[str] = set()
+    for by_side in sides.values():
+        pair = by_side.get("l", ""), by_side.get("r", "")
+        if all(pair) and by_side.keys() <= set("lrcm") and not paired & set(pair):
+            pairs.append(pair)
+            paired |= set(pair)
+    return tuple(sorted(pairs, key=lambda pair: points.index(pair[0])))
 
 
 def _skeleton(
@@ -157,10 +178,10 @@ def shared_points(source: Skeleton, target: Skeleton) -> tuple[np.ndarray, np.nd
 def from_category(category: dict[str, Any], where: str) -> Skeleton:
     """The skeleton that an entry of a COCO file's `categories` describes.
 
-    The very points of a published skeleton, however spelled ("Left Hip" for "left_hip"), mean that skeleton:
-    CrowdPose's own files, for one, list COCO's bones, which do not fit their points. For others, bones are the entry's
-    1-based `skeleton` pairs and mirror pairs come from the points' names. OKS sigmas are its `sigmas` where it has
-    them, else the published ones, else none.
+    What `to_category` wrote is read back without loss. Else, the very points of a published skeleton, however spelled
+    ("Left Hip" for "left_hip"), mean that skeleton: CrowdPose's own files, for one, list COCO's bones, which do not fit
+    their points. For others, bones are the entry's 1-based `skeleton` pairs and mirror pairs come from the points'
+    names. OKS sigmas are its `sigmas` where it has them, else the published ones, else none.
 
     Args:
         category: the entry.
@@ -172,6 +193,8 @@ def from_category(category: dict[str, Any], where: str) -> Skeleton:
     points = category.get("keypoints")
     if not isinstance(points, list) or not points or not all(isinstance(p, str) for p in points):
         raise ValueError(f"{where}: expected a list of point names under 'keypoints', got {points!r}")
+    if (own := category.get("posewright")) is not None:
+        return _whole(category, own, where)
     sigmas = tuple(category["sigmas"]) if category.get("sigmas") else None
     known = next((s for s in SKELETONS.values() if _spelled(s.points) == _spelled(points)), None)
     bones = category.get("skeleton") or []
@@ -193,13 +216,36 @@ def _spelled(points: Iterable[str]) -> list[str]:
     return [p.lower().replace(" ", "_") for p in points]
 
 
+def _whole(category: dict[str, Any], own: Any, where: str) -> Skeleton:
+    """The skeleton of an entry that `to_category` wrote."""
+    try:
+        points = tuple(category["keypoints"])
+        bones = tuple((points[a - 1], points[b - 1]) for a, b in category["skeleton"])
+        sigmas = tuple(category["sigmas"]) if category.get("sigmas") else None
+        pairs = tuple((str(a), str(b)) for a, b in own["mirror"])
+        return Skeleton(own["name"], points, bones, pairs, sigmas, tuple(own["upper"]))
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"{where}: expected a skeleton as this version of Posewright writes it, got one whose parts do not fit "
+            f"({short(str(error))}); write the file anew"
+        ) from None
+
+
 def to_category(skeleton: Skeleton, category_id: int = 1, name: str = "person") -> dict[str, Any]:
-    """The skeleton as an entry of a COCO file's `categories`; `from_category` reads it back."""
+    """The skeleton as an entry of a COCO file's `categories`; `from_category` reads it back without loss.
+
+    What COCO has no field for (name, mirror pairs, upper half) stands under "posewright".
+    """
     entry = {
         "supercategory": name,
         "id": category_id,
         "name": name,
         "keypoints": list(skeleton.points),
         "skeleton": (skeleton.bone_index + 1).tolist(),
+        "posewright": {
+            "name": skeleton.name,
+            "mirror": [list(pair) for pair in skeleton.mirror],
+            "upper": list(skeleton.upper),
+        },
     }
     return entry | ({} if skeleton.sigmas is None else {"sigmas": list(skeleton.sigmas)})
