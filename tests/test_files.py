@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -92,11 +94,52 @@ def test_a_full_disk_names_the_file(tmp_path):
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, limit[1]))
     try:
-        with pytest.raises(OSError, match=r"cannot write .*a\.txt: File too large"):
+        with pytest.raises(
+            OSError, match=r"cannot write .*a\.txt: File too large; free some space .*that was there is kept"
+        ):
             files.write_text(tmp_path / "a.txt", "new" * 10)
-        with pytest.raises(OSError, match=r"cannot write .*net\.pt: File too large"):
+        with pytest.raises(
+            OSError, match=r"cannot write .*net\.pt: File too large; free some space .*nothing was left"
+        ):
             files.write_with(tmp_path / "net.pt", lambda file: torch.save({"a": torch.zeros(100)}, file))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert (tmp_path / "a.txt").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from posewright import files
+def fill(file):
+    file.write(b"half")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+files.write_with(pathlib.Path(sys.argv[1]), fill)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills as Unix does")
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+    path = tmp_path / "a[1].pt"
+    files.write_text(path, "old")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)])
+    assert done.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+    assert path.read_text() == "old"
+    files.write_text(tmp_path / "b.pt", "another file")
+    assert len(list(tmp_path.iterdir())) == 3
+    files.write_text(path, "new")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a[1].pt", "b.pt"]
+
+
+def test_the_partial_file_of_a_running_writer_stays(tmp_path):
+    path = tmp_path / "a.pt"
+
+    def fill(file):
+        file.write(b"first")
+        files.write_text(path, "second")
+
+    files.write_with(path, fill)
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import json
 import os
+import platform
 import tempfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,7 +23,10 @@ def write_with(path: Path, fill: Callable[[BinaryIO], None]) -> None:
         OSError: the folder cannot be made or written, or its disk is full; the message names the file.
     """
     ready_folder(path.parent)
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    _remove_stale(path)
+    handle, beside = tempfile.mkstemp(
+        prefix=f".{path.name}.{_MACHINE}-{os.getpid()}.", suffix=".partial", dir=path.parent
+    )
     try:
         with os.fdopen(handle, "wb") as file:
             fill(file)
@@ -32,7 +39,9 @@ def write_with(path: Path, fill: Callable[[BinaryIO], None]) -> None:
         # What torch.save says after a failed write is about its own state; the write's error is what it met first.
         cause = error.__context__ if isinstance(error, RuntimeError) else error
         if isinstance(cause, OSError) and cause.strerror:
-            raise type(cause)(cause.errno, f"cannot write {path}: {cause.strerror}") from None
+            hint = "free some space or choose another folder; " if cause.errno in _FULL else ""
+            kept = "the file that was there is kept" if path.exists() else "nothing was left there"
+            raise type(cause)(cause.errno, f"cannot write {path}: {cause.strerror}; {hint}{kept}") from None
         raise
 
 
@@ -172,6 +181,27 @@ def _plain(value: Any) -> Any:
 # -- writing --------------------------------------------------------------------------------------------------------
 
 
+def _remove_stale(path: Path) -> None:
+    """Remove what killed writers of this file left beside it: a partial file names its writer's machine and process."""
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.{_MACHINE}-*.partial"):
+        writer = partial.name.removeprefix(f".{path.name}.{_MACHINE}-").partition(".")[0]
+        if writer.isdigit() and not _is_running(int(writer)):
+            partial.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    """Whether a process of this number may be running; where that cannot be known, it may."""
+    if os.name != "posix":  # os.kill would end it there
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
 def _write(file: BinaryIO, data: bytes) -> None:
     file.write(data)
 
@@ -183,3 +213,5 @@ def _umask() -> int:
 
 
 _UMASK = _umask()
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"

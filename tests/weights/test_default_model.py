@@ -1,7 +1,10 @@
 """The weights inside the package: they are there, small, said what they are, and find people."""
 
+import hashlib
+import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -13,6 +16,7 @@ from posewright.evaluate.pck import pck, segment
 from posewright.models import DEFAULT
 from posewright.skeletons import LSP14
 from posewright.synthetic import people as synthetic
+from posewright.train.config import TrainConfig, resumed
 from posewright.weights import checkpoint, hub
 
 
@@ -31,6 +35,32 @@ def test_the_file_is_small_and_says_what_it_is(file):
     assert about.skeleton.points == LSP14.points
     assert about.metrics["PCK"] >= 0.6
     assert {str(v.dtype) for v in checkpoint.read(file).values()} == {"torch.float16", "torch.int64"}
+
+
+def test_its_tensors_are_those_that_were_trained(file):
+    """The file was rewritten with today's names of settings: not a bit of a tensor may differ."""
+    digest = hashlib.sha256()
+    for key, value in sorted(checkpoint.read(file).items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)} ".encode() + value.numpy().tobytes())
+    assert digest.hexdigest() == "bc95b3b84a1da2b16a69e934bab4a14189e5a0d42c863e3f2d6745b8f6b82a59"
+
+
+def test_its_settings_have_the_names_of_today(file):
+    about = checkpoint.describe(file)
+    assert about is not None
+    known = msgspec.to_builtins(TrainConfig(model=DEFAULT, train="train.json"))
+    assert set(about.config) <= set(known)
+    assert set(about.config["augment"]) <= set(known["augment"])
+    assert (about.config["ohkm_topk"], about.config["augment"]["flip"]) == (8, 0.5)
+
+
+def test_a_run_with_old_names_of_settings_gets_one_line(tmp_path):
+    old = {"model": DEFAULT, "train": "train.json", "drops": [0.8], "augment": {"mirror": 0.5}}
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    with pytest.raises(
+        ValueError, match=r"of another version.*\(drops, augment\.mirror\): start a new run.*--init .*best\.pt"
+    ):
+        resumed(tmp_path)
 
 
 @pytest.mark.parametrize("name", [None, "default", DEFAULT])

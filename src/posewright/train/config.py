@@ -137,15 +137,25 @@ def resumed(folder: str | Path) -> TrainConfig:
 
     Raises:
         FileNotFoundError: it holds no run.
-        ValueError: its `config.json` is none.
+        ValueError: its `config.json` is not a valid config, or has settings that this version does not know.
     """
     path = Path(folder) / "config.json"
     try:
-        return msgspec.convert(msgspec.json.decode(path.read_bytes()), TrainConfig)
+        settings = msgspec.json.decode(path.read_bytes())
+        config = msgspec.convert(settings, TrainConfig)
     except FileNotFoundError:
         raise FileNotFoundError(f"{folder} holds no run: there is no {path.name} in it") from None
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ValueError(f"{path}: not a run's configuration: {error}") from None
+    known = msgspec.to_builtins(config)
+    old = [k for k in settings if k not in known]
+    old += [f"augment.{k}" for k in settings.get("augment", {}) if k not in known["augment"]]
+    if old:
+        raise ValueError(
+            f"{path}: of another version of Posewright, with settings of other names ({', '.join(old[:5])}): start a "
+            f"new run with its weights (--init {Path(folder) / 'best.pt'})"
+        )
+    return config
 
 
 def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
