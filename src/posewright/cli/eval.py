@@ -13,7 +13,9 @@ METRICS = ("AP", "PCK", "PCKh", "AUC", "EPE", "NME", "animal")
 def add(commands: Commands) -> None:
     about = "evaluate weights, or a results file, with the ten COCO metrics (or PCK where a skeleton has no sigmas)"
     parser = command(commands, "eval", run, about, aliases=["val", "test"])
-    parser.add_argument("--data", required=True, metavar="JSON", type=existing, help="COCO-format annotations")
+    parser.add_argument(
+        "--data", required=True, metavar="JSON", type=existing, help="COCO-format annotations, or MPII's"
+    )
     parser.add_argument(
         "--images", metavar="FOLDER", type=existing, help="folder of their images, where it is not beside them"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from posewright.data import coco
+from posewright.data import coco, mpii
 from posewright.skeletons import SKELETONS, mirror_pairs
 from posewright.types import Skeleton
 
@@ -88,7 +88,7 @@ def with_sigmas(people: coco.KeypointDataset, source: str) -> Skeleton:
 def people_for(
     network: Skeleton, annotations: str | os.PathLike[str], images: str | os.PathLike[str] | None = None
 ) -> coco.KeypointDataset:
-    """The people of a COCO-format file to judge a network by: its points, in its order, matched by name.
+    """The people of a COCO-format file, or of MPII's, to evaluate a network on: its points, in its order, by name.
 
     Points that the file lacks are unlabelled, and those that the network lacks are left out; only one of the two may
     lack any. OKS sigmas are the file's, or those published for its very points; where it has none, the network's.
@@ -104,7 +104,11 @@ def people_for(
     Raises:
         FileNotFoundError, ValueError: see `coco.read`; or file and network both have points that the other lacks.
     """
-    people = coco.read_all([annotations], [images or ""], replace(network, sigmas=None))
+    if mpii.is_mpii(annotations):
+        people = mpii.read(annotations, images)
+        people = people if people.skeleton.points == network.points else people.mapped(network)
+    else:
+        people = coco.read_all([annotations], [images or ""], replace(network, sigmas=None))
     file = people.channels or people.skeleton
     fewer, more = ([p for p in a.points if p not in b.points] for a, b in ((file, network), (network, file)))
     if fewer and more:
