@@ -9,7 +9,7 @@ import csv
 from pathlib import Path
 from textwrap import fill
 
-from posewright.catalogue import counted
+from posewright.catalogue import size_of
 from posewright.files import write_text
 from posewright.models import families, find, names
 from posewright.spec import Spec
@@ -87,14 +87,13 @@ def section(family: str) -> str:
     papers = "".join(f"* {paper}\n" for paper in dict.fromkeys(s.paper for s in specs))
     heads = "| name | points | parameters | published | GMACs | published | AP | on, with boxes |"
     table = [heads, "|---|---|---:|---:|---:|---:|---:|---|", *map(row, specs)]
-    return "\n\n".join(
-        [f"## {TITLES[family]}", papers.rstrip(), "\n".join(table), fill(" ".join(NOTES[family].split()), 120)]
-    )
+    note = fill(" ".join(NOTES.get(family, "").split()), 120)
+    return "\n\n".join(filter(None, [f"## {TITLES.get(family, family)}", papers.rstrip(), "\n".join(table), note]))
 
 
 def row(spec: Spec) -> str:
     """A system's line of the table."""
-    parameters, gmacs = counted()[spec.name]
+    parameters, gmacs = size_of(spec) or (0, 0.0)
     theirs = published().get(spec.name, ("", ""))
     results = [(e, p) for e in hub.entries(spec.name) for p in e.published if "AP" in p.metrics]
     best = max(results, key=lambda r: (r[1].boxes != "gt", r[1].metrics["AP"]), default=None)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from posewright import catalogue
+from posewright import catalogue, models
 from posewright.catalogue import count, counted
 from posewright.models import DEFAULT, families, find, names
 
@@ -77,6 +78,42 @@ def test_the_default_model_is_shown_with_the_weights_in_the_package():
     assert page == catalogue.page(DEFAULT)
     assert any("in the package, at" in line for line in page)
     assert catalogue.table(DEFAULT)[1].endswith("in the package")
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A family of one file, without counts, weights, recipe or naming."""
+    (tmp_path / "toy.py").write_text(
+        "import torch\nfrom posewright.codecs.heatmap import GaussianHeatmap\n"
+        "from posewright.skeletons import COCO17\nfrom posewright.spec import Spec\n\n\n"
+        "def build(channels):\n"
+        "    return torch.nn.Conv2d(3, channels, 3, 4, 1)\n\n\n"
+        "CODEC = GaussianHeatmap((64, 48), (16, 12))\n"
+        'SPECS = {"toy-64x48": Spec("toy-64x48", build, CODEC, COCO17, (64, 48))}\n'
+    )
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "posewright.models.toy", raising=False)
+    return "toy-64x48"
+
+
+def test_a_new_family_is_one_file(toy):
+    assert "toy" in families()
+    line = catalogue.table("toy*")[1].split()
+    assert (line[0], line[-2:]) == (toy, ["none", "published"])
+    assert f"  parameters  {3 * 3 * 3 * 17 + 17}" in catalogue.page(toy)
+
+
+def test_a_family_without_specs_is_named(toy, tmp_path):
+    (tmp_path / "broken.py").write_text("")
+    with pytest.raises(TypeError, match=r"broken\.py: expected SPECS, a dict of specs by their names"):
+        names()
+
+
+def test_layers_have_kernel_and_output_shape():
+    lines = catalogue.layers(find("simplebaseline-r18-slim-128x96"))
+    assert lines[0].split() == ["layer", "kind", "kernel", "output"]
+    assert lines[1].split() == ["conv1", "Conv2d", "7x7,", "stride", "2", "64x64x48"]
+    assert lines[-1].split() == ["final_layer", "Conv2d", "1x1,", "stride", "1", "17x32x24"]
 
 
 def test_patterns_that_match_nothing_are_refused():

@@ -8,6 +8,7 @@ import functools
 from importlib.resources import files
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from posewright.models import DEFAULT, find, names
@@ -34,8 +35,45 @@ def count(spec: Spec) -> tuple[int, float]:
     return sum(p.numel() for p in net.parameters() if p.requires_grad), flops.get_total_flops() / 2e9
 
 
+def size_of(spec: Spec) -> tuple[int, float] | None:
+    """Parameters and GMACs, counted now if `counts.csv` lacks them; None if the network does not run without values."""
+    try:
+        return counted().get(spec.name) or count(spec)
+    except RuntimeError:  # what torch raises where a network's path depends on its values
+        return None
+
+
+def layers(spec: Spec) -> list[str]:
+    """One line per layer that computes, in the order of the run: name, kind, kernel, stride and output shape.
+
+    The network runs on one image, on torch's meta device, so nothing is computed.
+
+    Raises:
+        RuntimeError: the network's path depends on its values.
+    """
+    rows: list[tuple[str, str, str, str]] = []
+
+    def note(name: str, module: nn.Module, output: object) -> None:
+        kernel = ""
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            grouped = f", {module.groups} groups" if module.groups > 1 else ""
+            kernel = f"{'x'.join(map(str, module.kernel_size))}, stride {module.stride[0]}{grouped}"
+        if isinstance(output, torch.Tensor):
+            rows.append((name, type(module).__name__, kernel, "x".join(map(str, output.shape[1:]))))
+
+    with torch.device("meta"), torch.no_grad():
+        net = spec.build().eval()
+        for name, module in net.named_modules():
+            if not any(module.children()):
+                module.register_forward_hook(lambda m, _, output, name=name: note(name, m, output))
+        net(torch.empty(1, 3, *spec.size))
+    table = [("layer", "kind", "kernel", "output"), *rows]
+    widths = [max(map(len, column)) for column in zip(*table)]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in table]
+
+
 def table(pattern: str = "*") -> list[str]:
-    """One line a pose system that matches the pattern: size, parameters, GMACs, published AP, weights at hand.
+    """One line per pose system that matches the pattern: size, parameters, GMACs, published AP, weights in the cache.
 
     Raises:
         LookupError: none matches.
@@ -46,14 +84,15 @@ def table(pattern: str = "*") -> list[str]:
     width = max(map(len, found))
     lines = [f"{'name':<{width}}  {'points':<11} {'million':>8} {'GMACs':>7}  {'AP':>5} {'boxes':<10} weights"]
     for name in found:
-        spec, (parameters, gmacs) = find(name), counted()[name]
+        spec = find(name)
         known = hub.published(name) or hub.published(name, "gt") or hub.published(name, "unstated")
         ap = f"{known.metrics['AP']:.3f}" if known and "AP" in known.metrics else ""
         boxes = known.detector or known.boxes if ap and known else ""
         here = sum(hub.cached(e.id) is not None for e in hub.entries(name))
         weights = f"{here} of {len(hub.entries(name))} cached" if hub.entries(name) else "none published"
         weights = "in the package" if name == DEFAULT else weights
-        counts = f"{parameters / 1e6:>8.2f} {gmacs:>7.2f}"
+        size = size_of(spec)
+        counts = f"{size[0] / 1e6:>8.2f} {size[1]:>7.2f}" if size else " " * 16
         lines.append(f"{name:<{width}}  {spec.skeleton.name:<11} {counts}  {ap:>5} {boxes:<10} {weights}")
     return lines
 
@@ -65,8 +104,9 @@ def page(name: str) -> list[str]:
         LookupError: there is none of that name.
     """
     spec = find(name)
-    parameters, gmacs = counted()[spec.name]
-    lines = [spec.name, f"  paper       {spec.paper}", f"  parameters  {parameters:,}", f"  GMACs       {gmacs:.3f}"]
+    size = size_of(spec)
+    lines = [spec.name, f"  paper       {spec.paper or 'none named'}"]
+    lines += [f"  parameters  {size[0]:,}", f"  GMACs       {size[1]:.3f}"] if size else []
     for field in dataclasses.fields(Spec):
         if field.name in ("name", "builder", "paper", "skeleton"):
             continue

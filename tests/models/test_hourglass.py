@@ -67,6 +67,8 @@ def test_specs_read_maps_as_their_papers():
     assert [specs[f"hourglass-{stacks}-dark-128x96"].codec.sigma for stacks in (4, 8)] == [1, 2]
     assert type(specs["hourglass-4-animals-256x256"].codec).__name__ == "HourglassHeatmap"
     assert specs["hourglass-4-animals-256x256"].skeleton is TIGDOG18
+    means = {name: round(specs[f"hourglass-4-{name}-256x256"].mean[2] / 255, 4) for name in hourglass._MEANS}
+    assert means == {"real-horse": 0.4206, "real-tiger": 0.2593, "synthetic-horse": 0.3925, "synthetic-tiger": 0.3818}
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,55 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
 
+class SqueezeExcitation(nn.Module):
+    """Channels rescaled by what a bottleneck of `hidden` ones makes of their means (Hu et al., arXiv 1709.01507)."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.fc = nn.Sequential(
+            nn.Linear(channels, hidden, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, channels, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, channels, h, w], unchanged in shape."""
+        return x * self.fc(x.mean((2, 3)))[:, :, None, None]
+
+
+def upsample(inputs: int, outputs: int, kernel: int, *, groups: int = 1) -> nn.ConvTranspose2d:
+    """A transposed convolution without bias that doubles the size, of a 2x2, 3x3 or 4x4 kernel.
+
+    Raises:
+        ValueError: another kernel, whose padding would not double the size exactly in the published heads.
+    """
+    if kernel not in (2, 3, 4):
+        raise ValueError(f"a deconvolution that doubles the size has a kernel of 2, 3 or 4, got {kernel}")
+    padding, extra = {2: (0, 0), 3: (1, 1), 4: (1, 0)}[kernel]
+    return nn.ConvTranspose2d(inputs, outputs, kernel, 2, padding, extra, groups=groups, bias=False)
+
+
+def predictor(inputs: int, channels: int, kernel: int) -> nn.Conv2d:
+    """The last convolution of a head, 1x1 or 3x3.
+
+    Raises:
+        ValueError: another kernel.
+    """
+    if kernel not in (1, 3):
+        raise ValueError(f"the final convolution has a kernel of 1 or 3, got {kernel}")
+    return nn.Conv2d(inputs, channels, kernel, padding=kernel // 2)
+
+
+def init_zero(blocks: nn.Module) -> None:
+    """Residual blocks' last normalisations start at 0, so that every block starts as its shortcut (Goyal et al.,
+    arXiv 1706.02677, section 5.1).
+    """
+    for block in blocks.children():
+        norms = [m for n, m in block.named_modules() if isinstance(m, nn.BatchNorm2d) and "downsample" not in n]
+        nn.init.zeros_(norms[-1].weight)
+
+
 def check_size(images: Tensor, multiple: int, rest: int = 0) -> None:
     """Refuse images whose height or width is not a multiple of `multiple` (plus `rest`).
 

@@ -19,7 +19,7 @@ from posewright.codecs.hourglass import HourglassHeatmap
 from posewright.models._blocks import check_size
 from posewright.models._network import Naming, PoseNetwork, from_data_parallel
 from posewright.skeletons import COCO17, MPII16, TIGDOG18
-from posewright.spec import Spec
+from posewright.spec import IMAGENET_MEAN, Spec
 from posewright.types import Skeleton
 
 FEATURES = 256
@@ -185,13 +185,24 @@ def _dark(stacks: int) -> Spec:
     )
 
 
-def _animals(stacks: int) -> Spec:
+_MEANS = {  # RGB in 0..1, as released
+    "real-horse": (0.5319, 0.5107, 0.4206),
+    "real-tiger": (0.4248, 0.3866, 0.2593),
+    "synthetic-horse": (0.4038, 0.3956, 0.3925),
+    "synthetic-tiger": (0.3959, 0.3861, 0.3818),
+}
+"""Of the images that each of CC-SSL's released networks was trained on, which it subtracts from all others too."""
+
+
+def _animals(stacks: int, animal: str = "animals") -> Spec:
     """CC-SSL's: the crop is 1.5 times the extent of the labelled points, and images are not divided by a deviation.
 
-    It subtracts the mean of each data set, which was not published; ImageNet's stands in for it.
+    Each released network needs the mean of its own data; "animals", which is for any other, has ImageNet's.
     """
+    red, green, blue = _MEANS.get(animal, [m / 255 for m in IMAGENET_MEAN])
     return replace(
-        _people(stacks, "animals-", TIGDOG18),
+        _people(stacks, f"{animal}-", TIGDOG18),
+        mean=(255 * red, 255 * green, 255 * blue),
         codec=HourglassHeatmap((256, 256), (64, 64)),
         padding=(1.5, 1.5),
         std=(255.0, 255.0, 255.0),
@@ -206,6 +217,6 @@ SPECS: dict[str, Spec] = {
         *(_people(stacks) for stacks in (1, 2, 4, 8)),
         *(_people(stacks, "mpii-", MPII16) for stacks in (1, 2, 4, 8)),
         *(_dark(stacks) for stacks in (4, 8)),
-        _animals(4),
+        *(_animals(4, animal) for animal in ("animals", *_MEANS)),
     )
 }

@@ -10,6 +10,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from posewright.codecs.multiscale import MmposeMultiScaleHeatmap, MultiScaleHeatmap
+from posewright.models._blocks import init_zero
 from posewright.models._multistage import IMAGENET, MultiStage, Top, Unit, naming
 from posewright.skeletons import COCO17, MPII16
 from posewright.spec import Spec
@@ -42,9 +43,10 @@ class MSPN(MultiStage):
     Args:
         channels: of the predicted maps.
         stages: 1 to 4 in the paper.
-        width: the decoders' channels.
+        width: the decoders' channels (`upsample_channel_num` in the published configurations).
         same_pool: pad the stem's pooling at the right and bottom only, as MindSpore's does.
         slim: ResNet-18's counts and a quarter of the channels, for small data and small machines. Not from the paper.
+        zero_init: the last normalisation of every residual block starts at 0.
     """
 
     naming = replace(
@@ -52,7 +54,14 @@ class MSPN(MultiStage):
     )
 
     def __init__(
-        self, channels: int, stages: int = 2, *, width: int = 256, same_pool: bool = False, slim: bool = False
+        self,
+        channels: int,
+        stages: int = 2,
+        *,
+        width: int = 256,
+        same_pool: bool = False,
+        slim: bool = False,
+        zero_init: bool = False,
     ) -> None:
         super().__init__(
             channels,
@@ -63,6 +72,9 @@ class MSPN(MultiStage):
             top=Top(same_pool=same_pool),
             width=width,
         )
+        for stage in self.stages if zero_init else ():
+            for layer in stage.downsample.children():
+                init_zero(layer)
 
 
 def _coco(stages: int, codec: MultiScaleHeatmap) -> Spec:
@@ -95,14 +107,18 @@ _SLIM = replace(
     builder=partial(MSPN, stages=2, width=64, slim=True),
 )
 
-_MINDSPORE = replace(
-    _coco(2, _MIDDLE),
-    name="mspn-2stg-mindspore-256x192",
-    builder=partial(MSPN, stages=2, same_pool=True),
-    # Its pipeline subtracts means of 0..1 from grey levels of 0..255 and divides by 255 only after that.
-    mean=(0.406, 0.456, 0.485),
-    std=(57.375, 57.12, 58.395),
-)
+
+def _mindspore(stages: int) -> Spec:
+    """As the MindSpore project trained two stages; its setting of stages goes from 1 to 4."""
+    return replace(
+        _coco(stages, _MIDDLE),
+        name=f"mspn-{stages}stg-mindspore-256x192",
+        builder=partial(MSPN, stages=stages, same_pool=True),
+        # Its pipeline subtracts means of 0..1 from grey levels of 0..255 and divides by 255 only after that.
+        mean=(0.406, 0.456, 0.485),
+        std=(57.375, 57.12, 58.395),
+    )
+
 
 _MPII = replace(
     _coco(2, MultiScaleHeatmap((256, 256), (64, 64), blur=9)),
@@ -132,7 +148,7 @@ SPECS: dict[str, Spec] = {
         *(_coco(stages, _MIDDLE) for stages in (1, 2, 3, 4)),
         _coco(4, _LARGE),
         _SLIM,
-        _MINDSPORE,
+        *map(_mindspore, (1, 2, 3, 4)),
         _MPII,
         *map(_mmpose, (1, 2, 3, 4)),
     )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from posewright.codecs.multiscale import MmposeMultiScaleHeatmap, MultiScaleHeatmap
 from posewright.codecs.udp import UdpMultiScaleHeatmap
+from posewright.models._blocks import SqueezeExcitation
 from posewright.models._multistage import MultiStage, Top, Unit, naming
 from posewright.models._resnet import layout
 from posewright.skeletons import COCO17
@@ -73,23 +74,6 @@ class StepsBlock(nn.Module):
             above = row
         y = self.conv_bn_relu3(torch.cat(ends, 1))
         return self.relu((y if self.se is None else self.se(y)) + shortcut)
-
-
-class SqueezeExcitation(nn.Module):
-    """Channels rescaled by what a bottleneck makes of their means (Hu et al., arXiv 1709.01507)."""
-
-    def __init__(self, channels: int, reduction: int = 8) -> None:
-        super().__init__()
-        self.fc = nn.Sequential(
-            nn.Linear(channels, channels // reduction, bias=False),
-            nn.ReLU(inplace=True),
-            nn.Linear(channels // reduction, channels, bias=False),
-            nn.Sigmoid(),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, channels, h, w], unchanged in shape."""
-        return x * self.fc(x.mean((2, 3)))[:, :, None, None]
 
 
 class PRM(nn.Module):
@@ -177,7 +161,9 @@ class _ConvolutionTop(nn.Module):
 
 
 def _excited(inputs: int, outputs: int, stride: int) -> StepsBlock:
-    return StepsBlock(inputs, outputs, stride, width=outputs * 26 // 64, attention=SqueezeExcitation(outputs))
+    return StepsBlock(
+        inputs, outputs, stride, width=outputs * 26 // 64, attention=SqueezeExcitation(outputs, outputs // 8)
+    )
 
 
 def _coco(depth: Literal[18, 50], stages: int) -> Spec:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from posewright.codecs.dark import DarkHeatmap
 from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.codecs.udp import UdpHeatmap
-from posewright.models._blocks import check_size, init_normal
+from posewright.models._blocks import check_size, init_normal, init_zero, predictor, upsample
 from posewright.models._network import HEAD_AND_BACKBONE, Naming, PoseNetwork
 from posewright.models._resnet import ResNet, layout
 from posewright.skeletons import AIC14, ANIMALPOSE20, AP10K17, COCO17, CROWDPOSE14, MPII16
@@ -33,6 +33,10 @@ class SimpleBaseline(PoseNetwork, ResNet):
         same_pool: pad the stem's pooling at the right and bottom only, as MindSpore's does.
         slim: layers of 48, 96, 160, 256 channels and deconvolutions of 128, 96, 64: a third of the work of the full
             width, for small data and small machines. Not from the paper.
+        deconvolutions: 2, 3 or 4; each doubles the size of the maps, from 1/32 on, so the codec's maps must agree.
+        kernel: of the deconvolutions: 2, 3 or 4.
+        final_kernel: of the last convolution: 1 or 3.
+        zero_init: the last normalisation of every block starts at 0.
     """
 
     naming = Naming(
@@ -45,15 +49,33 @@ class SimpleBaseline(PoseNetwork, ResNet):
     )
 
     def __init__(
-        self, channels: int, depth: int = 50, *, caffe: bool = False, same_pool: bool = False, slim: bool = False
+        self,
+        channels: int,
+        depth: int = 50,
+        *,
+        caffe: bool = False,
+        same_pool: bool = False,
+        slim: bool = False,
+        deconvolutions: int = 3,
+        kernel: int = 4,
+        final_kernel: int = 1,
+        zero_init: bool = False,
     ) -> None:
+        if deconvolutions not in (2, 3, 4):
+            raise ValueError(
+                f"SimpleBaseline has 2, 3 or 4 deconvolutions (maps at 1/8, 1/4 or 1/2), got {deconvolutions}"
+            )
+        if slim and deconvolutions != 3:
+            raise ValueError("the slim network has widths for 3 deconvolutions only")
         block, counts, outputs = layout(depth, caffe=caffe)
         outputs = (48, 96, 160, 256) if slim else outputs
-        widths = (outputs[3], 128, 96, 64) if slim else (outputs[3], 256, 256, 256)
+        widths = (outputs[3], *((128, 96, 64) if slim else [256] * deconvolutions))
         super().__init__((block, block, block, block), counts, outputs, same_pool=same_pool)
-        layers = [layer for pair in pairwise(widths) for layer in _deconvolution(*pair)]
+        layers = [layer for pair in pairwise(widths) for layer in _deconvolution(*pair, kernel)]
         self.deconv_layers = nn.Sequential(*layers)
-        self.final_layer = nn.Conv2d(widths[-1], channels, 1)
+        self.final_layer = predictor(widths[-1], channels, final_kernel)
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4) if zero_init else ():
+            init_zero(layer)
         init_normal(self.deconv_layers)
         init_normal(self.final_layer)
 
@@ -67,9 +89,8 @@ class SimpleBaseline(PoseNetwork, ResNet):
         return self.final_layer(self.deconv_layers(self.features(images)[3]))
 
 
-def _deconvolution(inputs: int, outputs: int) -> list[nn.Module]:
-    deconvolution = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
-    return [deconvolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+def _deconvolution(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
+    return [upsample(inputs, outputs, kernel), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
 
 
 _SMALL, _MIDDLE, _SQUARE, _LARGE = (128, 96), (256, 192), (256, 256), (384, 288)
