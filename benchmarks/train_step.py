@@ -34,7 +34,8 @@ from posewright.runtime import depthwise as runtime_depthwise
 from posewright.runtime.torch_runtime import fast_bf16
 from posewright.train.distributed import team
 from posewright.train.recipes import find
-from posewright.train.state import Run, _Supervised, prepared
+from posewright.train.setup import _Supervised, prepared
+from posewright.train.state import Run
 from posewright.types import Batch
 
 CPU = torch.device("cpu")
@@ -199,7 +200,7 @@ def training(system: str, people: Path, batch: int) -> Iterator[tuple[Run, Batch
 def in_precision(run: Run, precision: Any) -> Callable[[Batch], Any]:
     def learn(batch: Batch) -> None:
         run.config = replace(run.config, precision=precision)
-        run.learn(batch, RATE)
+        run.train_step(batch, RATE)
 
     return learn
 

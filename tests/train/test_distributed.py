@@ -136,10 +136,10 @@ def test_alone_there_is_nothing_to_agree_on(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with team() as members:
         assert members == Team()
-        assert members.lead
+        assert members.is_main
         assert members.sum(1.5, 2) == [1.5, 2]
         assert members.gather("x") == ["x"]
-        assert members.joined(net := nn.Conv2d(1, 1, 1), torch.device("cpu")) is net
+        assert members.wrap(net := nn.Conv2d(1, 1, 1), torch.device("cpu")) is net
         assert members.device("cpu") == torch.device("cpu")
 
 

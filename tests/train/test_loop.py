@@ -1,12 +1,14 @@
 """Training: exact resume, signals, checkpoints, and that every loss learns."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -15,14 +17,16 @@ import torch
 
 import posewright as pw
 from posewright.data import augment, coco
+from posewright.data.loader import Loader
 from posewright.evaluate import evaluator
 from posewright.report.run_folder import read_log
 from posewright.synthetic import people as synthetic
-from posewright.train import recipes, state
-from posewright.train._preflight import preflight
+from posewright.train import loop, recipes, setup
+from posewright.train._lock import locked
 from posewright.train.distributed import Team
 from posewright.train.loop import TrainConfig, fit, resumed, rounds
-from posewright.train.state import prepared
+from posewright.train.run_log import RunLog
+from posewright.train.setup import preflight, prepared
 from posewright.weights import checkpoint
 
 SLIM = "simplebaseline-r18-slim-128x96"
@@ -64,7 +68,7 @@ def batches(files):
 
 def fit_steps(run, steps):
     for batch, _ in zip(run.loader.epoch(0), range(steps)):
-        run.learn(batch, 1e-3)
+        run.train_step(batch, 1e-3)
 
 
 def same(a, b):
@@ -101,6 +105,11 @@ def test_a_run_is_evaluated_and_its_best_weights_predict(config, files):
     assert poses.skeleton.name == "coco17"
     rows = read_log(fitted.out)
     assert [r["step"] for r in rows if "AP" in r] == [batches(files), 6]
+    page = (fitted.out / "index.html").read_text()
+    assert f"Training of {SLIM}" in page
+    assert "step 6 of 6" in page
+    assert "<svg" in page
+    assert "data:image/jpeg" in page
     assert (fitted.out / "log.csv").read_text().count("\n") == 1 + len(rows)
 
 
@@ -191,7 +200,7 @@ def test_a_signal_saves_and_leaves(config, number):
 )
 def test_a_resumed_run_is_exact_in_half_precision_and_in_parts_too(config, tmp_path, monkeypatch, changes):
     """In fp16 too, which is refused on CPUs for being slow; the scale of the gradients is part of the checkpoint."""
-    monkeypatch.setattr(state, "_check_precision", lambda *_: None)
+    monkeypatch.setattr(setup, "_check_precision", lambda *_: None)
     config = replace(config, steps=2, **changes)
     fit(replace(config, out=str(tmp_path / "straight")))
     fit(config, stop_at=1)
@@ -210,7 +219,7 @@ def test_parts_of_a_batch_add_up_to_its_gradients(config):
         with prepared(replace(config, accumulate=accumulate, clip=0.0, optimizer="sgd"), Team()) as run:
             run.net.train = lambda mode=True, net=run.net: torch.nn.Module.train(net, False)
             (batch, *_) = run.loader.epoch(0)
-            loss, maps = run.learn(batch, 0.0)
+            loss, maps = run.train_step(batch, 0.0)
             assert maps.shape == (4, 17, 32, 24)
             learned.append((loss, [p.grad for p in run.net.parameters()]))
     assert learned[0][0] == pytest.approx(learned[1][0])
@@ -221,14 +230,14 @@ def test_parts_of_a_batch_add_up_to_its_gradients(config):
 def test_precisions_that_a_device_lacks_are_refused(config, monkeypatch):
     with pytest.raises(ValueError, match=r"fp16 is for CUDA devices, .*; on the CPU use bf16 or float32"):
         fit(replace(config, precision="fp16"))
-    monkeypatch.setattr(state.torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    monkeypatch.setattr(setup.torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
     with pytest.raises(ValueError, match="this cpu has no bf16 arithmetic: use float32"):
         fit(replace(config, precision="bf16"))
 
 
 def test_a_batch_too_small_for_its_parts_is_refused(config):
     with pytest.raises(
-        ValueError, match="a batch of 4 people cannot be worked on in 5 parts by 1 processes: choose a la"
+        ValueError, match="a batch of 4 people cannot be split into 5 micro-batches by 1 processes: choose a la"
     ):
         fit(replace(config, accumulate=5))
 
@@ -238,7 +247,7 @@ def test_a_checkpoint_of_another_version_is_refused(config):
     path = Path(config.out) / "last.pt"
     checkpoint.write_checkpoint(path, {k: v for k, v in model(path).items() if k != "scaler"})
     with pytest.raises(
-        ValueError, match=r"last.pt: of another version of Posewright; begin a new run with its weights"
+        ValueError, match=r"last.pt: of another version of Posewright; start a new run with its weights"
     ):
         fit(config, resume=True)
 
@@ -247,6 +256,7 @@ def test_a_run_ends_once_nothing_gets_better(config, files, monkeypatch):
     figures = iter([0.1, 0.3, 0.2, 0.25, 0.4])
     evaluation = evaluator.Evaluation({}, [], None, None, "", (), "gt")
     monkeypatch.setattr(evaluator, "evaluate", lambda *_, **__: replace(evaluation, metrics={"AP": next(figures)}))
+    monkeypatch.setattr(loop, "_write_page", lambda *_: None)
     config = replace(config, val=files["val"], steps=100, batch=8, patience=2)
     assert not fit(config, stop_at=3).finished
     fitted = fit(config, resume=True)
@@ -288,7 +298,7 @@ def test_a_compiled_network_learns_the_same(config, tmp_path, monkeypatch):
 def test_a_rehearsal_changes_nothing(config):
     with prepared(config, Team()) as run:
         before = {name: value.clone() for name, value in run.net.state_dict().items()}
-        run.rehearse(3)
+        run.dry_run(3)
         assert same(before, run.net.state_dict())
         assert all(p.grad is None for p in run.net.parameters())
 
@@ -302,11 +312,13 @@ def test_a_batch_that_does_not_fit_is_told_in_how_many_parts_it_does():
     tried = []
     preflight(attempt, 20, 2, "memory")
     assert tried == [10]
-    with pytest.raises(ValueError, match=r"33 people in 1 parts do not fit into cuda:0: in 4 parts .*accumulate=4"):
+    with pytest.raises(
+        ValueError, match=r"33 people split into 1 micro-batches do not fit into cuda:0: split into 4 .*accumulate=4"
+    ):
         preflight(attempt, 33, 1, "cuda:0")
-    with pytest.raises(ValueError, match=r"3 people in 1 parts .*: in 3 parts they do"):
+    with pytest.raises(ValueError, match=r"3 people split into 1 micro-batches .*: split into 3 they do"):
         preflight(lambda n: attempt(n, 1), 3, 1, "memory")
-    with pytest.raises(ValueError, match="not even one person fits into memory: choose a smaller pose system"):
+    with pytest.raises(ValueError, match="not even one sample fits into memory: choose a smaller pose system"):
         preflight(lambda n: attempt(n, 0), 8, 1, "memory")
 
 
@@ -333,7 +345,8 @@ def test_sigmas_of_the_validation_file_do(config, files, tmp_path):
 
 @pytest.mark.parametrize("parts", [("conv1", "bn1", "layer1"), ("conv1", "layer1.0.bn1.")])
 def test_frozen_parts_stay_as_they_start(config, parts):
-    config = replace(config, freeze=parts, ema=0.0)
+    fit(replace(config, out=config.out + "-first", steps=1))
+    config = replace(config, freeze=parts, ema=0.0, init=config.out + "-first/last.pt")
     with prepared(config, Team()) as run:
         before = {k: v.clone() for k, v in run.net.state_dict().items()}
         fit_steps(run, 2)
@@ -354,7 +367,7 @@ def test_published_weights_are_given_by_their_id(config, monkeypatch, tmp_path):
     ):
         fit(replace(config, init="lpn_50_256x192_coco"))
     fit(replace(config, out=str(tmp_path / "first"), steps=1))
-    monkeypatch.setattr(state.hub, "cached", lambda name: tmp_path / "first" / "last.pt")
+    monkeypatch.setattr(setup.hub, "cached", lambda name: tmp_path / "first" / "last.pt")
     with prepared(replace(config, init="lpn_50_256x192_coco"), Team()) as run:
         assert same(run.net.state_dict(), model(tmp_path / "first" / "last.pt")["model"])
 
@@ -378,10 +391,91 @@ def test_sets_are_mixed_and_judged_by_the_sigmas_asked_for(config, files, tmp_pa
     said = capfd.readouterr().err
     assert ".json + " in said
     assert "never labelled: tail" in said
-    assert "no OKS sigmas are known for arms: judged by PCK, not AP (see the setting sigmas)" in said
+    assert "no OKS sigmas are known for arms: evaluated with PCK, not AP (see the setting sigmas)" in said
     assert set(fitted.metrics) == {"PCK"}
     assert checkpoint.describe(fitted.out / "best.pt").skeleton.bones == (("left_wrist", "tail"),)
     with pytest.raises(ValueError, match="no sigmas are published for points named tail"):
         fit(replace(config, sigmas="published", out=str(tmp_path / "again")))
     assert "AP" in fit(replace(config, skeleton="", out=str(tmp_path / "coco"))).metrics
     assert set(fit(replace(config, skeleton="", sigmas="pck", out=str(tmp_path / "pck"))).metrics) == {"PCK"}
+
+
+def test_freezing_random_weights_is_refused(config):
+    with pytest.raises(ValueError, match=r"freeze would keep conv1, bn1 at random values.*--set freeze=\[\]"):
+        fit(replace(config, freeze=("conv1", "bn1")))
+
+
+def test_a_divergence_is_named(config):
+    with pytest.raises(
+        ValueError, match=r"the training diverged: the loss is .* at step \d+ and began with .*lower lr"
+    ):
+        fit(replace(config, lr=1e6, warmup=0, clip=0.0, ema=0.0, steps=20))
+
+
+def test_a_run_without_a_checkpoint_says_how_to_start(config):
+    fit(config, stop_at=1)
+    (Path(config.out) / "last.pt").unlink()
+    with pytest.raises(FileNotFoundError, match="stopped before its first checkpoint, so there is nothing to resume"):
+        fit(config, resume=True)
+
+
+def test_a_folder_in_use_is_refused_and_a_killed_owner_forgotten(tmp_path):
+    with locked(tmp_path):
+        with (
+            pytest.raises(FileExistsError, match=rf"in use: process {os.getpid()} on .* has trained there since"),
+            locked(tmp_path),
+        ):
+            pass
+        content = json.loads((tmp_path / "run.lock").read_text())
+    assert not (tmp_path / "run.lock").exists()
+    (tmp_path / "run.lock").write_text(json.dumps(content | {"born": "0"}))  # its number belongs to another one now
+    with locked(tmp_path):
+        pass
+    (tmp_path / "run.lock").write_text(json.dumps(content | {"host": "elsewhere"}))
+    with pytest.raises(FileExistsError, match="on elsewhere"), locked(tmp_path):
+        pass
+
+
+def test_damaged_checkpoints_and_logs_are_named(config):
+    fit(config, stop_at=1)
+    last, log = Path(config.out) / "last.pt", Path(config.out) / "log.jsonl"
+    content = model(last)
+    for key, value in (("step", "one"), ("optimizer", []), ("best", {"AP": "high"}), ("model", {})):
+        checkpoint.write_checkpoint(last, content | {key: value})
+        with pytest.raises(ValueError, match=r"last\.pt: damaged, or not of this configuration") as caught:
+            fit(config, resume=True)
+        assert "\n" not in str(caught.value)
+    checkpoint.write_checkpoint(last, content)
+    log.write_text('[1]\n{"step": 1}\n')
+    with pytest.raises(ValueError, match=r"log\.jsonl: line 1: expected an object with the step"):
+        fit(config, resume=True)
+    log.write_text('{"step": 1}\n{"st')  # cut short by a crash
+    assert fit(config, resume=True).finished
+
+
+def test_a_killed_worker_is_explained_and_the_run_saved(config, monkeypatch):
+    def dies(self, number, first=0):
+        yield next(epoch(self, number, first))
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    epoch = Loader.epoch
+    monkeypatch.setattr(Loader, "epoch", dies)
+    with pytest.raises(OSError, match=r"was killed at step 1, most likely because memory ran out; the run is saved"):
+        fit(config)
+    monkeypatch.setattr(Loader, "epoch", epoch)
+    assert fit(config, resume=True).finished
+
+
+def test_a_full_disk_is_one_line_and_the_run_can_be_resumed(config, monkeypatch):
+    fit(config, stop_at=1)
+
+    def full(row):
+        raise OSError(28, "No space left on device")
+
+    with RunLog(Path(config.out), 1) as log:
+        monkeypatch.setattr(
+            log, "_files", tuple(SimpleNamespace(name=f.name, write=full, close=f.close) for f in log._files)
+        )
+        with pytest.raises(OSError, match=r"cannot write .*log\.jsonl: No space left on device"):
+            log.add({"step": 2})
+    assert fit(config, resume=True).finished

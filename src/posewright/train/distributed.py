@@ -34,8 +34,8 @@ class Team:
     size: int = 1
 
     @property
-    def lead(self) -> bool:
-        """Whether this is the process that writes and talks."""
+    def is_main(self) -> bool:
+        """Whether this is the main process (rank 0), which writes files and reports."""
         return self.rank == 0
 
     def sum(self, *values: float) -> list[float]:
@@ -65,7 +65,7 @@ class Team:
             name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         return torch.device(name)
 
-    def joined(self, learner: nn.Module, device: torch.device) -> nn.Module:
+    def wrap(self, learner: nn.Module, device: torch.device) -> nn.Module:
         """A module that trains together with those of the other processes; alone it stays as it is."""
         if self.size == 1:
             return learner
@@ -75,7 +75,7 @@ class Team:
             _synchronise(learner)
         return DistributedDataParallel(learner, device_ids=[device] if device.type == "cuda" else None)
 
-    def apart(self, learner: nn.Module) -> AbstractContextManager[None]:
+    def no_sync(self, learner: nn.Module) -> AbstractContextManager[None]:
         """While it lasts, gradients add up in each process, and are averaged after it."""
         return learner.no_sync() if isinstance(learner, DistributedDataParallel) else nullcontext()
 

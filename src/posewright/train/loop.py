@@ -25,19 +25,28 @@ import msgspec
 import numpy as np
 import torch
 
+from posewright.data.coco import KeypointDataset
 from posewright.evaluate import evaluator
+from posewright.evaluate.evaluator import Evaluation
 from posewright.evaluate.pck import pck
 from posewright.files import ready_folder, write_json
 from posewright.progress import Report, bar
+from posewright.report import page
+from posewright.train._lock import locked
 from posewright.train.config import TrainConfig, resumed
 from posewright.train.distributed import TeamPredictor, team
 from posewright.train.optim import rate
 from posewright.train.run_log import RunLog
-from posewright.train.state import Run, prepared
+from posewright.train.setup import prepared
+from posewright.train.state import Run
 from posewright.types import Batch
 from posewright.weights import checkpoint
 
 __all__ = ["Fitted", "TrainConfig", "fit", "resumed", "rounds"]
+
+
+DIVERGED = 1e4
+"""A loss so many times that of the first step is of a training that has diverged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +74,29 @@ def fit(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None
     out = ready_folder(Path(config.out))
     if not resume and (out / "last.pt").exists():
         raise FileExistsError(f"{out} holds a run already: resume it (--resume {out}) or choose another --out")
+    if resume and not (out / "last.pt").exists():
+        raise FileNotFoundError(
+            f"{out} was stopped before its first checkpoint, so there is nothing to resume: start it anew with the "
+            "same recipe, --out and settings (its config.json has them)"
+        )
     with (
         team() as members,
+        locked(out) if members.is_main else nullcontext(),
         prepared(config, members, resume=resume) as run,
         _stop_signals() as asked,
         _log(run, resume=resume) as log,
         _shown(run, "training", "steps") as report,
     ):
         report(run.step, run.total, "")
-        while not run.halted:
+        while not run.stopped:
             if _due(run):
-                _judge(run, log, asked)
-            if run.over or run.halted:
+                _evaluate(run, log, asked)
+            if run.over or run.stopped:
                 break
             _epoch(run, log, report, asked, stop_at)
             run.save()
         members.wait()
-    finished = run.over and run.judged == (run.step if run.val else 0)
+    finished = run.over and run.last_eval_step == (run.step if run.val else 0)
     return Fitted(out, run.step, finished, run.best)
 
 
@@ -109,7 +124,7 @@ def rounds(config: TrainConfig, *, resume: bool = False, stop_at: int | None = N
     if not resume and (out / "round1").exists():
         raise FileExistsError(f"{out} holds a run already: resume it (--resume {out}) or choose another --out")
     with team() as members:
-        if members.lead and not resume:
+        if members.is_main and not resume:
             write_json(out / "config.json", msgspec.to_builtins(config), indent=2)
         number = 0
         while True:
@@ -124,7 +139,7 @@ def rounds(config: TrainConfig, *, resume: bool = False, stop_at: int | None = N
 
 def _log(run: Run, *, resume: bool) -> AbstractContextManager[RunLog | None]:
     """The run's log, for the process that writes it; a new run's folder gets its configuration along with it."""
-    if not run.team.lead:
+    if not run.team.is_main:
         return nullcontext()
     if not resume:
         write_json(run.out / "config.json", msgspec.to_builtins(run.config), indent=2)
@@ -132,11 +147,11 @@ def _log(run: Run, *, resume: bool) -> AbstractContextManager[RunLog | None]:
 
 
 def _shown(run: Run, title: str, unit: str) -> AbstractContextManager[Report]:
-    return bar(title, unit) if run.team.lead else nullcontext(_show_nothing)
+    return bar(title, unit) if run.team.is_main else nullcontext(_show_nothing)
 
 
 def _show_nothing(done: int, total: int, note: str = "") -> None:
-    """What processes other than the leading one show."""
+    """Processes other than the main one show nothing."""
 
 
 def _epoch(run: Run, log: RunLog | None, report: Report, asked: list[int], stop_at: int | None) -> None:
@@ -145,9 +160,9 @@ def _epoch(run: Run, log: RunLog | None, report: Report, asked: list[int], stop_
     epoch, first = divmod(run.step, len(run.loader))
     saved = mark = time.monotonic()
     waited, steps = 0.0, 0
-    for batch, wait in _timed(run.loader.epoch(epoch, first)):
+    for batch, wait in _timed(_surviving(run, epoch, first)):
         lr = _rate(run)
-        part, maps = run.learn(batch, lr)
+        part, maps = run.train_step(batch, lr)
         run.step += 1
         # All processes learn of a loss that is not finite, or of a wish to stop, at the same step.
         loss, stop = run.team.sum(part, bool(asked) or run.step == stop_at)
@@ -155,6 +170,13 @@ def _epoch(run: Run, log: RunLog | None, report: Report, asked: list[int], stop_
             raise ValueError(
                 f"the loss is {loss} at step {run.step - 1}: lower lr ({config.lr}), add warm-up steps or clip; "
                 f"{run.out / 'last.pt'} is as it was"
+            )
+        run.first_loss = run.first_loss or loss
+        if loss > DIVERGED * run.first_loss:
+            raise ValueError(
+                f"the training diverged: the loss is {loss:.3g} at step {run.step - 1} and began with "
+                f"{run.first_loss:.3g}; lower lr ({config.lr}), add warm-up steps or clip; {run.out / 'last.pt'} is as "
+                "it was"
             )
         waited, steps = waited + wait, steps + 1
         if run.step % config.log_every == 0 or run.step == run.total:
@@ -166,15 +188,29 @@ def _epoch(run: Run, log: RunLog | None, report: Report, asked: list[int], stop_
                 "loss": loss,
                 "accuracy": _accuracy(run, batch, maps),
             }
-            row |= {"samples_per_second": steps * run.people_a_step / took, "data_share": waited / took}
+            row |= {"samples_per_second": steps * run.people_per_step / took, "data_share": waited / took}
             _note(row, log, report, run.total)
             mark, waited, steps = time.monotonic(), 0.0, 0
-        run.halted = stop > 0
-        if run.halted or run.step >= run.total:
+        run.stopped = stop > 0
+        if run.stopped or run.step >= run.total:
             return
         if time.monotonic() - saved > config.save_minutes * 60:
             run.save()
             saved = time.monotonic()
+
+
+def _surviving(run: Run, epoch: int, first: int) -> Iterator[Batch]:
+    """The epoch's batches; where the system kills a worker, the run is saved and its end explained."""
+    try:
+        yield from run.loader.epoch(epoch, first)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        run.save()
+        raise OSError(
+            f"a process that reads images was killed at step {run.step}, most likely because memory ran out; the run "
+            f"is saved: resume it (--resume {run.out}), with less else running, or start with fewer --set workers"
+        ) from None
 
 
 def _rate(run: Run) -> float:
@@ -210,13 +246,13 @@ def _note(row: dict[str, Any], log: RunLog | None, report: Report, total: int) -
 
 def _due(run: Run) -> bool:
     """Whether the weights of this step want evaluating."""
-    if run.val is None or run.step == 0 or run.judged == run.step:
+    if run.val is None or run.step == 0 or run.last_eval_step == run.step:
         return False
     epoch, rest = divmod(run.step, len(run.loader))
     return run.step >= run.total or (rest == 0 and epoch % run.config.eval_every == 0)
 
 
-def _judge(run: Run, log: RunLog | None, asked: list[int]) -> None:
+def _evaluate(run: Run, log: RunLog | None, asked: list[int]) -> None:
     """Evaluate, log, and keep the weights if they are the best so far. Leaves early once asked to stop."""
     assert run.val is not None
     people, boxes = run.val
@@ -231,22 +267,32 @@ def _judge(run: Run, log: RunLog | None, asked: list[int]) -> None:
             report(done, total, "")
 
         try:
-            metrics = evaluator.evaluate(predictor, people, boxes, progress=progress).metrics
+            evaluation = evaluator.evaluate(predictor, people, boxes, progress=progress)
         except _Leave:
-            run.halted = True
+            run.stopped = True
             return  # last.pt was written before: a resumed run begins with this evaluation
+    metrics = evaluation.metrics
     if log:
         log.add({"step": run.step, "epoch": run.step / len(run.loader)} | metrics)
-    run.judged = run.step
+        _write_page(run, people, evaluation)
+    run.last_eval_step = run.step
     main = evaluator.main_metric(metrics)
     better = not run.best or metrics[main] > run.best[main]
     run.stale = 0 if better else run.stale + 1
     if better:
         run.best = metrics
-    if better and run.team.lead:
+    if better and run.team.is_main:
         content = run.identity() | {"model": net.state_dict(), "metrics": metrics, "step": run.step}
         checkpoint.write_checkpoint(run.out / "best.pt", content)
     run.save()
+
+
+def _write_page(run: Run, people: KeypointDataset, evaluation: Evaluation) -> None:
+    """Refresh the run's page: curves so far, and this evaluation's metrics and cases."""
+    settings = msgspec.json.format(msgspec.json.encode(run.config), indent=2).decode()
+    sections = page.sections(run.spec.name, people, evaluation, settings=settings)
+    lead = f"step {run.step:,} of {run.total:,}"
+    page.write(run.out / "index.html", f"Training of {run.spec.name}", lead, run.out, sections)
 
 
 def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:

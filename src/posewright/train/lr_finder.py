@@ -16,7 +16,8 @@ from posewright.progress import bar
 from posewright.report.page import curve
 from posewright.train.config import TrainConfig
 from posewright.train.distributed import Team
-from posewright.train.state import Run, prepared
+from posewright.train.setup import prepared
+from posewright.train.state import Run
 from posewright.types import Batch
 
 WORSE = 4.0
@@ -62,7 +63,7 @@ def find_lr(config: TrainConfig, *, low: float = 1e-6, high: float = 1.0, steps:
     losses: list[float] = []
     with prepared(config, Team()) as run, bar("trying rates", "steps") as report:
         for lr, batch in zip(rates, _batches(run)):
-            loss, _ = run.learn(batch, lr)
+            loss, _ = run.train_step(batch, lr)
             if not math.isfinite(loss) or (len(losses) > 10 and loss > WORSE * min(losses)):
                 break
             losses.append(loss)

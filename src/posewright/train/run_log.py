@@ -41,16 +41,17 @@ class RunLog:
         self._json, self._csv = folder / "log.jsonl", folder / "log.csv"
         write_bytes(self._json, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
         write_text(self._csv, ",".join(COLUMNS) + "\n" + "".join(map(_csv_line, rows)))
-        self._files = self._json.open("ab"), self._csv.open("a", newline="")
+        self._files = self._json.open("ab", buffering=0), self._csv.open("ab", buffering=0)
         self._board = _board(folder, step)
 
     def add(self, row: dict[str, Any]) -> None:
         """Append a row; it is on disk when this returns."""
         finite = {k: v for k, v in row.items() if not (isinstance(v, float) and not math.isfinite(v))}
-        self._files[0].write(msgspec.json.encode(finite) + b"\n")
-        self._files[1].write(_csv_line(finite))
-        for file in self._files:
-            file.flush()
+        for file, line in zip(self._files, (msgspec.json.encode(finite) + b"\n", _csv_line(finite).encode())):
+            try:
+                file.write(line)  # unbuffered, so that nothing is left to fail when the file is closed
+            except OSError as error:
+                raise OSError(error.errno, f"cannot write {file.name}: {error.strerror}") from None
         for name in finite if self._board else ():
             if name in TAGS:
                 self._board.add_scalar(TAGS[name], finite[name], finite["step"])
