@@ -172,11 +172,11 @@ def partials(cache: Path) -> list[str]:
 @pytest.mark.parametrize("kind", ["whole", "slow", "redirect"])
 def test_pull(server: Server, table: dict[str, Entry], cache: Path, kind: str) -> None:
     table["net"] = published(f"{server.root}/{kind}/net.pth")
-    visibility: list[tuple[int, int]] = []
-    path = hub.pull("net", progress=lambda done, total: visibility.append((done, total)))
+    calls: list[tuple[int, int]] = []
+    path = hub.pull("net", progress=lambda done, total: calls.append((done, total)))
     assert path == cache / "weights" / DIGEST / "net.pth"
     assert path.read_bytes() == CONTENT
-    assert visibility[-1] == (len(CONTENT), len(CONTENT))
+    assert calls[-1] == (len(CONTENT), len(CONTENT))
     assert partials(cache) == []
     before = len(server.asked)
     assert hub.pull("net") == path
@@ -199,14 +199,14 @@ def test_an_interrupted_process_is_resumed_by_the_next(server: Server, tmp_path:
         download(f"{server.root}/broken/net.pth", part, progress=interrupt)
     have = part.stat().st_size
     assert 0 < have < len(CONTENT)
-    visibility: list[int] = []
-    download(f"{server.root}/whole/net.pth", part, progress=lambda done, total: visibility.append(done))
+    calls: list[int] = []
+    download(f"{server.root}/whole/net.pth", part, progress=lambda done, total: calls.append(done))
     assert part.read_bytes() == CONTENT
     assert server.asked[-1] == ("/whole/net.pth", f"bytes={have}-")
-    assert visibility[0] > have
+    assert calls[0] > have
 
 
-def test_a_file_that_has_changed_meanwhile_is_fetched_anew(
+def test_a_file_that_has_changed_meanwhile_is_downloaded_again(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = tmp_path / "part"
@@ -216,7 +216,7 @@ def test_a_file_that_has_changed_meanwhile_is_fetched_anew(
     assert part.read_bytes() == CONTENT
 
 
-def test_what_is_already_whole_is_not_fetched_again(server: Server, tmp_path: Path) -> None:
+def test_what_is_already_complete_is_not_downloaded_again(server: Server, tmp_path: Path) -> None:
     part = tmp_path / "part"
     part.write_bytes(CONTENT)
     (tmp_path / "part.tag").write_text(Handler.etag)
@@ -234,7 +234,7 @@ def test_a_left_over_that_is_too_long_is_thrown_away(server: Server, tmp_path: P
 
 
 def test_servers_that_never_get_further_are_given_up(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"untagged/net: broke off after 4000 of 10200 bytes \(4 tries\)"):
+    with pytest.raises(OSError, match=r"untagged/net: interrupted after 4000 of 10200 bytes \(4 tries\)"):
         download(f"{server.root}/untagged/net", tmp_path / "part")
     with pytest.raises(OSError, match=r"503/net: 503 .* \(4 tries\)"):
         download(f"{server.root}/503/net", tmp_path / "other")

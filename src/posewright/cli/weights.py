@@ -15,7 +15,7 @@ def add(commands: Commands) -> None:
     listing.add_argument(
         "pattern", metavar="PATTERN", nargs="?", default="*", help="of ids or pose systems (default: all)"
     )
-    pull = command(tasks, "pull", _pull, "fetch published weights into the cache")
+    pull = command(tasks, "pull", _pull, "download published weights into the cache")
     pull.add_argument("id", metavar="ID", help="as `posewright weights list` names it")
     pull.add_argument("--offline", action="store_true", help="only look into the cache")
     pull.add_argument("--no-verify", action="store_true", help="take a file without a published checksum")
@@ -58,7 +58,7 @@ def _pull(options: argparse.Namespace) -> int:
     from posewright.progress import bar, tick
     from posewright.weights import hub
 
-    with bar(f"fetching {options.id}", "bytes") as show:
+    with bar(f"downloading {options.id}", "bytes") as show:
         offline, unverified = options.offline or None, options.no_verify
         path = hub.pull(options.id, offline=offline, unverified=unverified, progress=tick(show))
     answer(options, str(path), id=options.id, file=path)

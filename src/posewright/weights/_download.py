@@ -125,7 +125,7 @@ def _copy(response: HTTPResponse, part: Path, tag: Path, have: int, limit: int, 
             have += len(chunk)
             progress(have, total)
     if total and have != total:
-        raise ConnectionError(f"broke off after {have} of {total} bytes")
+        raise ConnectionError(f"interrupted after {have} of {total} bytes")
 
 
 def _keep_validator(response: HTTPResponse, tag: Path) -> None:

@@ -126,7 +126,7 @@ def load_backbone(net: nn.Module, path: Source) -> Loaded:
     """Load an ImageNet classifier (torchvision's ResNets, HRNet's, Lite-HRNet's) into a network's backbone.
 
     Every parameter of the backbone must be in the file; the file's other entries are reported as not used. Into MSPN a
-    ResNet goes once a stage.
+    ResNet goes once per stage.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -62,7 +62,7 @@ def write(
     crc: bool = False,
     slice_bytes: int = _SLICE,
 ) -> None:
-    """Write a checkpoint that MindSpore's `load_checkpoint` reads; it appears whole or not at all.
+    """Write a checkpoint that MindSpore's `load_checkpoint` reads; atomically.
 
     Args:
         path: the file.
