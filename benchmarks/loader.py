@@ -36,6 +36,7 @@ from posewright.models import find
 from posewright.progress import bar
 from posewright.skeletons import COCO17, to_category
 from posewright.spec import IMAGENET_MEAN, IMAGENET_STD, Spec
+from posewright.types import Crop
 
 IMAGES, BATCH, WORKERS, EPOCHS = 256, 32, 2, 2
 WIDTH, HEIGHT = 192, 256
@@ -287,8 +288,8 @@ def _counted(spec: Spec, spent: Spent) -> Iterator[None]:
     """Count what our loader calls while the block runs."""
     called: tuple[tuple[Any, str, str], ...] = (
         (image, "read", "decode"), (image, "warp", "warp"), (geometry, "matrix_of_region", "warp"),
-        (geometry, "pixel_matrix", "warp"), (augment, "views", "augment"), (augment, "recolour", "augment"),
-        (geometry, "transform", "target"), (type(spec.codec), "encode", "target"),
+        (augment, "views", "augment"), (augment, "recolour", "augment"),
+        (Crop, "to_input", "target"), (type(spec.codec), "encode", "target"),
         (image, "to_tensor", "normalise and collate"),
     )  # fmt: skip
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The values are checked at birth and their derived views are right."""
+"""The values are validated on construction and their derived views are right."""
 
 import numpy as np
 import pytest
@@ -66,9 +66,12 @@ def test_impossible_boxes(xywh, score, message):
 @pytest.mark.parametrize(
     ("matrix", "message"),
     [
-        (np.eye(3), r"expected a finite \[2, 3\] matrix"),
-        (np.array([[1, 0, np.nan], [0, 1, 0]]), r"expected a finite \[2, 3\] matrix"),
-        (np.array([[1.0, 2, 0], [2, 4, 0]]), "the matrix cannot be inverted"),
+        (np.eye(3)[:2], r"expected finite matrices \[N, 2, 3\]"),
+        (np.array([[[1, 0, np.nan], [0, 1, 0]]]), r"expected finite matrices \[N, 2, 3\]"),
+        (
+            np.array([[[1.0, 0, 0], [0, 1, 0]], [[1.0, 2, 0], [2, 4, 0]]]),
+            r"the matrix cannot be inverted: array\(\[\[1., 2.",
+        ),
     ],
 )
 def test_impossible_crops(matrix, message):

@@ -91,7 +91,7 @@ def draw_truth(
         skeleton: what the K points are.
         boxes: whether the boxes are drawn.
     """
-    found = Boxes.of(xywh, source="gt")
+    found = Boxes.of(xywh, source="gt", cleaned=True)
     poses = Poses(np.asarray(xy, np.float64), (visibility > 0).astype(np.float64), found.score, found, skeleton)
     return draw(image, poses, threshold=0.5, boxes=boxes, scores=False, hidden=visibility == 1)
 

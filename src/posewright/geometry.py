@@ -1,4 +1,4 @@
-"""Box -> region -> crop, affine maps and flips: pure functions on arrays, vectorised over leading dimensions.
+"""Box -> region -> crop: pure functions on arrays, vectorised over leading dimensions.
 
 A *region* is (centre x, centre y, width, height) in image pixels: what the papers call centre and scale, without
 the division by 200. Formulae are those of the published code; where two differ, a `CropRule` says which.
@@ -8,7 +8,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from posewright.types import Crop, CropRule
+from posewright.types import Boxes, Crop, CropRule
+
+
+def crop(
+    boxes: Boxes,
+    size: tuple[int, int],
+    *,
+    padding: tuple[float, float] = (1.25, 1.25),
+    rule: CropRule = "standard",
+) -> Crop:
+    """The crops of an image's boxes, as a pose system cuts them: `region_of_box`, then `matrix_of_region`.
+
+    Args:
+        boxes: N boxes of one image.
+        size: (height, width) of the network's input.
+        padding: factors on the boxes' width and height.
+        rule: the crop rule.
+    """
+    region = region_of_box(boxes.xywh, size, padding=padding, rule=rule, cleaned=boxes.cleaned)
+    return Crop(matrix_of_region(region, size, rule=rule), size, rule)
 
 
 def region_of_box(
@@ -17,7 +36,7 @@ def region_of_box(
     *,
     padding: tuple[float, float] = (1.25, 1.25),
     rule: CropRule = "standard",
-    annotated: bool = False,
+    cleaned: bool = False,
 ) -> np.ndarray:
     """The padded region, of the input's aspect ratio, around boxes.
 
@@ -29,19 +48,20 @@ def region_of_box(
         size: (height, width) of the input.
         padding: factors on width and height.
         rule: "dark" puts the centre at x + (w - 1) / 2, all others at x + w / 2; see `box_by_rule` as well.
-        annotated: see `box_by_rule`.
+        cleaned: see `box_by_rule`.
 
     Returns:
         [..., 4] float64 regions.
     """
-    xywh = box_by_rule(xywh, rule, annotated=annotated)
+    xywh = box_by_rule(xywh, rule, cleaned=cleaned) if rule in ("cpn", "dark") else np.asarray(xywh, np.float64)
     x, y, w, h = (xywh[..., i] for i in range(4))
     less = 1.0 if rule == "dark" else 0.0
     centre_x, centre_y = x + (w - less) / 2, y + (h - less) / 2
-    return np.stack([centre_x, centre_y, *fix_ratio(w * padding[0], h * padding[1], size)], -1)
+    w, h, ratio = w * padding[0], h * padding[1], size[1] / size[0]
+    return np.stack([centre_x, centre_y, np.maximum(w, h * ratio), np.maximum(h, w / ratio)], -1)
 
 
-def box_by_rule(xywh: np.ndarray, rule: CropRule, *, annotated: bool = False) -> np.ndarray:
+def box_by_rule(xywh: np.ndarray, rule: CropRule, *, cleaned: bool = False) -> np.ndarray:
     """Boxes [..., 4] as the code that a crop rule comes from measures them.
 
     CPN's cuts the corners down to whole pixels. DARK's keeps the pixel in width and height that `sanitise_box` takes
@@ -50,13 +70,13 @@ def box_by_rule(xywh: np.ndarray, rule: CropRule, *, annotated: bool = False) ->
     Args:
         xywh: [..., 4] boxes in image pixels.
         rule: the crop rule.
-        annotated: whether they are annotated ones, out of `sanitise_box`; to detected ones DARK adds nothing.
+        cleaned: whether they are annotated ones, out of `sanitise_box`; to detected ones DARK adds nothing.
     """
     xywh = np.asarray(xywh, np.float64)
     if rule == "cpn":
         low, high = np.trunc(xywh[..., :2]), np.trunc(xywh[..., :2] + xywh[..., 2:])
         return np.concatenate([low, high - low], -1)
-    return xywh + np.array([0.0, 0.0, 1.0, 1.0]) if rule == "dark" and annotated else xywh
+    return xywh + np.array([0.0, 0.0, 1.0, 1.0]) if rule == "dark" and cleaned else xywh
 
 
 def fix_ratio(w: np.ndarray, h: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +101,7 @@ def matrix_of_region(
     * "udp" (Huang et al., CVPR 2020; also G-RMI): edges at 0 and W - 1, width and height scaled apart, and, as
       released, rotating the other way for the same angle.
     * "cpn": the region is cut down to whole pixels first; then edges at 0 and W, width and height scaled apart. The
-      matrix is that of the points: see `pixel_matrix`.
+      matrix is that of the points: see `Crop.pixel_matrix`.
 
     A mirrored crop equals the crop of the mirrored image (x -> image width - 1 - x) with the region mirrored along:
     the image's width cancels out, so the flip costs nothing but a sign.
@@ -131,51 +151,6 @@ def _window(region: np.ndarray) -> np.ndarray:
     low, high = np.floor(region[..., :2] - half + 1e-3), np.floor(region[..., :2] + half + 1e-3)
     sides = np.maximum(high - low, 1)
     return np.concatenate([low + sides / 2, sides], -1)
-
-
-def pixel_matrix(matrix: np.ndarray, rule: CropRule) -> np.ndarray:
-    """The matrices [..., 2, 3] by which pixels are warped, of those by which points are moved.
-
-    They are the same but for "cpn", whose window of pixels is resized: 0 and W are then the outer edges of the first
-    and the last pixel, while its points are measured as if 0 were the first pixel's centre.
-    """
-    if rule != "cpn":
-        return matrix
-    shift = matrix[..., 2] + matrix[..., :2].sum(-1) / 2 - 0.5
-    return np.concatenate([matrix[..., :2], shift[..., None]], -1)
-
-
-def crop_of_box(
-    xywh: np.ndarray,
-    size: tuple[int, int],
-    *,
-    padding: tuple[float, float] = (1.25, 1.25),
-    rule: CropRule = "standard",
-    annotated: bool = False,
-    degrees: float = 0.0,
-    mirror: bool = False,
-) -> Crop:
-    """The crop of one box [4]: `region_of_box`, then `matrix_of_region`."""
-    region = region_of_box(xywh, size, padding=padding, rule=rule, annotated=annotated)
-    return Crop(matrix_of_region(region, size, rule=rule, degrees=degrees, mirror=mirror), size)
-
-
-def transform(matrix: np.ndarray, xy: np.ndarray) -> np.ndarray:
-    """Points [..., K, 2] through matrices [..., 2, 3]."""
-    return xy @ np.swapaxes(matrix[..., :2], -1, -2) + matrix[..., None, :, 2]
-
-
-def invert(matrix: np.ndarray) -> np.ndarray:
-    """The inverse of affine matrices [..., 2, 3]."""
-    linear = np.linalg.inv(matrix[..., :2])
-    return np.concatenate([linear, -(linear @ matrix[..., 2:])], -1)
-
-
-def flip_xy(xy: np.ndarray, width: int, flip_index: np.ndarray) -> np.ndarray:
-    """Keypoints [..., K, 2] of the mirrored image: x -> width - 1 - x, and left and right trade names."""
-    out = np.array(xy, np.float64)[..., flip_index, :]
-    out[..., 0] = width - 1 - out[..., 0]
-    return out
 
 
 def sanitise_box(xywh: np.ndarray, height: int, width: int) -> np.ndarray | None:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from posewright.types import Colour
+from posewright.types import Colour, Crop
 
 cv2.setNumThreads(0)  # our own workers and torch share the cores; nested threads only make both slower
 # OpenCV's own lines are silenced, for `decode` says it once and names the file; OpenCV 4 and 5 have different switches.
@@ -103,11 +103,11 @@ def warp(
     return cv2.warpAffine(image, matrix, (size[1], size[0]), dst=out, flags=cv2.INTER_LINEAR, borderValue=border)
 
 
-def warp_all(image: np.ndarray, matrices: np.ndarray, size: tuple[int, int], border: RGB = (0, 0, 0)) -> np.ndarray:
-    """The crops [N, height, width, 3] of one image by N matrices [N, 2, 3]; see `warp`."""
-    out = np.empty((len(matrices), *size, 3), np.uint8)
-    for matrix, crop in zip(matrices, out):
-        warp(image, matrix, size, crop, border)
+def warp_all(image: np.ndarray, crop: Crop, border: RGB = (0, 0, 0)) -> np.ndarray:
+    """The pixels [N, height, width, 3] uint8 of N crops of one image; see `warp`."""
+    out = np.empty((len(crop), *crop.size, 3), np.uint8)
+    for matrix, pixels in zip(crop.pixel_matrix, out):
+        cv2.warpAffine(image, matrix, crop.size[::-1], dst=pixels, flags=cv2.INTER_LINEAR, borderValue=border)
     return out
 
 

@@ -35,7 +35,7 @@ class Spec:
         skeleton: what the published weights' channels are.
         size: (height, width) of the input, equal to the codec's.
         padding: factors on a box's width and height before the aspect ratio is fixed.
-        crop: the crop rule.
+        crop_rule: how boxes become crops; see `geometry.matrix_of_region`.
         colour: channel order of the input.
         mean, std: subtracted from and divided into grey levels 0..255, in the input's channel order.
         scoring: a pose's score is its box's score times the mean of its keypoint scores: "above 0.2", the mean of those
@@ -50,7 +50,7 @@ class Spec:
     skeleton: Skeleton = field(repr=False)
     size: tuple[int, int]
     padding: tuple[float, float] = (1.25, 1.25)
-    crop: CropRule = "standard"
+    crop_rule: CropRule = "standard"
     colour: Colour = "rgb"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -61,17 +61,17 @@ class Spec:
     def __post_init__(self) -> None:
         if self.codec.size != self.size:
             raise ValueError(f"{self.name}: input size {self.size}, but the codec is for {self.codec.size}")
-        if self.crop not in self.codec.crop_rules:
+        if self.crop_rule not in self.codec.crop_rules:
             raise ValueError(
                 f"{self.name}: {type(self.codec).__name__} needs crop rule {' or '.join(self.codec.crop_rules)}, got "
-                f"{self.crop!r}; another rule costs 2 to 5 AP in silence"
+                f"{self.crop_rule!r}; another rule costs 2 to 5 AP in silence"
             )
 
     @property
     def border(self) -> tuple[int, int, int]:
         """RGB of a crop outside of its image: black, but the mean colour, which the network sees as 0, for CPN's."""
         red, green, blue = self.mean if self.colour == "rgb" else self.mean[::-1]
-        return (round(red), round(green), round(blue)) if self.crop == "cpn" else (0, 0, 0)
+        return (round(red), round(green), round(blue)) if self.crop_rule == "cpn" else (0, 0, 0)
 
     def build(self, num_keypoints: int | None = None) -> nn.Module:
         """The network, with random weights, for `num_keypoints` (default: the spec's skeleton's)."""

@@ -1,4 +1,4 @@
-"""The values that flow through Posewright: frozen, and checked once, at birth.
+"""The values that flow through Posewright: frozen, and validated on construction.
 
 The coordinate law, cited by every docstring that touches pixels:
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 CropRule = Literal["standard", "dark", "udp", "cpn"]
-"""How a region becomes a crop; see `geometry.matrix_of_region`."""
+"""How a box becomes a crop; see `geometry.matrix_of_region`."""
 
 Colour = Literal["rgb", "bgr"]
 """Channel order of the network's input; images are RGB everywhere else."""
@@ -38,7 +38,7 @@ class Skeleton:
         name: short name, such as "coco17".
         points: K point names in channel order.
         bones: lines to draw.
-        mirror: pairs that trade places when the image is mirrored; points in no pair keep their place.
+        mirror: pairs that are swapped when the image is mirrored; points in no pair stay as they are.
         sigmas: K OKS sigmas (a keypoint's k is 2 sigma), or None where nobody published any: OKS and AP are
             then undefined and asking for them is an error, never a guess.
         upper: the points of the upper half, for half-body crops; empty switches those off.
@@ -95,13 +95,15 @@ class Boxes:
     Attributes:
         xywh: [N, 4] float64, left, top, width, height in image pixels.
         score: [N] float64, the detector's confidence; 1 for annotated boxes.
-        source: where they came from, such as a file's name: it is printed beside every AP. "gt" is for annotated boxes
-            that `geometry.sanitise_box` has cleaned.
+        source: where they came from, such as "gt" or a file's name: printed beside every AP, and read by nothing else.
+        cleaned: whether they are annotated boxes that `geometry.sanitise_box` has cleaned, which has cost them a pixel
+            in width and height: DARK's crop rule gives it back.
     """
 
     xywh: np.ndarray
     score: np.ndarray
     source: str
+    cleaned: bool = False
 
     def __post_init__(self) -> None:
         if self.xywh.ndim != 2 or self.xywh.shape[1] != 4 or self.score.shape != self.xywh.shape[:1]:
@@ -118,47 +120,68 @@ class Boxes:
             )
 
     @staticmethod
-    def of(xywh: Any, score: Any = None, source: str = "caller") -> Boxes:
+    def of(xywh: Any, score: Any = None, source: str = "caller", *, cleaned: bool = False) -> Boxes:
         """Boxes from anything shaped [N, 4] (or empty); the score is 1 where none is given."""
         array = np.asarray(xywh, np.float64)
         array = array.reshape(0, 4) if array.size == 0 else array
         one = np.ones(array.shape[:1]) if score is None else np.asarray(score, np.float64)
-        return Boxes(array, one, source)
-
-    @property
-    def annotated(self) -> bool:
-        """Whether they are cleaned annotations, as `source` says: some crop rules measure these differently."""
-        return self.source == "gt"
+        return Boxes(array, one, source, cleaned)
 
     def __len__(self) -> int:
         return len(self.xywh)
 
+    def __getitem__(self, keep: np.ndarray) -> Boxes:
+        """The boxes picked by an index array, a slice or a mask [N]."""
+        return Boxes(self.xywh[keep], self.score[keep], self.source, self.cleaned)
+
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """The bridge between an image and one network input.
+    """N crops of one image, and the bridge between its pixels and those of the network's inputs; see `geometry.crop`.
 
     Attributes:
-        matrix: [2, 3] float64, maps image pixels to input pixels.
-        size: (height, width) of the input.
+        matrix: [N, 2, 3] float64, maps points from image pixels to input pixels.
+        size: (height, width) of the inputs.
+        rule: the crop rule that they follow.
     """
 
     matrix: np.ndarray
     size: tuple[int, int]
+    rule: CropRule = "standard"
 
     def __post_init__(self) -> None:
-        if self.matrix.shape != (2, 3) or not np.isfinite(self.matrix).all():
-            raise ValueError(f"crop: expected a finite [2, 3] matrix, got {self.matrix!r}")
-        if abs(np.linalg.det(self.matrix[:, :2])) < 1e-12:
-            raise ValueError(f"crop: the matrix cannot be inverted: {self.matrix!r}")
+        if self.matrix.ndim != 3 or self.matrix.shape[1:] != (2, 3) or not np.isfinite(self.matrix).all():
+            raise ValueError(f"crop: expected finite matrices [N, 2, 3], got {self.matrix!r}")
+        if (singular := np.abs(np.linalg.det(self.matrix[..., :2])) < 1e-12).any():
+            raise ValueError(f"crop: the matrix cannot be inverted: {self.matrix[np.argmax(singular)]!r}")
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+    def __getitem__(self, keep: slice) -> Crop:
+        """Some of the crops."""
+        return Crop(self.matrix[keep], self.size, self.rule)
 
     def to_input(self, xy: np.ndarray) -> np.ndarray:
-        """Image pixels [..., 2] to input pixels."""
-        return xy @ self.matrix[:, :2].T + self.matrix[:, 2]
+        """Points [N, K, 2] of each crop, image pixels to input pixels."""
+        return xy @ self.matrix[..., :2].swapaxes(1, 2) + self.matrix[:, None, :, 2]
 
     def to_image(self, xy: np.ndarray) -> np.ndarray:
-        """Input pixels [..., 2] to image pixels: the exact inverse of `to_input`."""
-        return (xy - self.matrix[:, 2]) @ np.linalg.inv(self.matrix[:, :2]).T
+        """Points [N, K, 2] of each crop, input pixels to image pixels: the exact inverse of `to_input`."""
+        linear = np.linalg.inv(self.matrix[..., :2])
+        return xy @ linear.swapaxes(1, 2) - (linear @ self.matrix[..., 2:])[:, None, :, 0]
+
+    @property
+    def pixel_matrix(self) -> np.ndarray:
+        """[N, 2, 3], by which the pixels are warped: `matrix`, by which points are moved, but for CPN's rule.
+
+        CPN's window of pixels is resized: 0 and W are then the outer edges of the first and the last pixel, while its
+        points are measured as if 0 were the first pixel's centre.
+        """
+        if self.rule != "cpn":
+            return self.matrix
+        shift = self.matrix[..., 2] + self.matrix[..., :2].sum(-1) / 2 - 0.5
+        return np.concatenate([self.matrix[..., :2], shift[..., None]], -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +259,7 @@ class Poses:
 
     def __getitem__(self, keep: np.ndarray) -> Poses:
         """The poses picked by an index array or a mask [N]."""
-        boxes = Boxes(self.boxes.xywh[keep], self.boxes.score[keep], self.boxes.source)
-        return Poses(self.xy[keep], self.score[keep], self.instance_score[keep], boxes, self.skeleton)
+        return Poses(self.xy[keep], self.score[keep], self.instance_score[keep], self.boxes[keep], self.skeleton)
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
         """COCO keypoint results, one a pose.

@@ -26,7 +26,7 @@ from posewright.models import find
 from posewright.predict.predictor import Predictor
 from posewright.skeletons import COCO17, to_category
 from posewright.spec import Spec
-from posewright.types import Skeleton
+from posewright.types import Boxes, Skeleton
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
@@ -100,10 +100,10 @@ def test_batches_are_what_they_say(people):
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
     assert batch.target.shape == (11, 3, 16, 12)
     assert batch.index.tolist() == list(range(11))
-    crop = geometry.crop_of_box(people.box[4], (64, 48))
-    pixels = image.warp(image.read(people[4].path), crop.matrix, crop.size)
-    assert torch.equal(batch.images[4:5], image.to_tensor(pixels[None], SPEC.colour, SPEC.mean, SPEC.std))
-    np.testing.assert_allclose(batch.xy[4], crop.to_input(people[4].xy), atol=1e-9)
+    crop = geometry.crop(Boxes.of(people.box[4:5], cleaned=True), (64, 48))
+    pixels = image.warp_all(image.read(people[4].path), crop)
+    assert torch.equal(batch.images[4:5], image.to_tensor(pixels, SPEC.colour, SPEC.mean, SPEC.std))
+    np.testing.assert_allclose(batch.xy[4], crop.to_input(people[4].xy[None])[0], atol=1e-9)
     target, weight = SPEC.codec.encode(batch.xy, batch.visibility)
     np.testing.assert_array_equal(batch.target, target)
     np.testing.assert_array_equal(batch.weight, weight)
@@ -133,11 +133,19 @@ def test_a_plain_crop_is_the_predictors(people):
     """By CPN's rule, in which pixels and points lie differently and the outside has the mean's colour."""
     spec = find("cpn-50-256x192").with_skeleton(people.skeleton)
     (batch,) = Loader(people, spec, NONE, 11, shuffle=False).epoch(0)
-    predictor = Predictor(spec, torch.nn.Identity())
+    seen = []
+
+    def net(images: torch.Tensor) -> torch.Tensor:
+        seen.append(images)
+        return torch.zeros(len(images), 3, *spec.codec.map_size)
+
+    predictor = Predictor(spec, net, flip=False, device="cpu")
     for row, number in enumerate(people.paths):
-        work = predictor._begin((people.paths[number], people.gt_boxes()[number]), upright=False)
-        assert torch.equal(batch.images[row : row + 1], image.to_tensor(work.crops, spec.colour, spec.mean, spec.std))
-        np.testing.assert_allclose(batch.xy[row], geometry.transform(work.matrices, people.xy[row])[0], atol=1e-6)
+        boxes = people.gt_boxes()[number]
+        predictor(people.paths[number], boxes, upright=False)
+        assert torch.equal(batch.images[row : row + 1], seen[row])
+        crop = geometry.crop(boxes, spec.size, padding=spec.padding, rule=spec.crop_rule)
+        np.testing.assert_allclose(batch.xy[row], crop.to_input(people.xy[row][None])[0], atol=1e-6)
 
 
 def test_mirrored_points_change_names_and_visibility(people):

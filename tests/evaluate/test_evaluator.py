@@ -26,7 +26,7 @@ class Oracle:
 
     def __init__(self, people, pixels=0.0, nms=0.9):
         self.spec = SimpleNamespace(
-            skeleton=people.skeleton, size=(64, 48), padding=(1.25, 1.25), crop="standard", nms=nms, scoring="all"
+            skeleton=people.skeleton, size=(64, 48), padding=(1.25, 1.25), crop_rule="standard", nms=nms, scoring="all"
         )
         self.people, self.pixels, self.asked, self.upright = people, pixels, [], None
 
@@ -71,7 +71,7 @@ def make(folder, skeletons=(COCO17,), images=3, each=2, seed=0):
 
 def test_results_are_sorted_and_images_are_taken_as_they_lie(tmp_path):
     people = make(tmp_path)
-    boxes = {i: Boxes(b.xywh, np.array([0.3, 0.8]), "gt") for i, b in people.gt_boxes().items()}
+    boxes = {i: Boxes(b.xywh, np.array([0.3, 0.8]), "gt", True) for i, b in people.gt_boxes().items()}
     predictor, done = Oracle(people), []
     results = evaluator.results_of(predictor, people, boxes, progress=lambda *now: done.append(now))
     assert predictor.asked == [10, 20, 30]
@@ -114,8 +114,8 @@ def test_doubles_are_measured_by_the_padded_region(tmp_path, two_pass_boxes, kep
     assert [r["score"] for r in evaluator.results_of(Second(people), people, boxes)] == kept
     # DARK's annotated boxes are a pixel larger, which makes the two a little more alike.
     dark = Second(people)
-    dark.spec.crop = "dark"
-    boxes = {10: Boxes.of([box, box], [0.9, 0.7], "gt")}
+    dark.spec.crop_rule = "dark"
+    boxes = {10: Boxes.of([box, box], [0.9, 0.7], "gt", cleaned=True)}
     assert [r["score"] for r in evaluator.results_of(dark, people, boxes)] == [0.9]
 
 

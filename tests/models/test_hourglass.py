@@ -62,7 +62,7 @@ def test_refuses_sizes_that_cannot_be_halved(size):
 
 def test_specs_read_maps_as_their_papers():
     specs = hourglass.SPECS
-    assert specs["hourglass-4-dark-128x96"].crop == "dark"
+    assert specs["hourglass-4-dark-128x96"].crop_rule == "dark"
     assert specs["hourglass-4-dark-128x96"].colour == "bgr"
     assert [specs[f"hourglass-{stacks}-dark-128x96"].codec.sigma for stacks in (4, 8)] == [1, 2]
     assert type(specs["hourglass-4-animals-256x256"].codec).__name__ == "HourglassHeatmap"

@@ -76,9 +76,9 @@ def test_specs_have_the_networks_and_rules_of_their_papers():
     widened = {name for name, spec in specs.items() if spec.builder.keywords["widened"]}
     published = {f"hrnet-w{w}-udp-{v}{s}" for w in (32, 48) for v in ("", "offset-") for s in ("256x192", "384x288")}
     assert widened == published | {"hrnet-w8-udp-128x96", "hrnet-w8-udp-offset-128x96"}
-    assert {spec.crop for name, spec in specs.items() if "udp" in name} == {"udp"}
-    assert specs["hrnet-w32-dark-256x192"].crop == "dark"
-    assert specs["hrnet-w32-dark-mmpose-256x192"].crop == "standard"
+    assert {spec.crop_rule for name, spec in specs.items() if "udp" in name} == {"udp"}
+    assert specs["hrnet-w32-dark-256x192"].crop_rule == "dark"
+    assert specs["hrnet-w32-dark-mmpose-256x192"].crop_rule == "standard"
     assert specs["hrnet-w32-udp-regress-256x192"].codec.channels(17) == 51
     assert specs["hrnet-w32-mindpose-256x192"].std != specs["hrnet-w32-256x192"].std
 

@@ -81,7 +81,7 @@ def test_channel_order_is_the_weights_own():
 def test_dark_and_udp_are_the_same_networks_with_other_coordinates():
     plain, dark, udp = (simplebaseline.SPECS[f"simplebaseline-r50-{v}256x192"] for v in ("", "dark-", "udp-"))
     assert str(plain.builder) == str(dark.builder) == str(udp.builder)
-    assert [(s.crop, type(s.codec).__name__) for s in (plain, dark, udp)] == [
+    assert [(s.crop_rule, type(s.codec).__name__) for s in (plain, dark, udp)] == [
         ("standard", "GaussianHeatmap"),
         ("dark", "DarkHeatmap"),
         ("udp", "UdpHeatmap"),

@@ -67,7 +67,7 @@ def test_cpn_s_crop_is_cut_out_and_resized(flip):
     def pooled(images: torch.Tensor) -> torch.Tensor:
         return 255 * F.avg_pool2d(F.pad(images, (2, 2, 2, 2)), 8, 4)  # centred at 4 i + 1.5
 
-    spec = replace(SPEC, codec=CpnMultiScaleHeatmap(SIZE, (16, 12), blur=5), crop="cpn")
+    spec = replace(SPEC, codec=CpnMultiScaleHeatmap(SIZE, (16, 12), blur=5), crop_rule="cpn")
     rng = np.random.default_rng(0)
     off = []
     for _ in range(40):
@@ -78,7 +78,7 @@ def test_cpn_s_crop_is_cut_out_and_resized(flip):
 
 
 def test_outside_the_image_lies_the_spec_s_border():
-    spec = replace(SPEC, codec=CpnMultiScaleHeatmap(SIZE, (16, 12), blur=5), crop="cpn", mean=(10.0, 20.4, 30.6))
+    spec = replace(SPEC, codec=CpnMultiScaleHeatmap(SIZE, (16, 12), blur=5), crop_rule="cpn", mean=(10.0, 20.4, 30.6))
     assert (spec.border, replace(spec, colour="bgr").border, SPEC.border) == ((10, 20, 31), (31, 20, 10), (0, 0, 0))
     visibility = []
 
@@ -98,14 +98,16 @@ def test_dark_gives_annotated_boxes_their_pixel_back():
         visibility.append(images)
         return brightness(images)
 
-    dark = replace(SPEC, codec=DarkHeatmap(SIZE, (16, 12)), crop="dark")
-    for spec, box, source in (
-        (dark, (10, 8, 23, 31), "gt"),
-        (dark, (10, 8, 24, 32), "caller"),
-        (SPEC, (10, 8, 23, 31), "gt"),
-        (SPEC, (10, 8, 23, 31), "caller"),
+    dark = replace(SPEC, codec=DarkHeatmap(SIZE, (16, 12)), crop_rule="dark")
+    for spec, box, cleaned in (
+        (dark, (10, 8, 23, 31), True),
+        (dark, (10, 8, 24, 32), False),
+        (SPEC, (10, 8, 23, 31), True),
+        (SPEC, (10, 8, 23, 31), False),
     ):
-        poses = Predictor(spec, net, flip=False)(dots((10, 8))[0], Boxes.of([box], source=source))
+        # The source, in which "gt" once said so, says nothing.
+        found = Boxes.of([box], source="detector" if cleaned else "gt", cleaned=cleaned)
+        poses = Predictor(spec, net, flip=False)(dots((10, 8))[0], found)
         assert poses.boxes.xywh.tolist() == [list(box)]
     assert torch.equal(visibility[0], visibility[1])
     assert torch.equal(visibility[2], visibility[3])
@@ -186,8 +188,8 @@ def test_many_runs_the_network_on_full_batches():
         sizes.append(len(images))
         return brightness(images)
 
-    list(Predictor(SPEC, net, flip=False, batch=4).many(crowd()))
-    assert sizes == [4, 4, 4, 4]
+    list(Predictor(SPEC, net, flip=False, batch=4).many(crowd()[:-1]))
+    assert sizes == [4, 4, 4, 3]
 
 
 def test_images_without_people_do_not_run_the_network():
@@ -232,6 +234,31 @@ def test_one_predictor_serves_many_threads():
         np.testing.assert_array_equal(poses.xy, predictor(pixels, boxes).xy)
 
 
+def test_images_are_taken_in_every_common_form(tmp_path, predictor):
+    pixels, boxes, _ = dots((10, 8))
+    want = predictor(pixels, boxes)
+    channels_first = torch.from_numpy(pixels).permute(2, 0, 1)
+    for same in (torch.from_numpy(pixels), channels_first, channels_first / 255, channels_first.double() / 255):
+        np.testing.assert_array_equal(predictor(same, boxes).xy, want.xy)
+    PIL = pytest.importorskip("PIL.Image")
+    np.testing.assert_array_equal(predictor(PIL.fromarray(pixels), boxes).xy, want.xy)
+    np.testing.assert_array_equal(predictor(PIL.fromarray(pixels).convert("RGBA"), boxes).xy, want.xy)
+
+
+def test_many_takes_images_alone(tmp_path, predictor):
+    image.write(tmp_path / "one.png", dots((10, 8))[0])
+    image.write(tmp_path / "two.png", dots((60, 40))[0])
+    files = [tmp_path / "one.png", str(tmp_path / "two.png")]
+    for poses, file in zip(predictor.many(files), files, strict=True):
+        np.testing.assert_array_equal(poses.xy, predictor(file).xy)
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "typo", "cuda:x"])
+def test_devices_that_are_not_there_are_named(name):
+    with pytest.raises(ValueError, match=rf"device '{name}' cannot be used \(.*expected auto, cpu, cuda or cuda:N"):
+        Predictor(SPEC, brightness, device=name)
+
+
 def test_the_network_given_is_left_alone_and_can_be_trained_on():
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 4, 4), torch.nn.BatchNorm2d(3), torch.nn.Dropout(0.9))
     net.train()
@@ -263,7 +290,12 @@ def test_files_are_turned_upright_unless_boxes_count_stored_pixels(tmp_path, pre
         (np.zeros((9, 9, 3), np.float32), r"got \[9, 9, 3\] float32; scale it to grey levels 0\.\.255"),
         (np.zeros((0, 9, 3), np.uint8), "it is empty"),
         (np.zeros((2, 9, 9, 3), np.uint8), "one by one, channels last"),
-        (torch.zeros(9, 9, 3), r"expected a file's path or an \[H, W, 3\] uint8 RGB array, got torch\.Tensor"),
+        (np.zeros((3, 9, 9), np.uint8), r"put the channels last: np\.moveaxis\(image, 0, -1\)"),
+        (torch.full((3, 9, 9), 2.0), "floating point from 0 to 1.*undo its normalisation"),
+        (torch.zeros(2, 3, 9, 9), r"several to predictor\.many\(images\)"),
+        (None, "got None; did reading it fail"),
+        (b"jpeg", r"got builtins\.bytes; decode an encoded file with posewright\.image\.decode"),
+        (["a.jpg", "b.jpg"], r"got builtins\.list; .*several to predictor\.many\(images\)"),
     ],
 )
 def test_arrays_that_are_no_images_are_refused(predictor, array, message):
@@ -342,7 +374,7 @@ def test_weights_of_others_need_a_name_and_perhaps_a_skeleton(tmp_path):
 
 
 def test_loading_says_what_is_missing(tmp_path):
-    with pytest.raises(FileNotFoundError, match=rf"{SLIM}: no weights are at hand; train it"):
+    with pytest.raises(FileNotFoundError, match=rf"{SLIM}: no weights are available locally; train it"):
         load(SLIM)
     with pytest.raises(FileNotFoundError, match=r"or give a file .*, such as sb_r50_256x192_coco: http"):
         load("simplebaseline-r50-256x192")

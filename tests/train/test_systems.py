@@ -7,16 +7,17 @@ import pytest
 import torch
 
 from posewright import image
-from posewright.geometry import crop_of_box
+from posewright.geometry import crop as crop_of
 from posewright.models import find, names
 from posewright.predict.predictor import Predictor
+from posewright.types import Boxes
 
 BOXES = np.array([[60.3, 20.8, 50.1, 100.4], [-20.0, 90.0, 60.0, 90.0]])  # the second reaches out of the image
 
 
 def ways() -> list[str]:
     """Names of systems that cut crops or read maps differently, one of each way."""
-    kinds = {repr((s.codec, s.crop, s.padding, s.skeleton)): s.name for s in map(find, names())}
+    kinds = {repr((s.codec, s.crop_rule, s.padding, s.skeleton)): s.name for s in map(find, names())}
     return sorted(kinds.values())
 
 
@@ -39,10 +40,10 @@ def test_crop_and_codec_of_every_system_go_together(name):
 
     poses = Predictor(spec, net, flip=False)(picture(), BOXES)
     for box, found in zip(BOXES, poses.xy):
-        crop = crop_of_box(box, spec.size, padding=spec.padding, rule=spec.crop)
+        crop = crop_of(Boxes.of([box]), spec.size, padding=spec.padding, rule=spec.crop_rule)
         stride = np.array(spec.size[::-1]) / spec.codec.map_size[::-1]
-        assert np.abs((crop.to_input(found) - xy) / stride).max() <= 1
-        assert np.abs(found - crop.to_image(xy)).max() < 4
+        assert np.abs((crop.to_input(found[None])[0] - xy) / stride).max() <= 1
+        assert np.abs(found - crop.to_image(xy[None])[0]).max() < 4
 
 
 def check_network(name: str, *, flip: bool) -> None:

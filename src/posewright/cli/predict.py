@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     from posewright.weights import hub
 
     predictor = predictor_of(options)
-    boxes: detect.BoxFile | detect.Detector = detect.two_pass_boxes(predictor)
+    boxes: detect.BoxFile | detect.Detector | None = None
     if options.boxes:
         boxes = detect.detections(options.boxes, threshold=options.box_threshold)
     elif options.annotations:

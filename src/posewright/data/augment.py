@@ -214,7 +214,7 @@ def views(
     """
     u = _Uniform(*np.array([rng.random(len(_Uniform._fields)) for rng in rngs]).T)
     z = _Normal(*np.array([rng.standard_normal(len(_Normal._fields)) for rng in rngs]).T)
-    box = geometry.box_by_rule(box, rule, annotated=True)
+    box = geometry.box_by_rule(box, rule, cleaned=True)
     centre = geometry.region_of_box(box, size, rule=rule)[:, :2]
     shift = np.stack([u.shift_x, u.shift_y], 1) - 0.5
     centre += np.where(u.shifts < augment.shift_chance, augment.shift, 0.0)[:, None] * shift * box[:, 2:]

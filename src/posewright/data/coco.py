@@ -121,7 +121,9 @@ class KeypointDataset:
 
     def gt_boxes(self) -> dict[int, Boxes]:
         """Image id -> annotated boxes, in the order of `by_image`."""
-        return {number: Boxes.of(self.box[group], source="gt") for number, group in self.by_image().items()}
+        return {
+            number: Boxes.of(self.box[group], source="gt", cleaned=True) for number, group in self.by_image().items()
+        }
 
     def subset(self, index: Any) -> KeypointDataset:
         """The people picked by an index array or mask [N], and their images."""

@@ -23,7 +23,7 @@ from posewright import geometry, image
 from posewright.data.augment import NONE, Augment, recolour, views
 from posewright.data.coco import KeypointDataset
 from posewright.spec import Spec
-from posewright.types import Batch, CropRule
+from posewright.types import Batch, Crop, CropRule
 
 _Task = tuple[int, np.ndarray]  # the epoch, and the places of a batch's people
 _Cut = tuple[torch.Tensor, np.ndarray, np.ndarray]  # crops [B, H, W, 3] uint8, keypoints and visibility in the input
@@ -75,7 +75,7 @@ class Loader:
         self.share, self.keep_last = share, keep_last or not shuffle
         self._plan: list[_Task] = []  # what the workers are to do next
         self._pool: DataLoader[Any] | None = DataLoader(
-            _Crops(people, augment, seed, spec.size, spec.padding, spec.crop, spec.border),
+            _Crops(people, augment, seed, spec.size, spec.padding, spec.crop_rule, spec.border),
             sampler=self._plan,
             batch_size=None,  # a task is a batch already
             num_workers=workers,
@@ -155,16 +155,16 @@ class _Crops(Dataset[Any]):
         matrix = geometry.matrix_of_region(
             view.region, self.size, rule=self.rule, degrees=view.degrees, mirror=view.flip
         )
-        # Left and right trade channels where the crop is mirrored; the matrix has moved the points already.
+        crop = Crop(matrix, self.size, self.rule)
+        # Left and right are swapped where the crop is mirrored; the matrix has moved the points already.
         channel = np.where(view.flip[:, None], skeleton.flip_index, np.arange(skeleton.num_keypoints))
-        xy = np.take_along_axis(geometry.transform(matrix, xy), channel[..., None], 1)
+        xy = np.take_along_axis(crop.to_input(xy), channel[..., None], 1)
         crops = torch.empty((len(places), *self.size, 3), dtype=torch.uint8)
         if get_worker_info():
             crops.share_memory_()  # before it is filled, so that it is not copied once more on its way
         try:
-            cuts = geometry.pixel_matrix(matrix, self.rule)
-            for place, one, rng, crop in zip(places, cuts, rngs, crops.numpy()):
-                self._cut(int(place), one, rng, crop)
+            for place, one, rng, out in zip(places, crop.pixel_matrix, rngs, crops.numpy()):
+                self._cut(int(place), one, rng, out)
         except (OSError, ValueError) as error:
             return error  # raised in the main process: torch would wrap it in two tracebacks
         return crops, xy, np.take_along_axis(visibility, channel, 1)

@@ -114,7 +114,7 @@ def evaluate(
     poses = _run(predictor, people, boxes, options, progress)
     results = _results(poses, people, predictor.spec, options)
     predicted = None
-    if all(len(some) == len(group) and some.boxes.annotated for _, some, group in _groups(poses, people)):
+    if all(len(some) == len(group) and some.boxes.cleaned for _, some, group in _groups(poses, people)):
         predicted = np.full(people.xy.shape, np.nan)
         for _, some, group in _groups(poses, people):
             predicted[group] = some.xy
@@ -309,7 +309,7 @@ def _categories(poses: dict[int, Poses], people: KeypointDataset) -> dict[int, n
     if len(known) == 1:
         return {image: np.full(len(some), known[0]) for image, some in poses.items()}
     for image, some, group in _groups(poses, people):
-        if not some.boxes.annotated or len(some) != len(group):
+        if not some.boxes.cleaned or len(some) != len(group):
             raise ValueError(
                 f"image {image}: {len(some)} boxes from {some.boxes.source}, expected the annotated ones, "
                 "people.gt_boxes(): with several categories it must be known which pose is whose"
@@ -346,6 +346,6 @@ def _distinct(
 def _area(boxes: Boxes, spec: Spec) -> np.ndarray:
     """Areas [N] of the padded boxes, which poses are compared by."""
     region = geometry.region_of_box(
-        boxes.xywh, spec.size, padding=spec.padding, rule=spec.crop, annotated=boxes.annotated
+        boxes.xywh, spec.size, padding=spec.padding, rule=spec.crop_rule, cleaned=boxes.cleaned
     )
     return region[:, 2] * region[:, 3]

@@ -141,7 +141,7 @@ def _coco(depth: Literal[18, 50, 101], codec: CpnMultiScaleHeatmap) -> Spec:
         skeleton=COCO17,
         size=codec.size,
         padding=(1.2, 1.3),
-        crop="cpn",
+        crop_rule="cpn",
         mean=(122.7717, 115.9465, 102.9801),
         std=(255.0, 255.0, 255.0),
         scoring="all",

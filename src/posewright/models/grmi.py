@@ -78,7 +78,7 @@ def _spec(depth: Literal[18, 50, 101], size: tuple[int, int] = (353, 257)) -> Sp
         codec=OffsetHeatmap(size, size, radius=25 * size[0] / 353),
         skeleton=COCO17,
         size=size,
-        crop="udp",
+        crop_rule="udp",
         scoring="all",
         paper=_PAPER,
     )

@@ -179,7 +179,7 @@ def _dark(stacks: int) -> Spec:
         name=f"hourglass-{stacks}-dark-128x96",
         codec=DarkHeatmap((128, 96), (32, 24), sigma=2.0 if stacks == 8 else 1.0, blur=11),
         size=(128, 96),
-        crop="dark",
+        crop_rule="dark",
         colour="bgr",
         paper=_DARK,
     )

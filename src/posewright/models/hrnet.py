@@ -175,7 +175,7 @@ def _spec(
         codec=codec,
         skeleton=skeleton,
         size=codec.size,
-        crop=codec.crop_rules[0],
+        crop_rule=codec.crop_rules[0],
         # mindpose has a third deviation of 0.255 where ImageNet's is 0.225.
         std=(58.395, 57.12, 65.025) if "mindpose" in variant else IMAGENET_STD,
         paper=paper,

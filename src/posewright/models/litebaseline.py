@@ -66,7 +66,7 @@ def _spec(size: tuple[int, int]) -> Spec:
         skeleton=LSP14,
         size=size,
         padding=(1.0, 1.0),
-        crop="udp",
+        crop_rule="udp",
         mean=(127, 127, 127),
         std=(128, 128, 128),
         paper="SimpleBaseline's head (Xiao et al., arXiv 1804.06208) on EfficientNet-Lite0 (Tan & Le, 1905.11946)",

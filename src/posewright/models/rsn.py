@@ -205,7 +205,7 @@ _UDP = replace(
     name="rsn-18-udp-256x192",
     builder=RSNUdp,
     codec=UdpMultiScaleHeatmap((256, 192), (64, 48)),
-    crop="udp",
+    crop_rule="udp",
     paper="Huang et al., The Devil is in the Details: Delving into Unbiased Data Processing, arXiv 1911.07524",
 )
 

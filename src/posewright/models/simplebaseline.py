@@ -139,12 +139,14 @@ def _slim(size: tuple[int, int]) -> Spec:
 def _dark(depth: int, size: tuple[int, int]) -> Spec:
     """With DarkPose's coordinates (Zhang et al., arXiv 1910.06278) and its released blurs."""
     codec = DarkHeatmap(*_maps(size), blur=3 if size == _SMALL else 11)
-    return replace(_official(depth, size), name=_name(depth, "dark-", size), codec=codec, crop="dark")
+    return replace(_official(depth, size), name=_name(depth, "dark-", size), codec=codec, crop_rule="dark")
 
 
 def _udp(depth: int, size: tuple[int, int]) -> Spec:
     """With UDP's coordinates (Huang et al., arXiv 1911.07524)."""
-    return replace(_official(depth, size), name=_name(depth, "udp-", size), codec=UdpHeatmap(*_maps(size)), crop="udp")
+    return replace(
+        _official(depth, size), name=_name(depth, "udp-", size), codec=UdpHeatmap(*_maps(size)), crop_rule="udp"
+    )
 
 
 def _mmpose(depth: int, size: tuple[int, int]) -> tuple[Spec, ...]:

@@ -99,12 +99,13 @@ class BoxFile:
     """Boxes read from a file, to be looked up by image.
 
     Attributes:
-        source: what is printed beside figures: "gt" or the file's name and threshold.
+        source: what is printed beside metrics: "gt" or the file's name and threshold.
         image_id: [M] int64, rising.
         xywh: [M, 4] float64, image pixels.
         score: [M] float64.
         skipped: how many entries were left out, by reason.
         ids: image ids by file name; empty where files are named by their id.
+        cleaned: whether they are annotated boxes, cleaned as `Boxes` says.
     """
 
     source: str
@@ -113,14 +114,15 @@ class BoxFile:
     score: np.ndarray = field(repr=False)
     skipped: dict[str, int]
     ids: dict[str, int] = field(repr=False)
+    cleaned: bool = False
 
     def __len__(self) -> int:
         return len(self.xywh)
 
     def of_id(self, image_id: int) -> Boxes:
         """The boxes of an image, in the file's order; none where the file has none."""
-        here = slice(*np.searchsorted(self.image_id, [image_id, image_id + 1]))
-        return Boxes(self.xywh[here], self.score[here], self.source)
+        rows = slice(*np.searchsorted(self.image_id, [image_id, image_id + 1]))
+        return Boxes(self.xywh[rows], self.score[rows], self.source, self.cleaned)
 
     def of(self, path: PathLike) -> Boxes:
         """The boxes of an image file.
@@ -175,7 +177,7 @@ def annotated(path: PathLike) -> BoxFile:
         else:
             kept.append((a.image_id, box))
     ids, boxes = np.array([i for i, _ in kept], np.int64), np.array([b for _, b in kept], np.float64).reshape(-1, 4)
-    return _box_file("gt", ids, boxes, np.ones(len(ids)), skipped, _ids_by_name(coco.images))
+    return _box_file("gt", ids, boxes, np.ones(len(ids)), skipped, _ids_by_name(coco.images), cleaned=True)
 
 
 def detections(
@@ -204,8 +206,8 @@ def detections(
     boxes = np.array([d.bbox for d in found], np.float64).reshape(-1, 4)
     score = np.array([d.score for d in found], np.float64)
     if len(found) and category not in categories:
-        there = ", ".join(map(str, np.unique(categories)[:10]))
-        raise ValueError(f"{path}: none of the {len(found)} detections is of category {category}; there are: {there}")
+        known = ", ".join(map(str, np.unique(categories)[:10]))
+        raise ValueError(f"{path}: none of the {len(found)} detections is of category {category}; there are: {known}")
     left = np.ones(len(found), bool)
     skipped: Counter[str] = Counter()
     for reason, good in (
@@ -243,48 +245,61 @@ def suppressed(boxes: Boxes, threshold: float) -> Boxes:
     return replace(boxes, xywh=boxes.xywh[kept], score=boxes.score[kept])
 
 
-def given(boxes: Boxes) -> Detector:
-    """A detector that knows its boxes already: those of them that touch the image it is shown."""
+@dataclass(frozen=True, slots=True)
+class FixedBoxes:
+    """A detector that knows its boxes already: it returns those that touch the image.
 
-    def touching(image: np.ndarray) -> Boxes:
-        near, far = boxes.xywh[:, :2], boxes.xywh[:, :2] + boxes.xywh[:, 2:]
-        keep = (near < (image.shape[1], image.shape[0])).all(1) & (far > 0).all(1)
-        return Boxes(boxes.xywh[keep], boxes.score[keep], boxes.source)
+    Attributes:
+        boxes: of one image.
+    """
 
-    return touching
+    boxes: Boxes
+
+    def __call__(self, image: np.ndarray) -> Boxes:
+        """Those of the boxes that touch the image [H, W, 3]."""
+        near, far = self.boxes.xywh[:, :2], self.boxes.xywh[:, :2] + self.boxes.xywh[:, 2:]
+        return self.boxes[np.all((near < (image.shape[1], image.shape[0])) & (far > 0), 1)]
 
 
 _SURE, _ENOUGH, _MARGIN = 0.15, 4, 0.15
 
 
-def two_pass_boxes(find: Callable[[np.ndarray], Poses]) -> Detector:
-    """A detector of one person in an image, without a network of its own: a first look at the whole of it.
+def two_pass_boxes(find: Callable[[np.ndarray, Boxes], Poses]) -> Detector:
+    """Two-pass inference: a detector of the one person in an image that needs no network of its own.
 
-    The box goes around the points that the first look found with a score above 0.15, with 0.15 of their extent to
-    spare on every side. It is the whole image where fewer than four were found.
+    The first pass takes the whole image for the box. The second pass's box goes around the points that were found with
+    a score above 0.15, with 0.15 of their extent to spare on every side; it is the whole image again where fewer than
+    four were found.
 
     Args:
-        find: the pose of the one person in an image, such as a `Predictor`.
+        find: the poses in the boxes of an image, such as a `Predictor`.
     """
 
-    def look(image: np.ndarray) -> Boxes:
-        poses = find(image)
+    def first_pass(image: np.ndarray) -> Boxes:
+        poses = find(image, Boxes.of([[0, 0, image.shape[1], image.shape[0]]], source="whole image"))
         sure = poses.xy[0][poses.score[0] > _SURE]
         if len(sure) < _ENOUGH:
             return poses.boxes
         low, high = sure.min(0), sure.max(0)
         margin = _MARGIN * (high - low).max()
         low, high = np.maximum(low - margin, 0), np.minimum(high + margin, (image.shape[1], image.shape[0]))
-        return Boxes.of([[*low, *(high - low)]], source="whole image, then closer")
+        return Boxes.of([[*low, *(high - low)]], source="whole image, two passes")
 
-    return look
+    return first_pass
 
 
 def _box_file(
-    source: str, ids: np.ndarray, boxes: np.ndarray, score: np.ndarray, skipped: Counter[str], names: dict[str, int]
+    source: str,
+    ids: np.ndarray,
+    boxes: np.ndarray,
+    score: np.ndarray,
+    skipped: Counter[str],
+    names: dict[str, int],
+    *,
+    cleaned: bool = False,
 ) -> BoxFile:
-    order = np.argsort(ids, kind="stable")
-    return BoxFile(source, ids[order], boxes[order], score[order], {k: n for k, n in skipped.items() if n}, names)
+    order, counted = np.argsort(ids, kind="stable"), {k: n for k, n in skipped.items() if n}
+    return BoxFile(source, ids[order], boxes[order], score[order], counted, names, cleaned)
 
 
 def _ids_by_name(images: Iterable[coco_format.Image]) -> dict[str, int]:

@@ -90,7 +90,9 @@ def predict_images(
     paths = detect.images_of(inputs)
     summary, results = Summary(ready_folder(out)), list[dict[str, Any]]()
     from_file = isinstance(boxes, detect.BoxFile)
-    items = [(path, detect.given(boxes.of(path)) if isinstance(boxes, detect.BoxFile) else boxes) for path in paths]
+    items = [
+        (path, detect.FixedBoxes(boxes.of(path)) if isinstance(boxes, detect.BoxFile) else boxes) for path in paths
+    ]
     start = time.monotonic()
     try:
         with bar("predicting", "images") as report:

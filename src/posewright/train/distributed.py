@@ -158,7 +158,7 @@ class TeamPredictor(Predictor):
         super().__init__(spec, net, flip=flip, device=device)
         self.team = team
 
-    def many(self, items: Iterable[tuple[Image, Where]], *, upright: bool = True) -> Iterator[Poses]:
+    def many(self, items: Iterable[Image | tuple[Image, Where]], *, upright: bool = True) -> Iterator[Poses]:
         """See `Predictor.many`; all processes must ask for the same images."""
         rank, size = self.team.rank, self.team.size
         rest = iter(items)

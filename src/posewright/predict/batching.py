@@ -1,0 +1,122 @@
+"""Many images through a predictor: threads read and crop ahead, and the network runs on full batches of people."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+import numpy as np
+
+from posewright import geometry
+from posewright.image import warp_all
+from posewright.predict.boxes import two_pass_boxes
+from posewright.predict.inputs import Image, Where, as_image, boxes_in
+from posewright.predict.scoring import rescore
+from posewright.types import Boxes, Crop, Poses
+
+if TYPE_CHECKING:
+    from posewright.predict.predictor import Predictor
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+_Item: TypeAlias = "Image | tuple[Image, Where]"
+
+
+@dataclass(slots=True)
+class _Work:
+    """An image in progress: who is in it, and what is known of them so far."""
+
+    boxes: Boxes
+    crop: Crop  # N crops
+    crops: np.ndarray  # [at most a batch, H, W, 3], of the first people
+    image: np.ndarray | None  # kept only where there are more people than crops
+    xy: np.ndarray  # [N, K, 2] input pixels, known up to `done`
+    score: np.ndarray  # [N, K], known up to `done`
+    done: int = 0
+
+
+def predict_many(predictor: Predictor, items: Iterable[_Item], *, upright: bool = True) -> Iterator[Poses]:
+    """See `Predictor.many`."""
+
+    def begin(item: _Item) -> _Work:
+        image, boxes = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
+        return _begin(predictor, image, boxes, upright=upright)
+
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "posewright-read")
+    try:
+        yield from _run(predictor, _ahead(pool, begin, items, predictor.batch))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(predictor: Predictor, image: Image, boxes: Where, *, upright: bool) -> _Work:
+    spec, pixels = predictor.spec, as_image(image, upright=upright)
+    found = boxes_in(pixels, two_pass_boxes(predictor) if boxes is None else boxes, image)
+    crop = geometry.crop(found, spec.size, padding=spec.padding, rule=spec.crop_rule)
+    crops = warp_all(pixels, crop[: predictor.batch], spec.border)
+    rest = pixels if len(found) > len(crops) else None
+    count = (len(found), spec.skeleton.num_keypoints)
+    return _Work(found, crop, crops, rest, np.empty((*count, 2)), np.empty(count))
+
+
+def _run(predictor: Predictor, works: Iterable[_Work]) -> Iterator[Poses]:
+    spec = predictor.spec
+    for chunk in _chunks(predictor, works):
+        crops = [crops for _, crops in chunk]
+        xy, score = predictor.keypoints(crops[0] if len(crops) == 1 else np.concatenate(crops))
+        start = 0
+        for work, crops in chunk:
+            in_batch, in_image = slice(start, start + len(crops)), slice(work.done, work.done + len(crops))
+            work.xy[in_image], work.score[in_image] = xy[in_batch], score[in_batch]
+            start, work.done = in_batch.stop, in_image.stop
+            if work.done == len(work.boxes):
+                scores = rescore(work.score, work.boxes.score, spec.scoring)
+                yield Poses(work.crop.to_image(work.xy), work.score, scores, work.boxes, spec.skeleton)
+
+
+def _chunks(predictor: Predictor, works: Iterable[_Work]) -> Iterator[list[tuple[_Work, np.ndarray]]]:
+    """The works' crops in lists of `batch` crops; images without people are passed along."""
+    chunk: list[tuple[_Work, np.ndarray]] = []
+    room = predictor.batch
+    try:
+        for work, crops in _crops(predictor, works):
+            while len(crops) > room:
+                yield [*chunk, (work, crops[:room])]
+                chunk, crops, room = [], crops[room:], predictor.batch
+            chunk.append((work, crops))
+            room -= len(crops)
+            if room == 0 or len(chunk) >= 4 * predictor.batch:  # long runs of images without people are passed on, too
+                yield chunk
+                chunk, room = [], predictor.batch
+    except Exception:
+        if chunk:
+            yield chunk  # an image's error does not swallow the results of those before it
+        raise
+    if chunk:
+        yield chunk
+
+
+def _crops(predictor: Predictor, works: Iterable[_Work]) -> Iterator[tuple[_Work, np.ndarray]]:
+    batch, border = predictor.batch, predictor.spec.border
+    for work in works:
+        yield work, work.crops
+        if work.image is not None:
+            for start in range(batch, len(work.boxes), batch):
+                yield work, warp_all(work.image, work.crop[start : start + batch], border)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, function: Callable[[_In], _Out], items: Iterable[_In], most: int
+) -> Iterator[_Out]:
+    """The function of each item, in order, computed by the pool up to `most` items ahead."""
+    waiting: deque[Future[_Out]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
