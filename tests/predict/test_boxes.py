@@ -189,16 +189,15 @@ def test_files_without_annotated_boxes_are_refused(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("scores", "box", "source"),
     [
-        ([0.9, 0.9, 0.9, 0.16, 0.1], [14, 0, 52, 50], "whole image, then closer"),  # 20..60 x 5..44, 6 to spare
+        ([0.9, 0.9, 0.9, 0.16, 0.1], [14, 0, 52, 50], "whole image, two passes"),  # 20..60 x 5..44, 6 to spare
         ([0.9, 0.9, 0.9, 0.15, 0.1], [0, 0, 100, 80], "whole image"),  # three are too few
     ],
 )
-def test_a_first_look_gives_the_box_of_the_second(scores, box, source):
+def test_the_first_pass_gives_the_box_of_the_second(scores, box, source):
     xy = np.array([[[20.0, 5], [60, 40], [30, 44], [40, 20], [99, 79]]])
     skeleton = Skeleton("five", tuple("abcde"))
 
-    def find(pixels: np.ndarray) -> Poses:
-        whole = Boxes.of([[0, 0, pixels.shape[1], pixels.shape[0]]], source="whole image")
+    def find(_: np.ndarray, whole: Boxes) -> Poses:
         return Poses(xy, np.array([scores]), np.ones(1), whole, skeleton)
 
     found = detect.two_pass_boxes(find)(np.zeros((80, 100, 3), np.uint8))
@@ -206,11 +205,11 @@ def test_a_first_look_gives_the_box_of_the_second(scores, box, source):
     assert found.source == source
 
 
-def test_given_boxes_are_those_that_touch_the_image():
+def test_fixed_boxes_are_those_that_touch_the_image():
     boxes = Boxes.of(
         [[1, 2, 3, 4], [20, 2, 3, 4], [-3, 2, 3, 4], [-2, -2, 30, 30], [2, 10, 3, 4]], [1, 2, 3, 4, 5], "x"
     )
-    touching = detect.given(boxes)(np.zeros((10, 20, 3), np.uint8))
+    touching = detect.FixedBoxes(boxes)(np.zeros((10, 20, 3), np.uint8))
     assert (touching.score.tolist(), touching.source) == ([1, 4], "x")
 
 

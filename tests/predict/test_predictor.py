@@ -15,6 +15,7 @@ from posewright.codecs.cpn import CpnMultiScaleHeatmap
 from posewright.codecs.dark import DarkHeatmap
 from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.models import find
+from posewright.predict.boxes import two_pass_boxes
 from posewright.predict.predictor import Predictor, load
 from posewright.skeletons import LSP14, to_category
 from posewright.spec import Spec
@@ -139,6 +140,23 @@ def test_poses_are_scored_by_the_spec_s_rule(rule, want):
 
     poses = Predictor(replace(SPEC, scoring=rule), constant)(dots()[0], Boxes.of([[5, 5, 9, 9]], [0.5], "test"))
     np.testing.assert_allclose(poses.instance_score, [want], rtol=1e-6)
+
+
+def test_without_boxes_the_pose_is_that_of_a_second_closer_pass():
+    four = Skeleton("four", ("a", "b", "c", "d"))
+
+    def net(images: torch.Tensor) -> torch.Tensor:
+        maps = brightness(images)
+        return torch.cat([maps, maps[:, :1]], 1)
+
+    pixels, boxes, _ = dots((60, 40))
+    predictor = Predictor(SPEC.with_skeleton(four), net)
+    found = two_pass_boxes(predictor)(pixels)
+    assert found.source == "whole image, two passes"
+    assert (found.xywh[0, 2:] < 60).all()
+    poses = predictor(pixels)
+    np.testing.assert_array_equal(poses.xy, predictor(pixels, found).xy)
+    np.testing.assert_array_equal(poses.xy, next(predictor.many([pixels])).xy)
 
 
 def test_the_flip_test_averages_with_the_unflipped_maps_of_the_mirrored_image():
