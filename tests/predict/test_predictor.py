@@ -149,11 +149,11 @@ def test_without_boxes_the_pose_is_that_of_a_second_closer_pass():
         maps = brightness(images)
         return torch.cat([maps, maps[:, :1]], 1)
 
-    pixels, boxes, _ = dots((60, 40))
+    pixels = dots((2, 2), height=36, width=28)[0]
     predictor = Predictor(SPEC.with_skeleton(four), net)
     found = two_pass_boxes(predictor)(pixels)
     assert found.source == "whole image, two passes"
-    assert (found.xywh[0, 2:] < 60).all()
+    assert (found.xywh[0, 2:] < (20, 28)).all()
     poses = predictor(pixels)
     np.testing.assert_array_equal(poses.xy, predictor(pixels, found).xy)
     np.testing.assert_array_equal(poses.xy, next(predictor.many([pixels])).xy)
