@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -16,14 +16,23 @@ from posewright.image import warp_all
 from posewright.predict.boxes import two_pass_boxes
 from posewright.predict.inputs import Image, Where, as_image, boxes_in
 from posewright.predict.scoring import rescore
+from posewright.spec import Spec
 from posewright.types import Boxes, Crop, Poses
-
-if TYPE_CHECKING:
-    from posewright.predict.predictor import Predictor
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 _Item: TypeAlias = "Image | tuple[Image, Where]"
+
+
+class Predictor(Protocol):
+    """What this file needs of `predictor.Predictor`, which builds on it."""
+
+    spec: Spec
+    batch: int
+
+    def __call__(self, image: np.ndarray, boxes: Boxes, /) -> Poses: ...
+
+    def keypoints(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 @dataclass(slots=True)
