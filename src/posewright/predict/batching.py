@@ -30,9 +30,13 @@ class Predictor(Protocol):
     spec: Spec
     batch: int
 
-    def __call__(self, image: np.ndarray, boxes: Boxes, /) -> Poses: ...
+    def __call__(self, image: np.ndarray, boxes: Boxes, /) -> Poses:
+        """The poses in one image."""
+        ...
 
-    def keypoints(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+    def keypoints(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Crops to keypoints in input pixels and scores."""
+        ...
 
 
 @dataclass(slots=True)
