@@ -169,6 +169,12 @@ def test_the_top_holds_what_the_design_names():
     assert not (more := there - set(TOP.split())), f"neither the ground nor a folder that is a command: {sorted(more)}"
 
 
+def test_no_file_is_too_long_to_read():
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+    long = [f"{path.relative_to(PACKAGE)}: {length} lines" for path, length in lengths.items() if length > 400]
+    assert not long, "\n".join(long)
+
+
 def test_imports_go_down():
     wrong = [
         f"{i.source} (layer {layer_of(i.source)}) imports {i.target} (layer {layer_of(i.target)}), line {i.line}"
