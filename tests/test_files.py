@@ -143,3 +143,9 @@ def test_the_partial_file_of_a_running_writer_stays(tmp_path):
     files.write_with(path, fill)
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_half_a_character_in_json_names_the_file(tmp_path):
+    (tmp_path / "a.json").write_text('{"name": "\\ud800"}')
+    with pytest.raises(ValueError, match=r"a\.json: expected numbers by name"):
+        files.read_json(tmp_path / "a.json", dict[str, int], "numbers by name")

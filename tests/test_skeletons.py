@@ -141,3 +141,12 @@ def test_the_points_of_a_published_skeleton_mean_that_skeleton():
 def test_impossible_categories(entry, message):
     with pytest.raises(ValueError, match=message):
         skeletons.from_category(entry, "here")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"keypoints": ["a"] * 5000}, {"skeleton": [[1]] * 5000}, {"keypoints": [1] * 5000}]
+)
+def test_messages_stay_short_whatever_the_file_holds(changes):
+    with pytest.raises(ValueError, match="here: ") as caught:
+        skeletons.from_category({"name": "bug", "keypoints": ["a", "b"]} | changes, "here")
+    assert len(str(caught.value)) < 1500

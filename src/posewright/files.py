@@ -165,7 +165,7 @@ def convert(value: Any, kind: Any, name: str, wanted: str) -> Any:
             return msgspec.convert(value, kind, strict=False)
         except msgspec.ValidationError:
             return msgspec.convert(_plain(value), kind, strict=False)
-    except (msgspec.ValidationError, RecursionError, OverflowError) as error:
+    except (msgspec.ValidationError, RecursionError, OverflowError, UnicodeError) as error:
         raise ValueError(f"{name}: expected {wanted}: {short(str(error))}") from None
 
 

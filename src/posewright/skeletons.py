@@ -192,7 +192,7 @@ def from_category(category: dict[str, Any], where: str) -> Skeleton:
     """
     points = category.get("keypoints")
     if not isinstance(points, list) or not points or not all(isinstance(p, str) for p in points):
-        raise ValueError(f"{where}: expected a list of point names under 'keypoints', got {points!r}")
+        raise ValueError(f"{where}: expected a list of point names under 'keypoints', got {short(repr(points))}")
     if (own := category.get("posewright")) is not None:
         return _whole(category, own, where)
     sigmas = tuple(category["sigmas"]) if category.get("sigmas") else None
@@ -201,7 +201,9 @@ def from_category(category: dict[str, Any], where: str) -> Skeleton:
     if not known and not all(
         isinstance(b, list) and len(b) == 2 and all(1 <= i <= len(points) for i in b) for b in bones
     ):
-        raise ValueError(f"{where}: 'skeleton' must be pairs of point numbers 1..{len(points)}, got {bones!r}")
+        raise ValueError(
+            f"{where}: 'skeleton' must be pairs of point numbers 1..{len(points)}, got {short(repr(bones))}"
+        )
     try:
         if known:
             return replace(known, sigmas=sigmas or known.sigmas)
@@ -209,7 +211,7 @@ def from_category(category: dict[str, Any], where: str) -> Skeleton:
         own = f"{category.get('name', 'custom')}{len(points)}"
         return Skeleton(own, tuple(points), names, mirror_pairs(tuple(points)), sigmas)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+        raise ValueError(f"{where}: {short(str(error), 1000)}") from None
 
 
 def _spelled(points: Iterable[str]) -> list[str]:

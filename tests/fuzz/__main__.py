@@ -36,12 +36,13 @@ def main() -> int:
     """Runs workers until the time is over: one that crashes is counted, and the next goes on behind the fatal file."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--seconds", type=float, default=120)
+    options.add_argument("--cases", type=int, default=0, help="so many cases instead of so many seconds")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--keep", type=Path, help="folder for the files that failed")
     options.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.worker is not None:
-        return work(given.worker, given.seed, given.seconds, given.keep)
+        return work(given.worker, given.seed, given.seconds, given.cases, given.keep)
     first, crashes, failed, end = 0, 0, False, time.monotonic() + given.seconds
     while crashes < 20 and (left := end - time.monotonic()) > 0:
         with tempfile.NamedTemporaryFile() as place:
@@ -56,6 +57,7 @@ def main() -> int:
                 str(first),
             ]
             command += ["--keep", str(given.keep)] if given.keep else []
+            command += ["--cases", str(given.cases)]
             done = subprocess.run(command, env=os.environ | {"FUZZ_PLACE": place.name}, timeout=left + 120, check=False)
             failed |= done.returncode != 0
             if done.returncode >= 0:
@@ -66,7 +68,7 @@ def main() -> int:
     return int(failed)
 
 
-def work(first: int, seed: int, seconds: float, keep: Path | None) -> int:
+def work(first: int, seed: int, seconds: float, cases: int, keep: Path | None) -> int:
     """Cases from the `first` on, in this process."""
     from inputs import kinds, spoilt
 
@@ -82,7 +84,7 @@ def work(first: int, seed: int, seconds: float, keep: Path | None) -> int:
         failures.update(full_disks(folder, random.Random(seed)))
         limit_memory()
         end, case = time.monotonic() + seconds, first
-        while case - first < len(every) or time.monotonic() < end:
+        while case < cases if cases else case - first < len(every) or time.monotonic() < end:
             kind, rng = every[case % len(every)], random.Random(f"{seed}/{case}")
             data = spoilt(kind.good, rng)
             Path(os.environ["FUZZ_PLACE"]).write_text(f"{case} {kind.name}")
