@@ -26,7 +26,15 @@ def lived_in(net: nn.Module) -> nn.Module:
     return net.eval()
 
 
-@pytest.mark.parametrize("name", ["simplebaseline-r18-128x96", "lpn-50-256x192", "mspn-1stg-256x192"])
+SMALL = (
+    "cpn-18-128x96", "grmi-r18-129x97", "hourglass-1-128x96", "hrnet-w8-udp-128x96", "litebaseline-128x96",
+    "litehrnet-naive-18-128x96", "lpn-18-128x96", "mspn-2stg-slim-128x96", "rsn-18-slim-128x96",
+    "simplebaseline-r18-slim-128x96",
+)  # fmt: skip
+"""A small system of every family."""
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_prepared_networks_yield_what_the_network_yields(name):
     spec = find(name)
     net = lived_in(spec.build(3))
@@ -34,9 +42,10 @@ def test_prepared_networks_yield_what_the_network_yields(name):
     images = torch.randn(1, 3, *spec.size)
     with torch.inference_mode():
         want, got = net(images), ready(images)
-    assert (got - want).abs().max() < 1e-5 * want.abs().max()
+    assert (got - want).norm() < 1e-5 * want.norm()
     folded = [m.forward is torch_runtime._same for m in ready.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert sum(folded) > 0.9 * len(folded)  # MSPN's unused heads have norms that never run
+    # Norms before a convolution (hourglass) stay, and so do those of heads that only training runs (CPN, MSPN).
+    assert sum(folded) > 0.5 * len(folded)
 
 
 def test_preparing_leaves_the_network_as_it_is():
