@@ -1,13 +1,14 @@
 # `make demo` and `make test` do all of their own set-up: the virtual environment is made once and re-used.
 PYTHON ?= python3
 BIN := .venv/bin
+BASE := .venv/.base
 READY := .venv/.ready
 
 .PHONY: install demo test test-slow test-portable fuzz check-systems lint format clean
 
-install: $(READY)
+install: $(BASE)
 
-demo: $(READY)
+demo: $(BASE)
 	$(BIN)/posewright demo --out runs/demo
 
 test: $(READY) lint
@@ -40,10 +41,15 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 # torch comes first and from the constraints file, so that no looser request pulls another build of it.
-$(READY): pyproject.toml constraints.txt
+$(BASE): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.x" if sys.version_info < (3, 10) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $(BASE)
+
+# All extras and the developers' tools, on top.
+$(READY): $(BASE)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $(READY)
 
