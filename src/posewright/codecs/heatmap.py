@@ -72,7 +72,7 @@ class GaussianHeatmap(MapCodec):
         With the soft-arg-max, a score is the map's value at the pixel nearest to the soft coordinate.
 
         Raises:
-            ValueError: maps of another size.
+            ValueError: maps of another size, or with NaN.
         """
         return _maps.decode(maps, self.map_size, self._read)
 

@@ -59,7 +59,7 @@ class MultiScaleHeatmap(BlurMultiScaleHeatmap):
         before the blur, at the pixel nearest to the keypoint, divided by 255, plus 0.5.
 
         Raises:
-            ValueError: maps of another size.
+            ValueError: maps of another size, or with NaN.
         """
         return _maps.decode(maps, self.map_size, self._read)
 
