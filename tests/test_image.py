@@ -12,6 +12,7 @@ from posewright import image
 from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.skeletons import COCO17
 from posewright.spec import Spec
+from posewright.types import Crop
 
 SPEC = Spec("test", lambda k: torch.nn.Conv2d(3, k, 1), GaussianHeatmap((8, 6), (4, 3)), COCO17, (8, 6))
 
@@ -118,9 +119,9 @@ def test_warp_samples_at_pixel_centres(picture):
 
 def test_warp_all_equals_warp(picture):
     matrices = np.array([[[1.5, 0.2, 3], [-0.1, 1.2, 1]], [[0.5, 0, 0], [0, 0.5, 2.0]]])
-    for crop, matrix in zip(image.warp_all(picture, matrices, (20, 30), (1, 2, 3)), matrices):
-        np.testing.assert_array_equal(crop, image.warp(picture, matrix, (20, 30), border=(1, 2, 3)))
-    assert image.warp_all(picture, matrices[:0], (20, 30)).shape == (0, 20, 30, 3)
+    for pixels, matrix in zip(image.warp_all(picture, Crop(matrices, (20, 30)), (1, 2, 3)), matrices):
+        np.testing.assert_array_equal(pixels, image.warp(picture, matrix, (20, 30), border=(1, 2, 3)))
+    assert image.warp_all(picture, Crop(matrices[:0], (20, 30))).shape == (0, 20, 30, 3)
 
 
 @pytest.mark.parametrize("colour", ["rgb", "bgr"])

@@ -17,6 +17,7 @@ def crop(
     *,
     padding: tuple[float, float] = (1.25, 1.25),
     rule: CropRule = "standard",
+    image_size: tuple[int, ...] | None = None,
 ) -> Crop:
     """The crops of an image's boxes, as a pose system cuts them: `region_of_box`, then `matrix_of_region`.
 
@@ -25,8 +26,10 @@ def crop(
         size: (height, width) of the network's input.
         padding: factors on the boxes' width and height.
         rule: the crop rule.
+        image_size: (height, width) of the image; only "cpn" asks for it, see `region_of_box`.
     """
-    region = region_of_box(boxes.xywh, size, padding=padding, rule=rule, cleaned=boxes.cleaned)
+    xywh, cleaned = boxes.xywh, boxes.cleaned
+    region = region_of_box(xywh, size, padding=padding, rule=rule, cleaned=cleaned, image_size=image_size)
     return Crop(matrix_of_region(region, size, rule=rule), size, rule)
 
 
@@ -37,6 +40,7 @@ def region_of_box(
     padding: tuple[float, float] = (1.25, 1.25),
     rule: CropRule = "standard",
     cleaned: bool = False,
+    image_size: tuple[int, ...] | None = None,
 ) -> np.ndarray:
     """The padded region, of the input's aspect ratio, around boxes.
 
@@ -49,6 +53,8 @@ def region_of_box(
         padding: factors on width and height.
         rule: "dark" puts the centre at x + (w - 1) / 2, all others at x + w / 2; see `box_by_rule` as well.
         cleaned: see `box_by_rule`.
+        image_size: (height, width) of the image. With "cpn" and an image's size, a region ends, as published, where
+            the image ends once it is widened, all around, by its longer side.
 
     Returns:
         [..., 4] float64 regions.
@@ -58,7 +64,18 @@ def region_of_box(
     less = 1.0 if rule == "dark" else 0.0
     centre_x, centre_y = x + (w - less) / 2, y + (h - less) / 2
     w, h, ratio = w * padding[0], h * padding[1], size[1] / size[0]
-    return np.stack([centre_x, centre_y, np.maximum(w, h * ratio), np.maximum(h, w / ratio)], -1)
+    region = np.stack([centre_x, centre_y, np.maximum(w, h * ratio), np.maximum(h, w / ratio)], -1)
+    return _in_border(region, w < h * ratio, size, image_size) if rule == "cpn" and image_size else region
+
+
+def _in_border(region: np.ndarray, high: np.ndarray, size: tuple[int, int], image_size: tuple[int, ...]) -> np.ndarray:
+    """CPN's regions [..., 4] kept in the widened image, less a pixel (along y where the box is too `high`)."""
+    centre, border = region[..., :2], max(image_size)
+    room = np.minimum(centre + border, np.array(image_size[::-1]) + border - centre)
+    length = np.array(size[::-1])
+    most = (2 * room / length).min(-1) - 1 / np.where(high, size[0], size[1])
+    scale = np.minimum(region[..., 2] / size[1], most)
+    return np.concatenate([centre, scale[..., None] * length], -1)
 
 
 def box_by_rule(xywh: np.ndarray, rule: CropRule, *, cleaned: bool = False) -> np.ndarray:

@@ -104,10 +104,20 @@ def warp(
 
 
 def warp_all(image: np.ndarray, crop: Crop, border: RGB = (0, 0, 0)) -> np.ndarray:
-    """The pixels [N, height, width, 3] uint8 of N crops of one image; see `warp`."""
+    """The pixels [N, height, width, 3] uint8 of N crops of one image; see `warp`.
+
+    CPN's window of whole pixels is resized. Where that enlarges, its outermost pixels are repeated, while a warp blends
+    them with those around the window; where it does not, both are the same.
+    """
     out = np.empty((len(crop), *crop.size, 3), np.uint8)
-    for matrix, pixels in zip(crop.pixel_matrix, out):
-        cv2.warpAffine(image, matrix, crop.size[::-1], dst=pixels, flags=cv2.INTER_LINEAR, borderValue=border)
+    for matrix, pixel_matrix, pixels in zip(crop.matrix, crop.pixel_matrix, out):
+        scale = np.diag(matrix)
+        if crop.rule == "cpn" and scale.min() > 0 and scale.max() > 1 and matrix[0, 1] == 0:
+            low, sides = np.rint(-matrix[:, 2] / scale), np.rint(crop.size[::-1] / scale).astype(int)
+            window = warp(image, np.column_stack([np.eye(2), -low]), (sides[1], sides[0]), border=border)
+            cv2.resize(window, crop.size[::-1], dst=pixels, interpolation=cv2.INTER_LINEAR)
+        else:
+            cv2.warpAffine(image, pixel_matrix, crop.size[::-1], pixels, cv2.INTER_LINEAR, borderValue=border)
     return out
 
 

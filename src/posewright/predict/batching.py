@@ -69,7 +69,7 @@ def predict_many(predictor: Predictor, items: Iterable[_Item], *, upright: bool 
 def _begin(predictor: Predictor, image: Image, boxes: Where, *, upright: bool) -> _Work:
     spec, pixels = predictor.spec, as_image(image, upright=upright)
     found = boxes_in(pixels, two_pass_boxes(predictor) if boxes is None else boxes, image)
-    crop = geometry.crop(found, spec.size, padding=spec.padding, rule=spec.crop_rule)
+    crop = geometry.crop(found, spec.size, padding=spec.padding, rule=spec.crop_rule, image_size=pixels.shape[:2])
     crops = warp_all(pixels, crop[: predictor.batch], spec.border)
     rest = pixels if len(found) > len(crops) else None
     count = (len(found), spec.skeleton.num_keypoints)

@@ -69,7 +69,7 @@ class Predictor:
         """
         pixels, spec = as_image(image, upright=upright), self.spec
         found = boxes_in(pixels, two_pass_boxes(self) if boxes is None else boxes, image)
-        crop = geometry.crop(found, spec.size, padding=spec.padding, rule=spec.crop_rule)
+        crop = geometry.crop(found, spec.size, padding=spec.padding, rule=spec.crop_rule, image_size=pixels.shape[:2])
         parts = [crop[start : start + self.batch] for start in range(0, len(crop) or 1, self.batch)]
         keypoints = [self.keypoints(warp_all(pixels, part, spec.border)) for part in parts]
         xy, score = (np.concatenate(arrays) for arrays in zip(*keypoints))
