@@ -49,7 +49,7 @@ def learn(system: str, data: dict[str, str], people: int, out: Path) -> tuple[Tr
     if fast_bf16(torch.device("cpu")):
         config = replace(config, device="cpu", precision="bf16")
     begun = (folder / "last.pt").exists() or (folder / "round1").exists()
-    return config, rounds(config, resume=begun).metrics["AP"]
+    return config, rounds(config, resume=begun)[-1].metrics["AP"]
 
 
 def main() -> int:

@@ -82,13 +82,17 @@ def test_training_by_hand_resuming_and_the_lists(run, set_up, listing, tmp_path)
 
 def test_several_files_in_several_rounds(run, set_up, listing, tmp_path):
     arguments = ("--train", listing, listing, "--out", tmp_path / "run", "--sigmas", "published")
-    settings = ("steps=1", "rounds=2", "batch=2", "workers=0", "device=cpu")
-    status, text, errors = run("train", SLIM, *arguments, "--set", *settings)
+    settings = ("--rounds", 2, "--set", "steps=1", "batch=2", "workers=0", "device=cpu", "flip_test=false")
+    status, text, errors = run("train", SLIM, *arguments, "--val", listing, *settings)
     assert status == 0
     assert f"{listing} + {listing}" in errors
-    assert f"see {tmp_path / 'run' / 'round2'}" in text
+    assert f"see {tmp_path / 'run' / 'round2' / 'index.html'}" in text
+    table = text.splitlines()[:4]
+    assert table[0].startswith("| Round | AP | ")
+    assert [row[:5] for row in table[2:]] == ["| 1 |", "| 2 |"]
     status, text, _ = run("train", "--resume", tmp_path / "run")
     assert status == 0
-    status, _, errors = run("train", "--resume", tmp_path / "run", "--find-lr")
+    assert text.splitlines()[:4] == table
+    status, _, errors = run("train", "--resume", tmp_path / "run", "--find-lr", "--val", listing)
     assert status == 2
-    assert "--resume uses the run's own settings" in errors
+    assert "--resume uses the run's own settings: leave out --val, --find-lr" in errors

@@ -268,19 +268,19 @@ def test_a_run_ends_once_nothing_gets_better(config, files, monkeypatch):
 
 def test_rounds_go_on_from_each_other_and_from_an_interruption(config, tmp_path):
     config = replace(config, rounds=3, steps=2, ema=0.0)
-    stopped = rounds(config, stop_at=1)
+    (stopped,) = rounds(config, stop_at=1)
     assert (stopped.finished, stopped.out.name) == (False, "round1")
     assert not (tmp_path / "run" / "round2").exists()
     with pytest.raises(FileExistsError, match="holds a run already: resume it"):
         rounds(config)
-    assert rounds(resumed(config.out), resume=True).finished
+    assert all(r.finished for r in rounds(resumed(config.out), resume=True))
     configs = [resumed(tmp_path / "run" / f"round{n}") for n in (1, 2, 3)]
     assert [c.init for c in configs] == ["", *(str(tmp_path / "run" / f"round{n}" / "last.pt") for n in (1, 2))]
     assert [(c.seed, c.rounds) for c in configs] == [(0, 1), (1, 1), (2, 1)]
     assert [r["lr"] for r in read_log(tmp_path / "run" / "round3")] == [
         r["lr"] for r in read_log(tmp_path / "run" / "round1")
     ]
-    assert rounds(resumed(config.out), resume=True).step == 2  # there is nothing left to do
+    assert rounds(resumed(config.out), resume=True)[-1].step == 2  # there is nothing left to do
 
 
 def test_a_compiled_network_learns_the_same(config, tmp_path, monkeypatch):
@@ -363,7 +363,7 @@ def test_a_part_to_freeze_that_there_is_not_is_refused(config):
 
 def test_published_weights_are_given_by_their_id(config, monkeypatch, tmp_path):
     with pytest.raises(
-        FileNotFoundError, match=r"lpn_50_256x192_coco is not in the cache: fetch it first \(posewright wei"
+        FileNotFoundError, match=r"lpn_50_256x192_coco is not in the cache: download it first \(posewright wei"
     ):
         fit(replace(config, init="lpn_50_256x192_coco"))
     fit(replace(config, out=str(tmp_path / "first"), steps=1))

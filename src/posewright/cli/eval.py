@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from posewright.cli._options import Commands, answer, command, existing, model_options, predictor_of
@@ -33,7 +34,7 @@ def add(commands: Commands) -> None:
         "--out",
         metavar="FOLDER",
         default="runs/eval",
-        help="folder for metrics.json and results.json (default: %(default)s)",
+        help="folder for metrics.json, results.json and index.html, their page (default: %(default)s)",
     )
     parser.add_argument(
         "--contact-sheets", action="store_true", help="also draw sheets of the worst, random and best cases"
@@ -71,6 +72,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     from posewright.data.skeleton_file import people_for
     from posewright.progress import bar, tick
+    from posewright.report import gallery, page
 
     predictor = predictor_of(options)
     name = predictor.spec.name
@@ -81,18 +83,21 @@ def run(options: argparse.Namespace) -> int:
         evaluation = evaluator.evaluate(predictor, people, boxes, options=rules, progress=tick(show))
     write_json(out / "results.json", evaluator.with_file_points(evaluation.results, people))
     write_json(out / "metrics.json", printing.as_dict(evaluation, name))
+    plain = {k: v for k, v in vars(options).items() if isinstance(v, (str, int, float)) and k not in ("quiet", "json")}
+    settings = json.dumps(plain, indent=2)
+    sections = page.sections(name, people, evaluation, settings=settings)
+    page.write(out / "index.html", f"Evaluation of {name}", f"on {options.data}", out, sections)
     lines = [people.summary()]
     if people.skeleton.sigmas and people.channels and not people.channels.sigmas:
         lines += [f"{options.data} has no OKS sigmas: AP is by those of {options.weights or name}"]
     lines += [
         *printing.lines(evaluation, name),
         "",
-        f"metrics: {out / 'metrics.json'}, results: {out / 'results.json'}",
+        f"metrics: {out / 'metrics.json'}, results: {out / 'results.json'}, page: {out / 'index.html'}",
     ]
     if options.contact_sheets:
-        from posewright.report.page import write_sheets
-
-        lines += [f"contact sheets: {', '.join(map(str, write_sheets(out, people, evaluation)))}"]
+        lines += [f"contact sheets: {', '.join(map(str, gallery.write_sheets(out, people, evaluation)))}"]
     said = {"metrics": evaluation.metrics, "boxes": evaluation.boxes, "results": out / "results.json"}
+    said |= {"page": out / "index.html"}
     answer(options, "\n".join(lines), model=name, **said)
     return 0

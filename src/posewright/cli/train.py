@@ -12,6 +12,10 @@ from posewright.cli._options import Commands, answer, command, existing, weights
 
 if TYPE_CHECKING:
     from posewright.train.config import TrainConfig
+    from posewright.train.loop import Fitted
+
+
+_PATHS = ("val", "val_images", "val_boxes", "out", "init", "backbone", "skeleton", "sigmas")
 
 
 def add(commands: Commands) -> None:
@@ -48,6 +52,9 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--reset-head", action="store_true", help="re-initialise the last layer if the number of keypoints differs"
     )
+    parser.add_argument(
+        "--rounds", metavar="NUMBER", type=int, help="whole trainings in a row, each from the weights of the last one"
+    )
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change any setting")
     parser.add_argument("--resume", metavar="RUN", type=existing, help="resume the interrupted run in this folder")
     parser.add_argument("--find-lr", action="store_true", help="only sweep over learning rates and suggest one")
@@ -58,8 +65,13 @@ def run(options: argparse.Namespace) -> int:
     from posewright.train.loop import resumed, rounds
 
     if options.resume:
-        if options.recipe or options.set or options.find_lr:
-            raise ValueError("--resume uses the run's own settings: leave out the recipe, --set and --find-lr")
+        if given := [
+            name
+            for name in (*_PATHS, "train", "train_images", "recipe", "set", "find_lr", "reset_head", "rounds")
+            if getattr(options, name)
+        ]:
+            named = ", ".join("the recipe" if n == "recipe" else f"--{n.replace('_', '-')}" for n in given)
+            raise ValueError(f"--resume uses the run's own settings: leave out {named}")
         config = replace(resumed(options.resume), out=str(options.resume))
     else:
         if not options.recipe:
@@ -72,25 +84,36 @@ def run(options: argparse.Namespace) -> int:
         text = f"learning rate {sweep.best:.1e}: --set lr={sweep.best:.1e}; see {Path(config.out) / 'find-lr.svg'}"
         answer(options, text, lr=sweep.best, out=config.out)
         return 0
-    fitted = rounds(config, resume=bool(options.resume))
+    rows = rounds(config, resume=bool(options.resume))
     if int(os.environ.get("RANK", "0")) > 0:
         return 0  # the main process reports
+    fitted = rows[-1]
     outcome = {"finished": fitted.finished, "steps": fitted.step, "metrics": fitted.metrics, "out": fitted.out}
+    if config.rounds > 1:
+        outcome["rounds"] = [f.metrics for f in rows if f.finished]
     if not fitted.finished:
-        answer(
-            options, f"stopped at step {fitted.step}; resume with: posewright train --resume {config.out}", **outcome
-        )
+        text = f"stopped at step {fitted.step}; resume with: posewright train --resume {config.out}"
+        answer(options, text, **outcome)
         return 130
     best = "".join(f" {name} {value:.3f}" for name, value in fitted.metrics.items() if name in ("AP", "AR", "PCK"))
-    answer(options, f"trained {fitted.step} steps; best:{best or ' not evaluated'}; see {fitted.out}", **outcome)
+    page = fitted.out / "index.html"
+    text = f"trained {fitted.step} steps; best:{best or ' not evaluated'}; see {page if page.exists() else fitted.out}"
+    table = [] if config.rounds == 1 or not fitted.metrics else _table(rows)
+    answer(options, "\n".join([*table, text]), **outcome)
     return 0
+
+
+def _table(rows: list[Fitted]) -> list[str]:
+    """The best metrics of each round as a Markdown table."""
+    heads = ["Round", *rows[0].metrics]
+    cells = [[str(n), *(f"{v:.3f}" for v in row.metrics.values())] for n, row in enumerate(rows, 1)]
+    return [f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *cells)] + [""]
 
 
 def _with_paths(config: TrainConfig, options: argparse.Namespace) -> TrainConfig:
     from posewright.train.config import override
 
-    names = ("val", "val_images", "val_boxes", "out", "init", "backbone", "skeleton", "sigmas")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    given = {name: getattr(options, name) for name in (*_PATHS, "rounds") if getattr(options, name) is not None}
     for name in ("train", "train_images"):
         if several := getattr(options, name):
             given[name] = several[0] if len(several) == 1 else tuple(several)

@@ -100,12 +100,12 @@ def fit(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None
     return Fitted(out, run.step, finished, run.best)
 
 
-def rounds(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None) -> Fitted:
+def rounds(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None) -> list[Fitted]:
     """Train `config.rounds` times in a row, each time from the weights that the round before ended with.
 
     Each round is a run in a folder of its own, `round1`, `round2`, ..., with the whole schedule from the initial rate
-    on: the iterative training of LPN (Zhang et al., arXiv 1911.10346). One that was interrupted goes on
-    with `rounds(resumed(folder), resume=True)`; rounds that are done are not done again.
+    on: the iterative training of LPN (Zhang et al., arXiv 1911.10346). One that was interrupted resumes with
+    `rounds(resumed(folder), resume=True)`; rounds that are done are not done again.
 
     Args:
         config: of every round; its `out` holds their folders.
@@ -113,28 +113,26 @@ def rounds(config: TrainConfig, *, resume: bool = False, stop_at: int | None = N
         stop_at: see `fit`; a step of every round.
 
     Returns:
-        How the last round ended, or the one that was interrupted.
+        How each round ended; the last one of the list may have been interrupted.
 
     Raises:
         FileExistsError, ValueError, FileNotFoundError, OSError: see `fit`.
     """
     if config.rounds == 1:
-        return fit(config, resume=resume, stop_at=stop_at)
+        return [fit(config, resume=resume, stop_at=stop_at)]
     out = ready_folder(Path(config.out))
     if not resume and (out / "round1").exists():
         raise FileExistsError(f"{out} holds a run already: resume it (--resume {out}) or choose another --out")
     with team() as members:
         if members.is_main and not resume:
             write_json(out / "config.json", msgspec.to_builtins(config), indent=2)
-        number = 0
-        while True:
-            number += 1
-            folder = out / f"round{number}"
+        done: list[Fitted] = []
+        while len(done) < config.rounds and (not done or done[-1].finished):
+            folder = out / f"round{len(done) + 1}"
             begun = any(members.gather((folder / "last.pt").exists()))
-            fitted = fit(replace(config, rounds=1, out=str(folder)), resume=begun, stop_at=stop_at)
-            if number == config.rounds or not fitted.finished:
-                return fitted
+            done.append(fit(replace(config, rounds=1, out=str(folder)), resume=begun, stop_at=stop_at))
             config = replace(config, init=str(folder / "last.pt"), reset_head=False, seed=config.seed + 1)
+    return done
 
 
 def _log(run: Run, *, resume: bool) -> AbstractContextManager[RunLog | None]:
