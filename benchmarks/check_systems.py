@@ -41,7 +41,7 @@ BAR = 0.08
 ROW = "{:<15} {:<28} {:<28} {:>6} {:>6} {:>6}"
 
 
-def learn(system: str, data: dict[str, str], people: int, out: Path) -> tuple[TrainConfig, float]:
+def trained(system: str, data: dict[str, str], people: int, out: Path) -> tuple[TrainConfig, float]:
     """Train a system's small variant; what was trained, and its AP on unseen people."""
     small = recipes.small(recipes.find(SYSTEMS[system]), people=people)
     folder = out / f"{system.lower().replace(' ', '-')}-{people}"
@@ -69,7 +69,7 @@ def main() -> int:
     print(ROW.format("system", "recipe", "network", "steps", "AP", "min"), flush=True)
     for system in options.systems:
         start = time.monotonic()
-        config, ap = learn(system, data, options.people, options.out)
+        config, ap = trained(system, data, options.people, options.out)
         minutes = f"{(time.monotonic() - start) / 60:.1f}"
         steps = config.steps * config.rounds
         print(ROW.format(system, SYSTEMS[system], config.model, steps, f"{ap:.3f}", minutes), flush=True)

@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/codecs.py --out benchmarks/codecs.md
 
-Both sides run interleaved, in one process, on one thread; the figure is CPU time, which other programs on the machine
+Both sides run interleaved, in one process, on one thread; the result is CPU time, which other programs on the machine
 disturb less than the clock: in each round the best of three, over the rounds the median.
 """
 
@@ -173,9 +173,15 @@ def loop_decode_udp(maps: np.ndarray, mmpose: bool = False) -> np.ndarray:
     for n in range(len(maps)):
         for k in range(POINTS):
             heat, (x, y) = log[n, k], xy[n, k].astype(int) + 1
-            here, right, left, below, above = heat[y, x], heat[y, x + 1], heat[y, x - 1], heat[y + 1, x], heat[y - 1, x]
-            dxx, dyy = right - 2 * here + left, below - 2 * here + above
-            dxy = 0.5 * (heat[y + 1, x + 1] - right - below + 2 * here - left - above + heat[y - 1, x - 1])
+            centre, right, left, below, above = (
+                heat[y, x],
+                heat[y, x + 1],
+                heat[y, x - 1],
+                heat[y + 1, x],
+                heat[y - 1, x],
+            )
+            dxx, dyy = right - 2 * centre + left, below - 2 * centre + above
+            dxy = 0.5 * (heat[y + 1, x + 1] - right - below + 2 * centre - left - above + heat[y - 1, x - 1])
             try:
                 inverse = np.linalg.inv(np.array([[dxx + damping, dxy], [dxy, dyy + damping]]))
             except np.linalg.LinAlgError:

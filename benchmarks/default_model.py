@@ -144,9 +144,9 @@ def calibration(found: Found) -> list[str]:
     evaluated = (found.visibility > 0) & (found.torso > 0)[:, None]
     lines = []
     for low, high in pairwise((*SCORES, np.inf)):
-        here = evaluated & (found.score >= low) & (found.score < high)
+        in_level = evaluated & (found.score >= low) & (found.score < high)
         span = f"{low:g} to {high:g}" if high < np.inf else f"from {low:g}"
-        lines.append(f"| {span} | {here.sum()} | {right[here].mean():.3f} |")
+        lines.append(f"| {span} | {in_level.sum()} | {right[in_level].mean():.3f} |")
     return lines
 
 

@@ -72,12 +72,12 @@ def make() -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, np.ndarray]]
 def loop_rescore(score: np.ndarray, box_score: np.ndarray) -> np.ndarray:
     out = np.zeros(len(score))
     for n in range(len(score)):
-        total, many = 0.0, 0
+        total, count = 0.0, 0
         for k in range(17):
             if score[n, k] > 0.2:
                 total += score[n, k]
-                many += 1
-        out[n] = box_score[n] * (total / many if many else 0.0)
+                count += 1
+        out[n] = box_score[n] * (total / count if count else 0.0)
     return out
 
 

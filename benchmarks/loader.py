@@ -189,14 +189,14 @@ def mirrored(joints: np.ndarray, visible: np.ndarray, width: int) -> Arrays:
 
 def matrix_of(centre: np.ndarray, scale: np.ndarray, degrees: float) -> np.ndarray:
     turn, reach = np.pi * degrees / 180, -100 * scale[0]
-    here, there = np.zeros((3, 2), np.float32), np.zeros((3, 2), np.float32)
-    here[0], there[0] = centre, (WIDTH / 2, HEIGHT / 2)
-    here[1] = centre + np.array([-reach * np.sin(turn), reach * np.cos(turn)])
-    there[1] = there[0] + np.array([0, -WIDTH / 2], np.float32)
-    for points in (here, there):
+    before, after = np.zeros((3, 2), np.float32), np.zeros((3, 2), np.float32)
+    before[0], after[0] = centre, (WIDTH / 2, HEIGHT / 2)
+    before[1] = centre + np.array([-reach * np.sin(turn), reach * np.cos(turn)])
+    after[1] = after[0] + np.array([0, -WIDTH / 2], np.float32)
+    for points in (before, after):
         across = points[0] - points[1]
         points[2] = points[1] + np.array([-across[1], across[0]], np.float32)
-    return cv2.getAffineTransform(here, there)
+    return cv2.getAffineTransform(before, after)
 
 
 def heatmaps(joints: np.ndarray, visible: np.ndarray) -> Arrays:
@@ -247,7 +247,7 @@ def timed(epoch: Callable[[], Any], clock: Callable[[], float] = time.perf_count
 
 
 def race(people: coco.KeypointDataset, spec: Spec, workers: int, turns: int) -> str:
-    """A row of the table: published way and ours, as milliseconds and as samples a second."""
+    """A row of the table: published way and ours, as milliseconds and as samples per second."""
     plain = OneAtATime(people, heatmaps)
     old = DataLoader(plain, BATCH, shuffle=True, num_workers=workers, drop_last=True, persistent_workers=workers > 0)
     new = Loader(people, spec, augment.HRNET, BATCH, workers=workers)
@@ -326,7 +326,7 @@ def publish(lines: list[str], path: Path | None) -> None:
 
 WHY = """
 What makes the difference: the mirror is in the crop's matrix (a mirrored view of an image is copied whole before it is
-warped), crops travel as bytes, and normalising and encoding happen once a batch. Decoding the JPEG is most of what is
+warped), crops travel as bytes, and normalising and encoding happen once per batch. Decoding the JPEG is most of what is
 left. MSPN's sample on the published side is HRNet's but for the labels."""
 
 

@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/train_step.py --write
 
 The published way: float32 in torch's default memory layout, losses that loop over keypoints (SimpleBaseline) or over
-stages, levels and samples (MSPN), figures of every step. Ours: `Run.learn`, as `posewright train` calls it. Networks
-and their weights are the same on both sides. All ways take turns in one process; times are medians of the turns, and
-factors medians of the turns' ratios.
+stages, levels and samples (MSPN), values logged every step. Ours: `Run.train_step`, as `posewright train` calls it.
+Networks and their weights are the same on both sides. All ways take turns in one process; times are medians of the
+turns, and factors medians of the turns' ratios.
 """
 
 from __future__ import annotations
@@ -198,11 +198,11 @@ def training(system: str, people: Path, batch: int) -> Iterator[tuple[Run, Batch
 
 
 def in_precision(run: Run, precision: Any) -> Callable[[Batch], Any]:
-    def learn(batch: Batch) -> None:
+    def train_step(batch: Batch) -> None:
         run.config = replace(run.config, precision=precision)
         run.train_step(batch, RATE)
 
-    return learn
+    return train_step
 
 
 def steps(run: Run, batch: Batch, published: Published) -> dict[str, Way]:
@@ -308,14 +308,14 @@ def training_rows(samples: np.ndarray, taken: dict[str, np.ndarray], batch: int)
 
 def depthwise(run: Run, batch: Batch) -> dict[str, Way]:
     """Steps in bf16 with torch's own gradients of depthwise convolutions, and with ours."""
-    watch, learn = Watch(run.learner, run.optimizer), in_precision(run, "bf16")
+    watch, train_step = Watch(run.learner, run.optimizer), in_precision(run, "bf16")
     run.objective = watch.on(run.objective)
 
     def torchs() -> np.ndarray:
         with mock.patch.object(runtime_depthwise, "_is_bf16", return_value=False):
-            return watch.time(lambda: learn(batch))
+            return watch.time(lambda: train_step(batch))
 
-    return {"torch's gradients": torchs, "ours": lambda: watch.time(lambda: learn(batch))}
+    return {"torch's gradients": torchs, "ours": lambda: watch.time(lambda: train_step(batch))}
 
 
 def depthwise_row(system: str, taken: dict[str, np.ndarray], batch: int) -> str:
@@ -364,8 +364,8 @@ def measure_depthwise(system: str, people: Path, batch: int, repeats: int, table
 STEPS = """
 Published way: float32, torch's default memory layout, a loss that loops over keypoints (SimpleBaseline) or over stages,
 levels and samples (MSPN), Adam, the loss's value and, for SimpleBaseline, the heatmaps' accuracy after every step.
-Here: `Run.learn`, which trains in channels-last layout; accuracies come every 20th step only, and are not counted. Both
-sides have the same network, weights, batch and rate. "The rest" is that accuracy, and what sets a step up."""
+Here: `Run.train_step`, which trains in channels-last layout; accuracies come every 20th step only, and are not counted.
+Both sides have the same network, weights, batch and rate. "The rest" is that accuracy, and what sets a step up."""
 
 LOSSES = """
 The losses alone, with their gradients, in the layout that each side's network yields. They agree, and so do their
@@ -400,7 +400,7 @@ def page(head: list[str], tables: Tables, batch: int, repeats: int) -> list[str]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=16, help="people a step (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=16, help="training samples per step (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=7, help="turns that all ways take (default: %(default)s)")
     parser.add_argument("--models", nargs="*", choices=PUBLISHED, default=list(PUBLISHED), metavar="SYSTEM")
     parser.add_argument("--depthwise", nargs="*", choices=DEPTHWISE, default=list(DEPTHWISE), metavar="SYSTEM",

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and a folder that cannot be written into is named."""
+"""Files are written atomically, and a folder that cannot be written into is named."""
 
 import json
 import os

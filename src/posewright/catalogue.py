@@ -88,8 +88,8 @@ def table(pattern: str = "*") -> list[str]:
         known = hub.published(name) or hub.published(name, "gt") or hub.published(name, "unstated")
         ap = f"{known.metrics['AP']:.3f}" if known and "AP" in known.metrics else ""
         boxes = known.detector or known.boxes if ap and known else ""
-        here = sum(hub.cached(e.id) is not None for e in hub.entries(name))
-        weights = f"{here} of {len(hub.entries(name))} cached" if hub.entries(name) else "none published"
+        cached = sum(hub.cached(e.id) is not None for e in hub.entries(name))
+        weights = f"{cached} of {len(hub.entries(name))} cached" if hub.entries(name) else "none published"
         weights = "in the package" if name == DEFAULT else weights
         size = size_of(spec)
         counts = f"{size[0] / 1e6:>8.2f} {size[1]:>7.2f}" if size else " " * 16
@@ -101,7 +101,7 @@ def page(name: str) -> list[str]:
     """Everything about one pose system: its rules, its size and its published weights.
 
     Raises:
-        LookupError: there is none of that name.
+        LookupError: there is no such pose system.
     """
     spec = find(name)
     size = size_of(spec)
@@ -115,8 +115,8 @@ def page(name: str) -> list[str]:
     if spec.name == DEFAULT:
         lines.append(f"  weights     in the package, at {hub.local_weights(DEFAULT)}")
     for e in hub.entries(spec.name):
-        figures = ", ".join(p.summary() for p in e.published) or "no metrics published"
-        lines.append(f"  weights     {e.id}: {e.data}, {figures}, {e.access}, sha256 {e.sha256 or 'not published'}")
+        metrics = ", ".join(p.summary() for p in e.published) or "no metrics published"
+        lines.append(f"  weights     {e.id}: {e.data}, {metrics}, {e.access}, sha256 {e.sha256 or 'not published'}")
         lines.append(f"              licence of {e.source}: {e.licence or 'not known'}")
         lines.extend(f"              {url}" for url in e.urls)
         if at := hub.cached(e.id):

@@ -319,19 +319,19 @@ def _lists(name: str | Path, file: AnyFile, rows: Sequence[int]) -> list[list[fl
         raise
 
 
-def check_visibility(name: str | Path, some: Annotations) -> None:
+def check_visibility(name: str | Path, poses: Annotations) -> None:
     """That every visibility is 0, 1 or 2.
 
     Raises:
         ValueError: one is not.
     """
-    visibility = some.keypoints[..., 2]
+    visibility = poses.keypoints[..., 2]
     wrong = ~np.isin(visibility, (0, 1, 2)).all(1)
     if wrong.any():
         k = int(np.argmax(wrong))
         value = next(v for v in visibility[k] if v not in (0, 1, 2))
         raise ValueError(
-            f"{name}: annotations[{some.row[k]}] (id {some.id[k]}, image {some.image_id[k]}): visibility must be 0 "
+            f"{name}: annotations[{poses.row[k]}] (id {poses.id[k]}, image {poses.image_id[k]}): visibility must be 0 "
             f"(not labelled), 1 (labelled but hidden) or 2 (visible), got {value:g}; keypoints are x, y, visibility, "
             "one point after the other"
         )

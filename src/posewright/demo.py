@@ -1,4 +1,4 @@
-"""The demo: draw synthetic people, learn them from scratch, judge and draw poses on unseen ones, write a page."""
+"""The demo: render synthetic people, train on them from scratch, evaluate and draw poses, write a page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from posewright.train.distributed import Team
 from posewright.train.loop import TrainConfig, fit, resumed
 
 SPLITS = {"train": 2000, "val": 60, "test": 200}
-"""Images a split: `val` chooses the best weights, `test` is seen only once, at the end."""
+"""Images per split: `val` selects the best weights, `test` is used only once, at the end."""
 
 SCENE = synthetic.Scene(
     stature=(110, 200), people=(1, 2), things=(0, 2), occluders=(0, 0), crowd=0.0, cut=0.05, calm=1.0
@@ -34,7 +34,7 @@ SCENE = synthetic.Scene(
 
 
 def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
-    """Run the demo; a finished run in the folder is used again unless `fresh`, an interrupted one goes on.
+    """Run the demo; a finished run in the folder is reused unless `fresh`, an interrupted one resumes.
 
     Args:
         out: folder for the data (`data`), the run (`run`), the drawings (`pictures`) and the page (`index.html`).
@@ -53,7 +53,7 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
     if torch_runtime.fast_bf16(Team().device(config.device)):
         config = replace(config, precision="bf16")
     if not _train(config, fresh=fresh):
-        yield f"stopped; `posewright demo --out {out}` goes on from there"
+        yield f"stopped; `posewright demo --out {out}` resumes it"
         return
     predictor = load(weights=out / "run" / "best.pt")
     unseen = coco.read(files["test"])
@@ -62,12 +62,12 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
     write_json(out / "results.json", evaluation.results)
     drawn = predict_images(predictor, [out / "data" / "test"], out / "pictures", boxes.annotated(files["test"]))
     took = clock(time.monotonic() - start)
-    lead = (
+    subtitle = (
         f"{config.model}, {SPLITS['train']} drawn images, AP {evaluation.metrics['AP']:.3f} on unseen ones, in {took}"
     )
     settings = msgspec.json.format(msgspec.json.encode(config), indent=2).decode()
     sections = page.sections(config.model, unseen, evaluation, settings=settings)
-    page.write(out / "index.html", "Posewright demo", lead, out / "run", sections)
+    page.write(out / "index.html", "Posewright demo", subtitle, out / "run", sections)
     yield from printing.lines(evaluation, config.model)
     yield ""
     yield f"drew {sum(SPLITS.values())} scenes, trained {config.model} from scratch on {SPLITS['train']}, in {took}"
@@ -82,11 +82,11 @@ def _draw_split(folder: Path, split: str, images: int, seed: int) -> Path:
 
 
 def _train(config: TrainConfig, *, fresh: bool) -> bool:
-    """Train, go on, or find it done already; whether it is done now."""
+    """Train, resume, or find it finished already. Returns whether it is finished now."""
     folder = Path(config.out)
     if fresh and folder.exists():
         shutil.rmtree(folder)
-    begun = (folder / "last.pt").exists()
-    if begun and resumed(folder) != config:
+    started = (folder / "last.pt").exists()
+    if started and resumed(folder) != config:
         raise ValueError(f"{folder} holds a run with other settings; train again with --fresh, or choose another --out")
-    return fit(config, resume=begun).finished
+    return fit(config, resume=started).finished

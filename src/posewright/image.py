@@ -73,7 +73,7 @@ def encode(image: np.ndarray, suffix: str, quality: int = 92) -> bytes:
 
 
 def write(path: str | os.PathLike[str], image: np.ndarray) -> None:
-    """Write an image; the file appears whole or not at all."""
+    """Write an image atomically."""
     from posewright.files import write_bytes
 
     write_bytes(Path(path), encode(image, Path(path).suffix))

@@ -262,10 +262,10 @@ class Poses:
         return Poses(self.xy[keep], self.score[keep], self.instance_score[keep], self.boxes[keep], self.skeleton)
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
-        """COCO keypoint results, one a pose.
+        """COCO keypoint results, one per pose.
 
         The box goes under `box`, not `bbox`: COCO's evaluator takes a `bbox` in a keypoint result for the pose's
-        area, which changes the figures: detections matched to nothing are judged by that area.
+        area, which changes the metrics: unmatched detections are assigned to a size range by that area.
         """
         triples = np.concatenate([self.xy, self.score[..., None]], 2).reshape(
             len(self), 3 * self.skeleton.num_keypoints

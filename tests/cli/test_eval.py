@@ -37,9 +37,7 @@ def test_boxes_outside_or_empty_are_skipped_and_counted(run, set_up, edited, las
     assert "2 with a box empty or outside its image" in text
 
 
-def test_eval_judges_points_by_name_and_by_the_sigmas_of_the_file_or_else_of_the_weights(
-    run, set_up, listing, tmp_path
-):
+def test_eval_matches_points_by_name_with_sigmas_from_the_file_or_else_from_the_weights(run, set_up, listing, tmp_path):
     (points,) = (c["keypoints"] for c in json.loads(listing.read_text())["categories"])
     own = [f"{point}_spot" for point in points]
 
@@ -61,18 +59,18 @@ def test_eval_judges_points_by_name_and_by_the_sigmas_of_the_file_or_else_of_the
         assert status == 0, errors
         return text, [line for line in text.splitlines() if "@[" in line]
 
-    bare = written("bare.json", own)
+    plain = written("plain.json", own)
     skeleton = tmp_path / "own.json"
     skeleton.write_text(json.dumps({"points": own, "sigmas": dict.fromkeys(own, 2.0)}))
     settings = ("steps=1", "batch=2", "workers=0", "device=cpu", "flip_test=false")
-    paths = ("--train", bare, "--val", bare, "--train-images", set_up / "val", "--val-images", set_up / "val")
+    paths = ("--train", plain, "--val", plain, "--train-images", set_up / "val", "--val-images", set_up / "val")
     arguments = (*paths, "--skeleton", skeleton, "--out", tmp_path / "run", "--set", *settings)
     status, _, errors = run("train", SLIM, *arguments)
     assert status == 0, errors
     best = tmp_path / "run" / "best.pt"
 
-    said = f"bare.json has no OKS sigmas: AP is by those of {best}\n"
-    text, metrics = evaluated(bare)
+    said = f"plain.json has no OKS sigmas: AP is by those of {best}\n"
+    text, metrics = evaluated(plain)
     assert said in text
     assert not metrics[0].endswith("0.000")  # with sigmas so large, even this network does well
     text, same = evaluated(backwards := written("backwards.json", own[::-1], 2.0))

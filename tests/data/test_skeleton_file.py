@@ -1,4 +1,4 @@
-"""Skeletons of one's own are read whole or refused, and sigmas come from where one says."""
+"""Custom skeletons are read completely or refused, and sigmas come from the stated source."""
 
 import json
 from dataclasses import replace

@@ -105,7 +105,7 @@ def test_random_sets_equal_pycocotools(seed, scores, sized):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_more_results_than_are_judged(seed):
+def test_more_results_than_are_evaluated(seed):
     truth, results = world(seed, images=3, most_people=12, most_results=60, scores=4)
     assert max(np.bincount([r["image_id"] for r in results])) > 20
     check(truth, results)
@@ -350,7 +350,7 @@ def test_explanations_of_sizes_and_zeros():
 
 
 @pytest.mark.parametrize("limits", [(0.2, 0.8), (0.1, 0.8)])
-def test_crowdpose_s_levels_are_each_judged_alone(limits):
+def test_crowdpose_levels_are_evaluated_separately(limits):
     truth, results = world(7, images=11, skeletons=(CROWDPOSE14, AP10K17))
     crowding = {i["id"]: n / 10 for n, i in enumerate(truth["images"])}  # 0.2 and 0.8 among them
     for image in truth["images"]:

@@ -1,4 +1,4 @@
-"""PCK and its kin against metrics worked out by hand and against plain loops."""
+"""PCK and related metrics against values computed by hand and by plain loops."""
 
 import math
 
@@ -37,7 +37,7 @@ def test_samples_without_a_length_are_left_out_and_counted():
     visibility = np.array([[1, 1], [1, 1], [1, 1], [0, 0]])
     share = metrics.pck(xy, xy, visibility, np.array([np.nan, 0.0, 5.0, np.nan]), 0.1)
     assert share.count.tolist() == [1, 1]
-    assert share.left_out == 2  # the fourth has nothing to judge anyway
+    assert share.left_out == 2  # the fourth has no annotated points anyway
     none = metrics.pck(xy, xy, np.zeros((4, 2)), 1.0, 0.1)
     assert (none.mean, none.pooled, none.value.tolist()) == (-1, -1, [-1, -1])
 
@@ -117,7 +117,7 @@ def plain_accuracy(output, target, threshold=0.5):
 def test_accuracy_of_maps(kind):
     rng = np.random.default_rng(1)
     target = rng.random((30, 5, 16, 12)).astype(np.float32) ** 8
-    target[:, 4] = -1.0  # never above 0, so never judged
+    target[:, 4] = -1.0  # never above 0, so never counted
     output = target + rng.random(target.shape).astype(np.float32) * 0.3
     if kind != "numpy":
         dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
@@ -163,25 +163,25 @@ def test_pckh_by_loops():
         ]
         return 100 * np.mean(hits), len(hits)
 
-    figures = metrics.pckh(predicted, annotated, visibility, head)
-    assert list(figures) == ["Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle", "Mean", "Mean@0.1"]
-    assert figures["Head"] == pytest.approx(share([9], 0.5)[0])
+    values = metrics.pckh(predicted, annotated, visibility, head)
+    assert list(values) == ["Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle", "Mean", "Mean@0.1"]
+    assert values["Head"] == pytest.approx(share([9], 0.5)[0])
     for part, left, right in (("Shoulder", 13, 12), ("Wrist", 15, 10), ("Hip", 3, 2), ("Ankle", 5, 0)):
-        assert figures[part] == pytest.approx((share([left], 0.5)[0] + share([right], 0.5)[0]) / 2)
+        assert values[part] == pytest.approx((share([left], 0.5)[0] + share([right], 0.5)[0]) / 2)
     limbs = [k for k in range(16) if k not in (6, 7)]
-    assert figures["Mean"] == pytest.approx(share(limbs, 0.5)[0])
-    assert figures["Mean@0.1"] == pytest.approx(share(limbs, 0.11)[0])
+    assert values["Mean"] == pytest.approx(share(limbs, 0.5)[0])
+    assert values["Mean@0.1"] == pytest.approx(share(limbs, 0.11)[0])
 
 
 def test_pckh_reads_points_by_name_and_takes_the_threshold_itself():
     annotated, visibility, head = np.zeros((1, 16, 2)), np.ones((1, 16)), np.array([10.0])
     at_half = annotated.copy()
     at_half[..., 0] = 5.0
-    figures = metrics.pckh(at_half, annotated, visibility, head)
-    assert figures["Mean"] == 100
-    assert figures["Mean@0.1"] == 0
+    values = metrics.pckh(at_half, annotated, visibility, head)
+    assert values["Mean"] == 100
+    assert values["Mean@0.1"] == 0
     at_half[0, 6:8] = 1e3  # pelvis and thorax
-    assert metrics.pckh(at_half, annotated, visibility, head) == figures
+    assert metrics.pckh(at_half, annotated, visibility, head) == values
     visibility[:, MPII16.points.index("head_top")] = 0
     assert metrics.pckh(at_half, annotated, visibility, head)["Head"] == -1
 
@@ -209,7 +209,7 @@ def dots(places, size=(64, 64)):
 
 
 def test_animals_by_hand():
-    # Half of a tenth of 64 is 3.2: 3 pixels off is a hit, (2.4, 2.4) = 3.39 is none; row and column 0 are not judged.
+    # Half of a tenth of 64 is 3.2: 3 pixels off is a hit, (2.4, 2.4) = 3.39 is not; row and column 0 are not counted.
     target = dots([(10, 10), (20, 20), (30, 30), (1, 1), (0, 9), (9, 0), None])
     output = dots([(13, 10), (20, 23), (33, 33), (1, 1), (0, 9), (9, 0), (5, 5)])
     share = metrics.animal_accuracy(output, torch.from_numpy(target))

@@ -180,7 +180,7 @@ def test_outputs_are_the_official_ones(name):
 
 
 def test_weights_are_those_of_the_official_runs():
-    """The generator yields the very bits that the official code was run with."""
+    """The generator is bit-identical to the one that the official code was run with."""
     facts, digest = golden()["lpn50_256x192"], hashlib.sha256()
     for key, shape, kind in sorted(facts["state"]):
         digest.update(key.encode() + loaded("deterministic").parameter(key, tuple(shape), kind).numpy().tobytes())

@@ -1,4 +1,4 @@
-"""Two processes train and evaluate as one: the same losses, weights and figures, but for the order of sums."""
+"""Two processes train and evaluate as one: the same losses, weights and metrics up to the order of sums."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def model(path):
 
 
 def batches(files):
-    """Batches of 4 an epoch."""
+    """Batches of 4 per epoch."""
     return len(coco.read(files["train"])) // 4
 
 
@@ -141,7 +141,7 @@ def test_a_loss_that_is_not_finite_stops_with_advice(config):
         fit(replace(config, lr=1e30, warmup=0, clip=0.0, steps=20))
 
 
-def test_unwritable_folder_and_bad_figures_are_refused(config, tmp_path):
+def test_unwritable_folder_and_bad_values_are_refused(config, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"cannot write into .*file/run.*choose another folder"):
         fit(replace(config, out=str(tmp_path / "file" / "run")))
@@ -253,9 +253,9 @@ def test_a_checkpoint_of_another_version_is_refused(config):
 
 
 def test_a_run_ends_once_nothing_gets_better(config, files, monkeypatch):
-    figures = iter([0.1, 0.3, 0.2, 0.25, 0.4])
+    values = iter([0.1, 0.3, 0.2, 0.25, 0.4])
     evaluation = evaluator.Evaluation({}, [], None, None, "", (), "gt")
-    monkeypatch.setattr(evaluator, "evaluate", lambda *_, **__: replace(evaluation, metrics={"AP": next(figures)}))
+    monkeypatch.setattr(evaluator, "evaluate", lambda *_, **__: replace(evaluation, metrics={"AP": next(values)}))
     monkeypatch.setattr(loop, "_write_page", lambda *_: None)
     config = replace(config, val=files["val"], steps=100, batch=8, patience=2)
     assert not fit(config, stop_at=3).finished
@@ -381,7 +381,7 @@ def test_a_resumed_run_needs_the_files_no_more_that_it_began_with(config, tmp_pa
     assert fit(config, resume=True).finished
 
 
-def test_sets_are_mixed_and_judged_by_the_sigmas_asked_for(config, files, tmp_path, capfd):
+def test_sets_are_mixed_and_evaluated_with_the_requested_sigmas(config, files, tmp_path, capfd):
     arms = {"points": ["left_wrist", "right_wrist", "tail"], "bones": [["left_wrist", "tail"]]}
     (tmp_path / "arms.json").write_text(json.dumps(arms))
     config = replace(

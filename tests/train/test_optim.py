@@ -1,4 +1,4 @@
-"""Schedules are pure functions with the papers' figures; the moving average is what its formula says."""
+"""Schedules are pure functions with the papers' values; the moving average follows its formula."""
 
 import math
 

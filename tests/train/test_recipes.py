@@ -1,4 +1,4 @@
-"""Recipes hold the published figures and fit their pose systems; settings are checked against the fields."""
+"""Recipes hold the published values and fit their pose systems; settings are checked against the fields."""
 
 import json
 from pathlib import Path
@@ -73,7 +73,7 @@ def steps_of_drops(config):
         ("hourglass_8_mpii", 100, [60, 90], 6, 2.5e-4, None),
     ],
 )
-def test_figures_of_training_by_epochs(name, epochs, milestones, batch, lr, augmentation):
+def test_settings_of_training_by_epochs(name, epochs, milestones, batch, lr, augmentation):
     config = recipes.find(name)
     assert (config.epochs, config.batch, config.lr, config.steps) == (epochs, batch, lr, 0)
     assert steps_of_drops(config) == milestones
@@ -81,7 +81,7 @@ def test_figures_of_training_by_epochs(name, epochs, milestones, batch, lr, augm
     assert augmentation in (None, config.augment)
 
 
-def test_figures_that_stand_alone():
+def test_single_settings():
     mspn = recipes.find("mspn_2stg_coco2014")
     assert (mspn.lr, mspn.weight_decay, mspn.steps, mspn.batch) == (4e-3, 1e-5, 96_000, 256)
     assert (mspn.schedule, mspn.warmup, mspn.warmup_from, mspn.augment) == ("linear", 2400, 0.1, MSPN)

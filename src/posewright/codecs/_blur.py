@@ -90,14 +90,14 @@ def pieces(
     along_x = _strips(width, kernel, border, mirrored, dtype)
     along_y = _strips(height, kernel, border, mirrored, dtype)
     for start in range(0, max(count, 1), max(most, 1)):
-        some = maps[start : start + most]
-        rows, between, after = (memory[: len(some)] for memory in (source, across, result))
-        rows[:] = some
-        for to, of, weights in along_x:
-            np.matmul(rows.reshape(-1, width)[:, of], weights.T, out=between.reshape(-1, wide)[:, to])
-        for to, of, weights in along_y:
-            np.matmul(weights, between[:, of], out=after[:, to])
-        yield some, after
+        piece = maps[start : start + most]
+        rows, between, after = (memory[: len(piece)] for memory in (source, across, result))
+        rows[:] = piece
+        for strip, source_pixels, weights in along_x:
+            np.matmul(rows.reshape(-1, width)[:, source_pixels], weights.T, out=between.reshape(-1, wide)[:, strip])
+        for strip, source_pixels, weights in along_y:
+            np.matmul(weights, between[:, source_pixels], out=after[:, strip])
+        yield piece, after
 
 
 def blurred(maps: np.ndarray, kernel: int, *, mirrored: bool, border: int = 0, dtype: type = np.float64) -> np.ndarray:
@@ -120,6 +120,6 @@ def _strips(
     strips = []
     for start, stop in pairwise(edges):
         used = np.flatnonzero(weights[start:stop].any(0))
-        of = slice(int(used[0]), int(used[-1]) + 1)
-        strips.append((slice(int(start), int(stop)), of, np.ascontiguousarray(weights[start:stop, of])))
+        source = slice(int(used[0]), int(used[-1]) + 1)
+        strips.append((slice(int(start), int(stop)), source, np.ascontiguousarray(weights[start:stop, source])))
     return strips

@@ -124,9 +124,9 @@ def _steps(maps: np.ndarray, pixel: np.ndarray, kernel: int) -> np.ndarray:
     # falls below the floor. The scale is at least 1, a blur being a mean, so no value above the floor gets there.
     _taylor.scale_to_peak(near, maps, inner, near.min((1, 2)) < _FLOOR, kernel)
     log = np.log(np.maximum(near, _FLOOR))
-    here, left, right, above, below = log[:, 2, 2], log[:, 2, 1], log[:, 2, 3], log[:, 1, 2], log[:, 3, 2]
-    dxx = (log[:, 2, 4] - 2 * here + log[:, 2, 0]) / 4
-    dyy = (log[:, 4, 2] - 2 * here + log[:, 0, 2]) / 4
+    centre, left, right, above, below = log[:, 2, 2], log[:, 2, 1], log[:, 2, 3], log[:, 1, 2], log[:, 3, 2]
+    dxx = (log[:, 2, 4] - 2 * centre + log[:, 2, 0]) / 4
+    dyy = (log[:, 4, 2] - 2 * centre + log[:, 0, 2]) / 4
     dxy = (log[:, 3, 3] - log[:, 1, 3] - log[:, 3, 1] + log[:, 1, 1]) / 4
     steps[inner] = _taylor.newton(np.stack([right - left, below - above]) / 2, np.stack([dxx, dyy, dxy]))
     return steps

@@ -1,4 +1,4 @@
-"""COCO-format keypoints of any skeleton (COCO, CrowdPose, AP-10K, Animal-Pose, one's own), packed into arrays.
+"""COCO-format keypoints of any skeleton (COCO, CrowdPose, AP-10K, Animal-Pose, custom), packed into arrays.
 
 `read` checks a file entry by entry and says what it skipped and what it filled in; `KeypointDataset` is what training,
 evaluation and boxes from annotations are made of.
@@ -102,8 +102,8 @@ class KeypointDataset:
         for words, counts in (("skipped", self.skipped), ("filled in", self.filled)):
             if counts:
                 line += f"; {words}: " + ", ".join(f"{count} {reason}" for reason, count in counts.items())
-        here, there = set(self.skeleton.points), set((self.channels or self.skeleton).points)
-        for words, points in (("left out", there - here), ("never labelled", here - there)):
+        labelled, wanted = set(self.skeleton.points), set((self.channels or self.skeleton).points)
+        for words, points in (("left out", wanted - labelled), ("never labelled", labelled - wanted)):
             if points:
                 line += f"; {words}: {', '.join(sorted(points))}"
         return line
@@ -152,15 +152,15 @@ class KeypointDataset:
         Raises:
             ValueError: the two skeletons share no point.
         """
-        here, there = shared_points(self.skeleton, skeleton)
-        if not len(here):
+        own, other = shared_points(self.skeleton, skeleton)
+        if not len(own):
             raise ValueError(
                 f"{self.annotations}: no point of {self.skeleton.name!r} {self.skeleton.points} is named in "
                 f"{skeleton.name!r} {skeleton.points}; points are matched by name"
             )
         xy = np.zeros((len(self), skeleton.num_keypoints, 2), np.float32)
         visibility = np.zeros(xy.shape[:2], np.uint8)
-        xy[:, there], visibility[:, there] = self.xy[:, here], self.visibility[:, here]
+        xy[:, other], visibility[:, other] = self.xy[:, own], self.visibility[:, own]
         return replace(self, skeleton=skeleton, xy=xy, visibility=visibility, channels=self.channels or self.skeleton)
 
     def evaluated(self) -> coco_format.Annotations:
@@ -207,13 +207,13 @@ def read(
     Args:
         annotations: the JSON file.
         images: the folder of the images, or one above it; by default looked for around the annotation file, in the
-            layouts of COCO 2014, COCO 2017 and their kin.
+            standard COCO layouts.
         skeleton: what the points are, instead of what `categories` says.
         categories: names of the categories to take; by default all that have keypoints.
-        missing: what to do about images that are nowhere: an error, or skip and count them.
+        missing: what to do about images not found: an error, or skip and count them.
 
     Raises:
-        FileNotFoundError: the file or an image is nowhere.
+        FileNotFoundError: the file or an image is not found.
         ValueError: the file is not JSON, not COCO, contradicts itself, or leaves nobody.
     """
     path = Path(annotations)
@@ -255,7 +255,7 @@ def read_all(
 
 
 def _joined(sets: Sequence[KeypointDataset]) -> KeypointDataset:
-    """Several sets of one skeleton as one. Images are numbered anew, for two sets may use an id for different ones."""
+    """Several sets of one skeleton as one, images renumbered: two sets may use one id for different images."""
     shifts = np.cumsum([0, *(len(people.image_id) for people in sets)])
     packed: dict[str, Any] = {name: np.concatenate([getattr(people, name) for people in sets]) for name in _PER_PERSON}
     skipped = sum((Counter(people.skipped) for people in sets), Counter[str]())
@@ -331,11 +331,11 @@ def of_file(
 
 
 def _narrow(
-    some: coco_format.Annotations, keep: np.ndarray, reason: str, skipped: Counter[str]
+    annotations: coco_format.Annotations, keep: np.ndarray, reason: str, skipped: Counter[str]
 ) -> coco_format.Annotations:
     """The annotations that are kept; the others are counted."""
     skipped.update({reason: int((~keep).sum())} if not keep.all() else {})
-    return some[keep]
+    return annotations[keep]
 
 
 def _images(

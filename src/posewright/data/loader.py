@@ -36,7 +36,7 @@ class Loader:
         people: whom to show.
         spec: the pose system; its codec encodes the targets, its skeleton must have the people's points.
         augment: random changes to the crops.
-        batch: people a batch. An epoch's last, smaller batch is dropped, unless it is the only one; see `keep_last`.
+        batch: people per batch. An epoch's last, smaller batch is dropped, unless it is the only one; see `keep_last`.
         seed: of order and augmentation.
         workers: processes that read and crop; 0 does it in this one. They live until `close`, or the loader's end.
         shuffle: draw a new order each epoch; else the people come in theirs, and a smaller last batch is kept.

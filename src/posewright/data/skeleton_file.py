@@ -1,4 +1,4 @@
-"""Skeletons of one's own, from a small JSON file; OKS sigmas, chosen aloud; people with the points of a network."""
+"""Custom skeletons from a small JSON file; OKS sigmas, chosen explicitly; people with the points of a network."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def _in_order(file: _File) -> tuple[float, ...] | None:
 
 
 def with_sigmas(people: coco.KeypointDataset, source: str) -> Skeleton:
-    """The people's skeleton with OKS sigmas from where one says; nothing is ever made up.
+    """The people's skeleton with OKS sigmas from the stated source; they are never invented.
 
     Args:
         people: whose skeleton; for a file of repeats, who was labelled first.
-        source: "" keeps those of the annotations or the skeleton file, if any, and else has none: one is then judged by
-            PCK. "pck" has none in any case. "published" takes those of points of the same names in published
-            skeletons, the one that shares most points first. Anything else names an annotation file in which some of
-            the same people (annotations of the same ids) were labelled again: see `estimate`.
+        source: "" keeps those of the annotations or the skeleton file, if any, and else leaves them out: PCK is
+            then evaluated. "pck" always leaves them out. "published" takes those of points of the same names in
+            published skeletons, the one that shares most points first. Anything else names an annotation file in which
+            some of the same people (annotations of the same ids) were labelled again: see `estimate`.
 
     Raises:
         ValueError: a point has no published sigma, or too few repeats.
@@ -114,7 +114,7 @@ def people_for(
     if fewer and more:
         raise ValueError(
             f"{annotations}: its points are not the network's, by name: the network does not find {', '.join(fewer)}, "
-            f"and the file does not label {', '.join(more)}; judge by annotations of the points that it was trained on"
+            f"and the file does not label {', '.join(more)}; evaluate with annotations of the points it was trained on"
         )
     known = dict(zip(network.points, network.sigmas or ())) | dict(zip(file.points, file.sigmas or ()))
     sigmas = tuple(known[point] for point in network.points) if known.keys() >= set(network.points) else None

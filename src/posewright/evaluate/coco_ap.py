@@ -2,7 +2,7 @@
 
 The similarities are computed here, for all images at once and to pycocotools' last bit; faster-coco-eval matches and
 accumulates them. It gets numbers of our own for images, annotations and results, because the common evaluators take an
-annotation's id of 0 for "not matched", judge annotations that share an id wrongly, and stop at a missing field.
+annotation's id of 0 for "not matched", evaluate annotations that share an id wrongly, and stop at a missing field.
 """
 
 from __future__ import annotations

@@ -114,10 +114,10 @@ def evaluate(
     poses = _run(predictor, people, boxes, options, progress)
     results = _results(poses, people, predictor.spec, options)
     predicted = None
-    if all(len(some) == len(group) and some.boxes.cleaned for _, some, group in _groups(poses, people)):
+    if all(len(found) == len(group) and found.boxes.cleaned for _, found, group in _groups(poses, people)):
         predicted = np.full(people.xy.shape, np.nan)
-        for _, some, group in _groups(poses, people):
-            predicted[group] = some.xy
+        for _, found, group in _groups(poses, people):
+            predicted[group] = found.xy
     return _evaluation(people, results, predicted, source, options)
 
 
@@ -180,7 +180,7 @@ def boxes_for(
     if not detections:
         return people.gt_boxes()
     found = detect.detections(detections, category=int(people.category_id[0]), threshold=threshold)
-    boxes = {image: some for image in people.paths if len(some := found.of_id(image))}
+    boxes = {image: chosen for image in people.paths if len(chosen := found.of_id(image))}
     if not boxes:
         above = f" with a score of {threshold:g} or more" if threshold > 0 else ""
         raise ValueError(
@@ -267,22 +267,22 @@ def _run(
             f"boxes are given for image {strange[0]}, which is not among the data set's {len(paths)} images"
         )
     if options.box_nms is not None:
-        boxes = {image: detect.suppressed(some, options.box_nms) for image, some in boxes.items()}
+        boxes = {image: detect.suppressed(found, options.box_nms) for image, found in boxes.items()}
     if options.box_threshold is not None:
         least = options.box_threshold
         boxes = {
-            image: replace(some, xywh=some.xywh[some.score >= least], score=some.score[some.score >= least])
-            for image, some in boxes.items()
+            image: replace(found, xywh=found.xywh[found.score >= least], score=found.score[found.score >= least])
+            for image, found in boxes.items()
         }
     images = sorted(boxes)
     poses: dict[int, Poses] = {}
     # Annotated coordinates count pixels before any turning by EXIF.
-    for some in predictor.many(((paths[i], boxes[i]) for i in images), upright=False):
+    for found in predictor.many(((paths[i], boxes[i]) for i in images), upright=False):
         if options.keypoint_threshold is not None:
             rule = predictor.spec.scoring
-            score = rescore(some.score, some.boxes.score, rule, options.keypoint_threshold)
-            some = replace(some, instance_score=score)
-        poses[images[len(poses)]] = some
+            score = rescore(found.score, found.boxes.score, rule, options.keypoint_threshold)
+            found = replace(found, instance_score=score)
+        poses[images[len(poses)]] = found
         if progress:
             progress(len(poses), len(images))
     return poses
@@ -291,7 +291,7 @@ def _run(
 def _groups(poses: dict[int, Poses], people: KeypointDataset) -> Iterator[tuple[int, Poses, np.ndarray]]:
     """Image id, poses and the places of the annotated people there."""
     groups = people.by_image()
-    return ((image, some, groups.get(image, np.zeros(0, int))) for image, some in poses.items())
+    return ((image, found, groups.get(image, np.zeros(0, int))) for image, found in poses.items())
 
 
 def _results(poses: dict[int, Poses], people: KeypointDataset, spec: Spec, options: Options) -> list[dict[str, Any]]:
@@ -307,11 +307,11 @@ def _categories(poses: dict[int, Poses], people: KeypointDataset) -> dict[int, n
     """Image id -> category of each pose."""
     known = np.unique(people.category_id)
     if len(known) == 1:
-        return {image: np.full(len(some), known[0]) for image, some in poses.items()}
-    for image, some, group in _groups(poses, people):
-        if not some.boxes.cleaned or len(some) != len(group):
+        return {image: np.full(len(found), known[0]) for image, found in poses.items()}
+    for image, found, group in _groups(poses, people):
+        if not found.boxes.cleaned or len(found) != len(group):
             raise ValueError(
-                f"image {image}: {len(some)} boxes from {some.boxes.source}, expected the annotated ones, "
+                f"image {image}: {len(found)} boxes from {found.boxes.source}, expected the annotated ones, "
                 "people.gt_boxes(): with several categories it must be known which pose is whose"
             )
     return {image: people.category_id[group] for image, _, group in _groups(poses, people)}
@@ -323,19 +323,19 @@ def _distinct(
     """Image id and the poses kept there, from the best score down."""
     if not poses:
         return
-    sizes = np.array([len(some) for some in poses.values()])
+    sizes = np.array([len(found) for found in poses.values()])
     group = np.repeat(np.arange(len(sizes)), sizes)
-    score = np.concatenate([some.instance_score for some in poses.values()])
+    score = np.concatenate([found.instance_score for found in poses.values()])
     threshold = spec.nms if options.oks_threshold is None else options.oks_threshold
     sigmas = next(iter(poses.values())).skeleton.sigmas
     if threshold is None or not has_sigmas or sigmas is None:
         order = np.lexsort((-score, group))
     else:
-        area = np.concatenate([_area(some.boxes, spec) for some in poses.values()])
-        xy = np.concatenate([some.xy for some in poses.values()])
+        area = np.concatenate([_area(found.boxes, spec) for found in poses.values()])
+        xy = np.concatenate([found.xy for found in poses.values()])
         visible = None
         if options.oks_visibility is not None:
-            visible = np.concatenate([some.score for some in poses.values()]) > options.oks_visibility
+            visible = np.concatenate([found.score for found in poses.values()]) > options.oks_visibility
         nms = soft_oks_nms if options.soft_nms else oks_nms
         order = nms(xy, score, area, sigmas, threshold, group, visible=visible)
     ends = np.searchsorted(group[order], np.arange(len(sizes)), "right")

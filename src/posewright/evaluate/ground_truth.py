@@ -304,37 +304,37 @@ def _by_category(file: coco_format.AnyFile, name: str, notes: list[str]) -> dict
 
 def _with_areas(people: dict[int, Annotations], name: str, notes: list[str]) -> dict[int, Annotations]:
     """The same with areas of boxes where the whole file does without any, as CrowdPose's; without some is an error."""
-    count, lacking = (sum(int(f(some).sum()) for some in people.values()) for f in (_any, _without_area))
-    for some in people.values():
-        wrong = _without_area(some) if count > lacking else np.zeros(len(some), bool)
+    count, lacking = (sum(int(f(group).sum()) for group in people.values()) for f in (_any, _without_area))
+    for group in people.values():
+        wrong = _without_area(group) if count > lacking else np.zeros(len(group), bool)
         if wrong.any():
             raise ValueError(
-                f"{name}: {_named(some, wrong)} has no area, which OKS divides by, and {count - lacking} others have "
+                f"{name}: {_named(group, wrong)} has no area, which OKS divides by, and {count - lacking} others have "
                 "one; give all their areas in square pixels, or none"
             )
-        unlabelled = (some.keypoints[..., 2] > 0).sum(1) == 0
-        boxless = np.isnan(some.box[:, 0]) & (unlabelled | (lacking > 0))
+        unlabelled = (group.keypoints[..., 2] > 0).sum(1) == 0
+        boxless = np.isnan(group.box[:, 0]) & (unlabelled | (lacking > 0))
         if boxless.any():
             raise ValueError(
-                f"{name}: {_named(some, boxless)} has no bbox, which stands in for its missing area or keypoints"
+                f"{name}: {_named(group, boxless)} has no bbox, which stands in for its missing area or keypoints"
             )
     if not lacking:
-        return {n: replace(some, box=np.nan_to_num(some.box)) for n, some in people.items()}
+        return {n: replace(group, box=np.nan_to_num(group.box)) for n, group in people.items()}
     notes.append(f"{name}: no annotation has an area; {AREA_OF_BOX} of the box is taken, as CrowdPose does")
-    return {n: replace(some, area=some.box[:, 2] * some.box[:, 3] * AREA_OF_BOX) for n, some in people.items()}
+    return {n: replace(group, area=group.box[:, 2] * group.box[:, 3] * AREA_OF_BOX) for n, group in people.items()}
 
 
-def _any(some: Annotations) -> np.ndarray:
-    return np.ones(len(some), bool)
+def _any(group: Annotations) -> np.ndarray:
+    return np.ones(len(group), bool)
 
 
-def _without_area(some: Annotations) -> np.ndarray:
-    return np.isnan(some.area)
+def _without_area(group: Annotations) -> np.ndarray:
+    return np.isnan(group.area)
 
 
-def _named(some: Annotations, picked: np.ndarray) -> str:
+def _named(group: Annotations, picked: np.ndarray) -> str:
     n = int(np.argmax(picked))
-    return f"annotation {some.row[n]}" + (f" (id {some.id[n]})" if some.id[n] >= 0 else "")
+    return f"annotation {group.row[n]}" + (f" (id {group.id[n]})" if group.id[n] >= 0 else "")
 
 
 def _sigmas(category: coco_format.Category, given: Sigmas | None, name: str) -> np.ndarray:

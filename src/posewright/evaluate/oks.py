@@ -118,13 +118,13 @@ def soft_oks_nms(
     xy, area, sigmas = xy[order], area[order], np.asarray(sigmas, np.float64)
     shown = None if visible is None else visible[order]
     left = score[order].astype(np.float64)
-    of = np.repeat(np.arange(len(start)), end - start)
+    group_of = np.repeat(np.arange(len(start)), end - start)
     waiting = np.arange(len(order))
     taken: list[np.ndarray] = []
     while len(waiting) and len(taken) < SOFT_MOST:
-        best = _best(left[waiting], of[waiting])
+        best = _best(left[waiting], group_of[waiting])
         taken.append(waiting[best])
-        rival = np.repeat(waiting[best], np.diff(starts(of[waiting]), append=len(waiting)))
+        rival = np.repeat(waiting[best], np.diff(starts(group_of[waiting]), append=len(waiting)))
         keep = np.ones(len(waiting), bool)
         keep[best] = False
         waiting, rival = waiting[keep], rival[keep]
@@ -134,7 +134,7 @@ def soft_oks_nms(
             far = like < threshold
             left[j] *= np.exp(-(like**2) / threshold) if decay == "gaussian" else np.where(far, 1, 1 - like)
     everyone = np.concatenate(taken) if taken else np.zeros(0, int)
-    return order[everyone[np.argsort(of[everyone], kind="stable")]]
+    return order[everyone[np.argsort(group_of[everyone], kind="stable")]]
 
 
 def _alike(
@@ -184,12 +184,12 @@ def _ranked(score: np.ndarray, group: np.ndarray | None) -> tuple[np.ndarray, np
     return order, start, np.append(start, len(order))[1:]
 
 
-def _best(score: np.ndarray, of: np.ndarray) -> np.ndarray:
+def _best(score: np.ndarray, key: np.ndarray) -> np.ndarray:
     """The first place [groups] of the highest score in each run of equal `of`."""
-    start = starts(of)
-    highest = np.repeat(np.maximum.reduceat(score, start), np.diff(start, append=len(of)))
+    start = starts(key)
+    highest = np.repeat(np.maximum.reduceat(score, start), np.diff(start, append=len(key)))
     place = np.flatnonzero(score == highest)
-    return place[starts(of[place])]
+    return place[starts(key[place])]
 
 
 # -- runs of unequal length in flat arrays, so that no loop goes over images ------------------------------------------
@@ -201,9 +201,9 @@ def ranges(first: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     Returns:
         which, value: the number of the range, and the integer, both [sum of stop - first].
     """
-    many = stop - first
-    which = np.repeat(np.arange(len(many)), many)
-    return which, np.arange(len(which)) + (first - (np.cumsum(many) - many))[which]
+    lengths = stop - first
+    which = np.repeat(np.arange(len(lengths)), lengths)
+    return which, np.arange(len(which)) + (first - (np.cumsum(lengths) - lengths))[which]
 
 
 def starts(sorted_key: np.ndarray) -> np.ndarray:
@@ -211,6 +211,6 @@ def starts(sorted_key: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.concatenate([np.ones(min(1, len(sorted_key)), bool), sorted_key[1:] != sorted_key[:-1]]))
 
 
-def chunks(many: int, size: int = 1 << 13) -> Iterator[slice]:
+def chunks(count: int, size: int = 1 << 13) -> Iterator[slice]:
     """Slices that cover `many` items, small enough for temporaries of a few numbers per item to stay in the cache."""
-    return (slice(at, at + size) for at in range(0, many, size))
+    return (slice(at, at + size) for at in range(0, count, size))

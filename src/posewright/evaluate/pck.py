@@ -28,7 +28,7 @@ class Pck:
     """Shares of points found.
 
     Attributes:
-        value: [K] share of each point's annotations that were found, 0..1; -1 where a point is annotated nowhere.
+        value: [K] share of each point's annotations that were found, 0..1; -1 where a point is never annotated.
         count: [K] how many annotations of each point were counted.
         threshold: what a correct keypoint was, in units of the normaliser.
         left_out: how many annotated samples could not be counted, because no normaliser is available.
@@ -129,9 +129,9 @@ def accuracy(output: np.ndarray | torch.Tensor, target: np.ndarray | torch.Tenso
     Returns:
         `mean` is the logged accuracy; a running mean weights it by the number of joints counted, (count > 0).sum().
     """
-    found, there = _peaks(output), _peaks(target)
+    found, annotated = _peaks(output), _peaks(target)
     tenth = np.array(output.shape[2:]) / 10
-    return pck(found / tenth, there / tenth, np.all(there > 1, axis=-1), 1.0, threshold)
+    return pck(found / tenth, annotated / tenth, np.all(annotated > 1, axis=-1), 1.0, threshold)
 
 
 def animal_accuracy(
@@ -154,8 +154,8 @@ def animal_accuracy(
         Shares by point; see `animal_table` for those of a data set.
     """
     picked = slice(None) if index is None else list(index)
-    found, there = _peaks(output), _peaks(target)[:, picked]
-    share = pck(found, there, np.all(there > 0, axis=-1), output.shape[3] / 10, 0.5)
+    found, annotated = _peaks(output), _peaks(target)[:, picked]
+    share = pck(found, annotated, np.all(annotated > 0, axis=-1), output.shape[3] / 10, 0.5)
     return Pck(share.value[picked], share.count[picked], share.threshold)
 
 
@@ -167,15 +167,15 @@ def animal_table(batches: Sequence[Pck], sizes: Sequence[int]) -> tuple[np.ndarr
         sizes: animals in each.
 
     Returns:
-        by point: [K] unweighted means over the mini-batches that judge the point, -1 where none does.
+        by point: [K] unweighted means over the mini-batches that count the point, -1 where none does.
         total: the mini-batches' means over their points, weighted by their sizes, -1 where there are none.
     """
     value = np.array([b.value for b in batches])
     counted = value >= 0
     by_point = np.where(counted.any(0), (value * counted).sum(0) / np.maximum(counted.sum(0), 1), -1.0)
-    some = counted.any(1)
-    mean, weight = np.array([b.mean for b in batches])[some], np.asarray(sizes, np.float64)[some]
-    return by_point, float(mean @ weight / weight.sum()) if some.any() else -1.0
+    not_empty = counted.any(1)
+    mean, weight = np.array([b.mean for b in batches])[not_empty], np.asarray(sizes, np.float64)[not_empty]
+    return by_point, float(mean @ weight / weight.sum()) if not_empty.any() else -1.0
 
 
 def animal_auc(errors: np.ndarray) -> float:
@@ -209,7 +209,7 @@ def pckh(
 
     Returns:
         "Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle", "Mean" and "Mean@0.1"; -1 for parts that are
-        annotated nowhere.
+        never annotated.
     """
     distance, counted, left_out = _distances(predicted, annotated, visibility, head)
     half, tenth = (_shares((distance <= t) & counted, counted, t, left_out) for t in (0.5, _PCKH_TENTH))

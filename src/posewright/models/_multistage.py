@@ -223,7 +223,7 @@ class MultiStage(PoseNetwork):
         return self.stages[-1].upsample.up4.predict(self._results(images)[-1][3], _map_size(images))
 
     def supervised(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Four maps a stage, coarse to fine, stage by stage; all of the finest's size."""
+        """Four maps per stage, coarse to fine, stage by stage; all of the finest's size."""
         size = _map_size(images)
         return tuple(
             level.predict(result, size)

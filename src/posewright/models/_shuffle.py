@@ -1,4 +1,4 @@
-"""Shuffle blocks: half of the channels is worked on, then both halves trade places for the next block.
+"""Shuffle blocks: half of the channels are processed, then both halves are swapped for the next block.
 
 ShuffleNet V2's (Ma et al., ECCV 2018, arXiv 1807.11164), and Lite-HRNet's conditional channel weighting (Yu et al.,
 CVPR 2021, arXiv 2104.06403, section 3.2), which puts weights computed across branches in the 1x1 convolutions' place.

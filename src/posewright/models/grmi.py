@@ -30,7 +30,7 @@ class GRMI(PoseNetwork, ResNet):
     names of parameters are torchvision's.
 
     Args:
-        channels: of the maps, three a keypoint.
+        channels: of the maps, three per keypoint.
         depth: 50 or 101, or 18: bottlenecks of fewer channels then.
     """
 

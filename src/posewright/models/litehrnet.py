@@ -74,7 +74,7 @@ class Receive(nn.ModuleList):
         super().__init__(self._path(channels, source, target) for source in range(len(channels)))
         self.target = target
         if target:
-            for m in self[0].modules():  # the official code runs it twice a step; see `Module`
+            for m in self[0].modules():  # the official code runs it twice per step; see `Module`
                 if isinstance(m, nn.BatchNorm2d):
                     m.momentum = TWICE
 

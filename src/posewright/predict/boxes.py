@@ -33,7 +33,7 @@ def images_of(inputs: Sequence[PathLike]) -> list[Path]:
     """The image files that are meant by files, folders and lists; each once, in the order given.
 
     Args:
-        inputs: image files; folders, of which the images are taken but not sub-folders; .txt files with one image a
+        inputs: image files; folders, of which the images are taken but not sub-folders; .txt files with one image per
             line, from the text file's own folder where not absolute (blank lines and lines that start with # do not
             count).
 

@@ -66,10 +66,10 @@ def best_results(people: KeypointDataset, evaluation: Evaluation) -> tuple[np.nd
     quality, best = np.zeros(len(people)), list[np.ndarray | None]()
     for n in range(len(people)):
         person = people[n]
-        here = found.get(person.image_id, [])
-        alike = [_quality(r[:, :2], person, people.skeleton) for r in here]
+        in_image = found.get(person.image_id, [])
+        alike = [_quality(r[:, :2], person, people.skeleton) for r in in_image]
         quality[n] = max(alike, default=0.0 if people.skeleton.sigmas else -1.0)
-        best.append(here[int(np.argmax(alike))] if here else None)
+        best.append(in_image[int(np.argmax(alike))] if in_image else None)
     return quality, best
 
 
@@ -92,13 +92,13 @@ def case(people: KeypointDataset, place: int, caption: str, result: np.ndarray |
     scale = height / cut.shape[0]
     picture = resize(cut, (height, max(1, round(cut.shape[1] * scale))))
 
-    def here(xy: np.ndarray) -> np.ndarray:
+    def in_picture(xy: np.ndarray) -> np.ndarray:
         return (xy - corner + 0.5) * scale - 0.5  # corners of pixels scale, centres lie half a pixel inside
 
     if result is not None:
-        box = np.array([[*here(np.array([x, y])), w * scale, h * scale]])
-        poses = Poses(here(result[None, :, :2]), result[None, :, 2], np.ones(1), Boxes.of(box), people.skeleton)
+        box = np.array([[*in_picture(np.array([x, y])), w * scale, h * scale]])
+        poses = Poses(in_picture(result[None, :, :2]), result[None, :, 2], np.ones(1), Boxes.of(box), people.skeleton)
         picture = draw.draw(picture, poses, boxes=False, scores=False)
-    for point in here(person.xy[person.visibility > 0]):
+    for point in in_picture(person.xy[person.visibility > 0]):
         draw_disc(picture, point, 4, (255, 255, 255), 1)
     return Picture(picture, caption)

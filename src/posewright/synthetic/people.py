@@ -41,7 +41,7 @@ class Scene:
 
     Attributes:
         height, width: of the image in pixels.
-        people: people an image.
+        people: people per image.
         stature: pixels that a grown-up standing upright is tall.
         things: things behind the people.
         occluders: things in front of them, each across somebody.
@@ -339,7 +339,9 @@ def _already_there(place: Path, listing: Path, info: dict[str, Any]) -> bool:
         found = None
     if found == msgspec.json.decode(msgspec.json.encode(info)):
         if filled and sum(1 for _ in place.glob("*.jpg")) != info["images"]:
-            raise ValueError(f"{place} should hold {info['images']} images, but some are gone; remove it to draw anew")
+            raise ValueError(
+                f"{place} should hold {info['images']} images, but some are missing; remove it to render it again"
+            )
         return filled  # without images it is what an interrupted run left
     what = listing if listing.exists() else place
     was = f"was made of {found}" if found else "is there and was not drawn here"

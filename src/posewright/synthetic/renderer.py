@@ -275,10 +275,10 @@ def _colours(solids: Sequence[Solid], part: np.ndarray, along: np.ndarray, aroun
     colour = base[which]
     striped = np.array([k.rows > 0 or k.columns > 0 for k in looks])
     if striped.any():
-        some = np.flatnonzero(striped[which])
-        look, length = which[some], np.array(lengths, np.float32)[part[some]]
-        rows = np.floor(along[some] * length * stripes[look, 0] * 2).astype(np.int32) & 1
-        columns = np.floor(around[some] * stripes[look, 1] * 2 + 0.5).astype(np.int32) & 1
-        swap = some[np.flatnonzero(rows - columns)]
+        pixels = np.flatnonzero(striped[which])
+        look, length = which[pixels], np.array(lengths, np.float32)[part[pixels]]
+        rows = np.floor(along[pixels] * length * stripes[look, 0] * 2).astype(np.int32) & 1
+        columns = np.floor(around[pixels] * stripes[look, 1] * 2 + 0.5).astype(np.int32) & 1
+        swap = pixels[np.flatnonzero(rows - columns)]
         colour[swap] = second[which[swap]]
     return colour

@@ -31,18 +31,18 @@ class TrainConfig:
         out: the run's folder.
         init: weights to start from, a file of any toolkit or the id of published ones in the cache (`posewright
             weights`); empty starts from scratch.
-        reset_head: start the last layer anew where the number of keypoints differs.
+        reset_head: re-initialise the last layer where the number of keypoints differs.
         backbone: ImageNet weights for the backbone alone, a file or an id as above.
         freeze: parts of the network that stay as they start, by the beginnings of their parameters' names, such as
             ("conv1", "bn1", "layer1"); their batch norms use the statistics that they came with.
         epochs: passes over the training people.
         steps: optimiser steps instead of `epochs`; 0 counts epochs.
         rounds: whole trainings in a row, each from the weights that the one before ended with; see `train.rounds`.
-        batch: people a step, of all processes together.
+        batch: training samples per step, over all processes.
         shuffle: draw a new order each epoch; else samples come in the order of the annotations.
-        keep_last: learn from an epoch's last, smaller batch too.
-        accumulate: parts that the batch is worked on in, one after the other, where it does not fit into memory at
-            once. Gradients are those of the whole batch; batch norms see a part.
+        keep_last: train on an epoch's last, smaller batch too.
+        accumulate: micro-batches that the batch is split into where it does not fit into memory. Gradients are those of
+            the whole batch; batch norms see a part.
         loss: what is minimised, one of the losses of the pose system's codec; empty is the published one.
         loss_factor, ohkm_topk, coarse_to_fine, class_factor, offset_factor, use_target_weight, keypoint_weight: the
             loss's settings; see `losses.LossSettings`.
@@ -61,7 +61,7 @@ class TrainConfig:
         workers: processes that read and crop images, for each training process.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         eval_every: epochs between evaluations.
-        patience: evaluations in a row without a better figure after which the run ends; 0 goes on to its end.
+        patience: evaluations in a row without improvement after which the run stops; 0 never stops early.
         save_minutes: minutes between checkpoints within an epoch; each epoch ends with one anyway.
         log_every: steps between log rows.
     """

@@ -54,7 +54,7 @@ class Team:
         return found
 
     def wait(self) -> None:
-        """Go on once every process is here, and sees what the first one wrote before."""
+        """Wait until every process is here; then all see what the main process wrote."""
         self.gather(None)
 
     def device(self, name: str) -> torch.device:
@@ -86,12 +86,12 @@ def team() -> Iterator[Team]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Team()
         return
-    begun = distributed.is_initialized()
-    if not begun:
+    initialised = distributed.is_initialized()
+    if not initialised:
         # What is small, such as sums and poses, goes by gloo, which needs no GPU's attention.
         distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     yield Team(distributed.get_rank(), distributed.get_world_size())
-    if not begun:  # after an error the others may wait for this one: it ends, and torchrun ends them
+    if not initialised:  # after an error the others may wait for this one: it ends, and torchrun ends them
         gc.collect()  # networks that average their gradients must not outlive the group that they do it by
         distributed.destroy_process_group()
 
@@ -104,10 +104,12 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(input)
         x, over = input.float(), (0, 2, 3)
-        here, spread = x.mean(over).double(), x.var(over, correction=0).double()
-        number = torch.full_like(here, x.numel() / x.shape[1])
+        average, spread = x.mean(over).double(), x.var(over, correction=0).double()
+        number = torch.full_like(average, x.numel() / x.shape[1])
         # In double precision nothing is lost by subtracting squares.
-        count, first, second = _Sum.apply(number * torch.stack([torch.ones_like(here), here, spread + here.square()]))
+        count, first, second = _Sum.apply(
+            number * torch.stack([torch.ones_like(average), average, spread + average.square()])
+        )
         mean = first / count
         variance = second / count - mean.square()
         with torch.no_grad():

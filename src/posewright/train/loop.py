@@ -1,12 +1,13 @@
 """fit(): the training loop, from annotations to the best checkpoint.
 
-A run is a folder: `config.json`, `log.jsonl`, `log.csv`, `last.pt` (everything needed to go on) and `best.pt` (the best
-weights with their spec, skeleton and metrics). A run that is interrupted, by Ctrl-C, SIGTERM or a crash, goes on with
-`fit(resumed(folder), resume=True)`; on a CPU it ends in the very bits of a run that never stopped, because every
-random choice depends on the seed, the epoch and the sample alone, and the learning rate on the step alone.
+A run is a folder: `config.json`, `log.jsonl`, `log.csv`, `last.pt` (everything needed to resume) and `best.pt` (the
+best weights with their spec, skeleton and metrics). A run that is interrupted, by Ctrl-C, SIGTERM or a crash, is
+resumed by `fit(resumed(folder), resume=True)`; on a CPU the result is bit-identical to that of an uninterrupted run,
+because every random choice depends on the seed, the epoch and the sample alone, and the learning rate on the step
+alone.
 
 Under `torchrun`, processes train as one: each takes its share of every batch and of every evaluation's images, and the
-first of them writes and talks. The batch, the steps and the metrics mean what they mean for one process.
+main process (rank 0) writes and logs. The batch, the steps and the metrics mean what they mean for one process.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ def fit(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None
 
     Args:
         config: what to do.
-        resume: go on from the folder's `last.pt`.
-        stop_at: save and leave after this step, as after Ctrl-C; for machines lent by the hour.
+        resume: continue from the folder's `last.pt`.
+        stop_at: save and stop after this step, as after Ctrl-C; for time-limited machines.
 
     Raises:
         FileExistsError: the folder holds a run already and `resume` was not asked for.
@@ -76,7 +77,7 @@ def fit(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None
         raise FileExistsError(f"{out} holds a run already: resume it (--resume {out}) or choose another --out")
     if resume and not (out / "last.pt").exists():
         raise FileNotFoundError(
-            f"{out} was stopped before its first checkpoint, so there is nothing to resume: start it anew with the "
+            f"{out} was stopped before its first checkpoint, so there is nothing to resume: start it again with the "
             "same recipe, --out and settings (its config.json has them)"
         )
     with (
@@ -109,8 +110,8 @@ def rounds(config: TrainConfig, *, resume: bool = False, stop_at: int | None = N
 
     Args:
         config: of every round; its `out` holds their folders.
-        resume: go on with the first round that is not done.
-        stop_at: see `fit`; a step of every round.
+        resume: continue with the first round that is not finished.
+        stop_at: see `fit`; counted within each round.
 
     Returns:
         How each round ended; the last one of the list may have been interrupted.

@@ -1,4 +1,4 @@
-"""A run's log: one row a line, as JSON and as CSV, and for TensorBoard where that is installed."""
+"""A run's log: one row per line, as JSON and as CSV, and for TensorBoard where that is installed."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ TAGS = {
     "AP": "coco/AP", "AP50": "coco/AP .5", "AP75": "coco/AP .75", "AP_M": "coco/AP (M)", "AP_L": "coco/AP (L)",
     "AR": "coco/AR", "AR50": "coco/AR .5", "AR75": "coco/AR .75", "AR_M": "coco/AR (M)", "AR_L": "coco/AR (L)",
 }  # fmt: skip
-"""TensorBoard's name of each figure: HRNet's for training, mmpose's for COCO."""
+"""TensorBoard's name of each metric: HRNet's for training, mmpose's for COCO."""
 
 
 class RunLog:
     """Appends rows to `log.jsonl` and `log.csv`, and to TensorBoard's events if tensorboard or tensorboardX is there.
 
-    A resumed run goes on at the step of its checkpoint; rows of steps beyond it, which it will do again, are dropped.
+    A resumed run continues at the step of its checkpoint; rows of steps beyond it, which it will do again, are dropped.
     """
 
     def __init__(self, folder: Path, step: int) -> None:

@@ -30,7 +30,7 @@ _TYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float1
 
 @dataclass(slots=True)
 class Run:
-    """What changes while a run goes on, with what it needs to go on.
+    """What changes during a run, with all that it needs to continue.
 
     Attributes:
         config, spec: what is trained, and how.
@@ -223,7 +223,7 @@ class Run:
 
 
 def _parts(batch: Batch, count: int) -> Iterator[Batch]:
-    """The batch in so many parts, as even as can be."""
+    """The batch split into that many parts, as evenly as possible."""
     for places in np.array_split(np.arange(len(batch.images)), count):
-        here = slice(places[0], places[-1] + 1)
-        yield Batch(*(getattr(batch, field.name)[here] for field in fields(Batch)))
+        rows = slice(places[0], places[-1] + 1)
+        yield Batch(*(getattr(batch, field.name)[rows] for field in fields(Batch)))

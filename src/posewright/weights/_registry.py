@@ -27,7 +27,7 @@ class Published:
     """What was published about a pose system on one source of boxes.
 
     Attributes:
-        spec: the pose system; empty where it is none of Posewright's.
+        spec: the pose system; empty where Posewright does not have it.
         weights: the id of the weights that were evaluated; empty where they were not published.
         boxes: "gt" (the annotated boxes), "detected", or "unstated".
         detector: which detections, such as "det 56.4" (the detector's AP for people).
@@ -54,7 +54,7 @@ class Entry:
 
     Attributes:
         id: its name in the table.
-        spec: the pose system; empty where there is none in Posewright.
+        spec: the pose system; empty where Posewright does not have it.
         data: what it was trained on.
         size: the input as HxW.
         urls: where it can be downloaded, best first; what follows a "#" is its path in the zip archive that is there.

@@ -212,7 +212,7 @@ class _Note(msgspec.Struct):
     config: dict[str, Any] | None = None
 
 
-def convert(source: Source, target: Source, to: Format, spec: Spec | None = None, *, half: bool = False) -> Loaded:
+def convert(source: Source, target: Source, style: Format, spec: Spec | None = None, *, half: bool = False) -> Loaded:
     """Rewrite a file of weights with the names and in the format that other code loads.
 
     * "official": as the original PyTorch code of the family saves it;
@@ -226,7 +226,7 @@ def convert(source: Source, target: Source, to: Format, spec: Spec | None = None
     Args:
         source: any file that `load` reads.
         target: written atomically.
-        to: see above.
+        style: see above.
         spec: what the source is; may be left out for Posewright's own files, which say so.
         half: write float16, half the size; networks are float32 again once loaded.
 
@@ -245,21 +245,21 @@ def convert(source: Source, target: Source, to: Format, spec: Spec | None = None
     net = state_dict.blank(spec, given)
     state, loaded = _fitted(source, given, net, spec, ())
     try:
-        names = conversion.foreign(naming_of(net), state, to)
+        names = conversion.foreign(naming_of(net), state, style)
     except ValueError as error:
         raise ValueError(f"{error} as {spec.name}: choose another format") from None
-    if to == "mmpose":
+    if style == "mmpose":
         state = conversion.without_biases(state)
     if half:
         with naming(source):
             state = state_dict.halved(state)
     renamed = {names[k]: v for k, v in state.items()}
-    if to == "safetensors":
+    if style == "safetensors":
         save(target, state, _metadata(spec, about, state))
-    elif to == "mindspore":
+    elif style == "mindspore":
         write_mindspore(target, renamed)
     else:
-        saved = naming_of(net).wrap(renamed) if to == "official" else {"meta": {}, "state_dict": renamed}
+        saved = naming_of(net).wrap(renamed) if style == "official" else {"meta": {}, "state_dict": renamed}
         write_with(target, lambda file: torch.save(saved, file))
     return loaded
 

@@ -18,17 +18,17 @@ _NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "runn
 _MMPOSE_0: Rules = ((r"^head\.", "keypoint_head."),)
 
 
-def foreign(naming: Naming, own: Collection[str], to: Format) -> dict[str, str]:
+def foreign(naming: Naming, own: Collection[str], style: Format) -> dict[str, str]:
     """A network's own names of its parameters -> those of another toolkit.
 
     Raises:
         ValueError: mmpose has no such network.
     """
-    if to == "mmpose":
+    if style == "mmpose":
         if naming.mmpose is None:
             raise ValueError("mmpose has no such network")
         return {key: _rewritten(key, naming.mmpose) for key in own}
-    if to == "mindspore":
+    if style == "mindspore":
         return {key: _rewritten(_in_mindspores_words(key, own), naming.mindspore) for key in own}
     return {key: key for key in own}
 

@@ -103,8 +103,8 @@ def advice(spec: Spec, want: State, found: State, given: State) -> str:
     theirs, wanted = num_keypoints(found, parts), num_keypoints(want, parts)
     if theirs != wanted and theirs is not None:
         return (
-            f"the file has {theirs} keypoints, the network {wanted}: pass reset_head=True / --reset-head to start the "
-            "head anew"
+            f"the file has {theirs} keypoints, the network {wanted}: pass reset_head=True / --reset-head to "
+            "re-initialise the head"
         )
     if any(k in given for k in _CLASSIFIER) and not any(k in found for k in parts):
         return "it looks like an ImageNet classifier, which load_backbone / --backbone puts into the backbone alone"
