@@ -1,12 +1,17 @@
-"""Progress with time left: a bar in a terminal, plain lines elsewhere. The only file besides cli that prints."""
+"""Progress with time left, a bar in a terminal and plain lines elsewhere; and the signals that ask a run to stop.
+
+The only file besides cli that prints.
+"""
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -51,6 +56,29 @@ def say(text: str) -> None:
     """A line on stderr, where progress goes."""
     if _show:
         print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """A list that gets the number of the first Ctrl-C or SIGTERM; a second one acts at once, as usual."""
+    asked: list[int] = []
+    before: dict[int, Any] = {}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        for number_, handler in before.items():
+            signal.signal(number_, handler)
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, note)
+    except ValueError:
+        before.clear()  # not the main thread: signals are not ours to take
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def tick(report: Report) -> Tick:

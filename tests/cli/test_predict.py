@@ -1,6 +1,8 @@
 """`posewright predict` as a user meets it: one clear line for bad input, and no half-written files."""
 
+import io
 import json
+import re
 
 import pytest
 
@@ -35,15 +37,17 @@ def test_images_named_by_number_meet_a_detections_file(run, set_up, last, tmp_pa
     status, text, _ = run("predict", folder, "--weights", last, *arguments)
     assert status == 0
     assert "2 images, 1 people, 0 drawn" in text  # nothing untrained scores 0.7
+    assert re.search(r"nothing was drawn: the best pose scores 0\.\d\d, and --score-threshold is 0\.7", text)
     (result,) = json.loads((out / "results.json").read_text())
     assert (result["image_id"], result["file_name"]) == (398905, "398905.jpg")
+    assert result["bbox"] == entry["bbox"]
 
 
 def test_whole_image_is_said_plainly(run, set_up, last, tmp_path):
     path = set_up / "val" / "000000000001.jpg"
     status, text, _ = run("predict", path, "--weights", last, "--out", tmp_path)
     assert status == 0
-    assert "each image was taken for one person, looked for in the whole of it and then closer" in text
+    assert "each image was taken for one person, found by two-pass inference" in text
     assert "`posewright weights pull yolox-nano`, then --detector yolox-nano; or --boxes FILE" in text
 
 
@@ -88,6 +92,49 @@ def test_an_unwritable_folder_a_foreign_checkpoint_and_no_weights(run, set_up, l
     status, _, errors = run("predict", picture, "--model", "lpn-50-256x192", "--weights", tmp_path / "no.pt")
     assert status == 2
     assert "no.pt" in errors
+
+
+def test_box_threshold_is_refused_where_no_boxes_are_scored(run, set_up, listing, capsys):
+    """Before anything is loaded."""
+    status, _, errors = run("predict", set_up / "val", "--box-threshold", "0.5")
+    assert (status, errors) == (
+        2,
+        "posewright: --box-threshold: no boxes are given; it goes with --detector or --boxes\n",
+    )
+    status, _, errors = run("predict", set_up / "val", "--annotations", listing, "--box-threshold", "0.5")
+    assert "annotated boxes have no scores" in errors
+    with pytest.raises(SystemExit):
+        run("predict", "--help")
+    assert "(default: 0.3 with --detector, none with --boxes)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_standard_input_patterns_and_sub_folders(run, set_up, last, tmp_path, monkeypatch):
+    picture = (set_up / "val" / "000000000001.jpg").read_bytes()
+    for name in ("in/a.jpg", "in/sub/a.jpg", "in/b.heic"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(picture)
+    out = tmp_path / "in" / "out"  # drawings of one run are not the images of the next
+    for _ in range(2):
+        options = ("--recursive", "--keypoint-threshold", "2", "--csv", "--coco", "--out", out)
+        status, text, _ = run("predict", tmp_path / "in", "--weights", last, *options)
+        assert (status, "2 images, 2 people, 0 drawn" in text) == (0, True)
+        assert "1 files of the folders are not images that can be read (1 .heic): " in text
+        assert re.search(r"best keypoint scores [\d.]+, and --keypoint-threshold is 2; a lower one shows", text)
+    assert {r["file_name"] for r in json.loads((out / "results.json").read_text())} == {"a.jpg", "sub/a.jpg"}
+    assert (out / "sub" / "a_pose.jpg").exists()
+    coco = json.loads((out / "results_coco.json").read_text())
+    assert [sorted(r) for r in coco] == [["category_id", "image_id", "keypoints", "score"]] * 2
+    assert (out / "predictions.csv").read_text().splitlines()[1].startswith("a.jpg,1,1,nose,")
+    pattern = tmp_path / "in" / "*.jpg"
+    status, text, _ = run("predict", pattern, "--weights", last, "--out", tmp_path / "o")
+    assert "1 images, " in text
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(picture)))
+    status, _, _ = run("predict", "-", "--weights", last, "--out", tmp_path / "piped")
+    assert status == 0
+    assert (tmp_path / "piped" / "stdin_pose.jpg").exists()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"no image")))
+    status, _, errors = run("predict", "-", "--weights", last, "--out", tmp_path / "piped")
+    assert (status, "standard input: not an image that can be read" in errors) == (2, True)
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "meta2", "gpu"])

@@ -1,4 +1,4 @@
-"""Which images are meant, and where their boxes come from."""
+"""Where boxes come from."""
 
 from __future__ import annotations
 
@@ -11,47 +11,6 @@ import pytest
 from posewright import image
 from posewright.predict import boxes as detect
 from posewright.types import Boxes, Poses, Skeleton
-
-# -- which images ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for name in ("b.jpg", "a.PNG", "sub/c.jpg"):
-        image.write(tmp_path / name, np.zeros((4, 5, 3), np.uint8))
-    (tmp_path / "notes.md").write_text("no image")
-    return tmp_path
-
-
-def test_images_are_files_folders_and_lists(folder):
-    a, b, c = folder / "a.PNG", folder / "b.jpg", folder / "sub/c.jpg"
-    (folder / "sub/list.txt").write_text(f"# two images\nc.jpg\n\n  {a}  \n../b.jpg\n")
-    assert detect.images_of([folder]) == [a, b]
-    assert detect.images_of([str(c), folder, b]) == [c, a, b]
-    assert [p.resolve() for p in detect.images_of([folder / "sub/list.txt"])] == [c, a, b]
-
-
-def test_images_that_are_not_there_are_refused(folder):
-    with pytest.raises(FileNotFoundError, match=r"gone\.jpg: no such file or folder"):
-        detect.images_of([folder / "gone.jpg"])
-    (folder / "list.txt").write_text("\nb.jpg\ngone.jpg\n")
-    with pytest.raises(FileNotFoundError, match=r"list\.txt, line 3: .*gone\.jpg: no such file"):
-        detect.images_of([folder / "list.txt"])
-    with pytest.raises(ValueError, match=r"notes\.md: not an image; expected \.jpg"):
-        detect.images_of([folder / "notes.md"])
-    with pytest.raises(ValueError, match="expected at least one image file"):
-        detect.images_of([])
-
-
-def test_empty_folders_and_lists_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="no images in this folder"):
-        detect.images_of([tmp_path])
-    (tmp_path / "list.txt").write_text("# nothing\n")
-    with pytest.raises(ValueError, match=r"list\.txt: lists no image"):
-        detect.images_of([tmp_path / "list.txt"])
-    (tmp_path / "list.txt").write_bytes(b"\xff\xfe\x80")
-    with pytest.raises(ValueError, match=r"list\.txt: expected a text file"):
-        detect.images_of([tmp_path / "list.txt"])
 
 
 @pytest.mark.parametrize("name", ["785.jpg", "000000000785.jpg", "a/COCO_val2014_000000000785.jpg"])
@@ -219,7 +178,7 @@ def test_real_files_are_read(shared):
     found = detect.detections(coco_folder / "test_coco_det_AP_H_56.json", threshold=0.5)
     gt = detect.annotated(coco_folder / "test_coco.json")
     assert (len(gt), gt.skipped) == (14, {})
-    for path in detect.images_of([coco_folder]):
+    for path in image.listed(coco_folder):
         assert found.id_of(path) == gt.id_of(path)
         assert 0 < len(found.of(path)) < 30
 
@@ -314,7 +273,7 @@ def test_a_real_detector_finds_the_people_in_real_photographs(shared):
     detector = detect.YoloxDetector(shared / "data/detectors/yolox_nano.onnx")
     folder = shared / "data/formats/coco"
     gt = detect.annotated(folder / "test_coco.json")
-    for path in detect.images_of([folder]):
+    for path in image.listed(folder):
         people = gt.of(path).xywh
         found = detector(image.read(path, upright=False)).xywh
         near = np.maximum(people[:, None, :2], found[None, :, :2])

@@ -1,4 +1,4 @@
-"""Where boxes come from: an annotation file, a detections file, or an ONNX detector; and which images are meant.
+"""Where boxes come from: an annotation file, a detections file, or an ONNX detector.
 
 Sources that look at pixels are plain callables, image [H, W, 3] uint8 RGB -> `Boxes`; any other of that form will do.
 Sources that look things up are a `BoxFile`. The whole image needs no source: `Predictor` takes it where none is given;
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TypeAlias
@@ -18,62 +18,11 @@ from typing import TypeAlias
 import numpy as np
 
 from posewright import coco_format
-from posewright.image import SUFFIXES, listed
 from posewright.predict.yolox import YoloxDetector as YoloxDetector
 from posewright.types import Boxes, Poses
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 Detector: TypeAlias = Callable[[np.ndarray], Boxes]
-
-
-# -- which images ---------------------------------------------------------------------------------------------------
-
-
-def images_of(inputs: Sequence[PathLike]) -> list[Path]:
-    """The image files that are meant by files, folders and lists; each once, in the order given.
-
-    Args:
-        inputs: image files; folders, of which the images are taken but not sub-folders; .txt files with one image per
-            line, from the text file's own folder where not absolute (blank lines and lines that start with # do not
-            count).
-
-    Raises:
-        FileNotFoundError: something is missing; the message names it, and the list and line that it stands in.
-        ValueError: a file is neither an image nor a list, or a folder or list holds no image.
-    """
-    paths = [path for given in inputs for path in _images_of(Path(given))]
-    if not paths:
-        raise ValueError("expected at least one image file, folder or .txt list, got none")
-    return list(dict.fromkeys(paths))
-
-
-def _images_of(path: Path) -> list[Path]:
-    if path.is_dir():
-        if not (found := listed(path)):
-            raise ValueError(f"{path}: no images in this folder; expected {', '.join(SUFFIXES)}")
-        return found
-    if path.suffix.lower() == ".txt" and path.is_file():
-        return _images_in(path)
-    return [_image_file(path)]
-
-
-def _images_in(text: Path) -> list[Path]:
-    try:
-        lines = text.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{text}: expected a text file with one image path a line, got other bytes") from None
-    named = [(n, line.strip()) for n, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")]
-    if not named:
-        raise ValueError(f"{text}: lists no image; expected one path a line")
-    return [_image_file(text.parent / line, f"{text}, line {n}: ") for n, line in named]
-
-
-def _image_file(path: Path, where: str = "") -> Path:
-    if not path.exists():
-        raise FileNotFoundError(f"{where}{path}: no such file or folder")
-    if not path.is_file() or path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{where}{path}: not an image; expected {', '.join(SUFFIXES)}")
-    return path
 
 
 def image_id_of(path: PathLike) -> int:

@@ -1,64 +1,32 @@
-"""Images in, drawings and one COCO results file out: what `posewright predict` does."""
+"""Images in, drawings and one results file out: what `posewright predict` does."""
 
 from __future__ import annotations
 
 import os
 import time
+import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from posewright import draw, image
-from posewright.files import ready_folder, write_json
+from posewright.files import ready_folder
 from posewright.predict import boxes as detect
+from posewright.predict.images import ImageFile, drawing_names, image_ids, images_of
+from posewright.predict.journal import Entry, Journal, write_csv, write_results
 from posewright.predict.predictor import Predictor
-from posewright.progress import bar
+from posewright.predict.summary import Output, Summary
+from posewright.progress import bar, stop_signals
 from posewright.types import Poses
 
 PathLike = str | os.PathLike[str]
 
-
-@dataclass(slots=True)
-class Summary:
-    """What came of a run over images.
-
-    Attributes:
-        out: the folder with the drawings and `results.json`.
-        images: how many were read.
-        poses: how many people were found in them.
-        drawn: how many of these were drawn.
-        source: where the boxes came from.
-        outside: how many boxes of a file were left out because they do not touch their image.
-        seconds: it took.
-        failed: what is wrong with the images that could not be read.
-    """
-
-    out: Path
-    images: int = 0
-    poses: int = 0
-    drawn: int = 0
-    source: str = "none"
-    outside: int = 0
-    seconds: float = 0.0
-    failed: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        rate = self.images / self.seconds if self.seconds else 0.0
-        lines = [f"skipped: {reason}" for reason in self.failed]
-        if self.source.startswith("whole image"):
-            lines.append(
-                "no boxes were given: each image was taken for one person, looked for in the whole of it and then "
-                "closer. For several people, or small ones: `posewright weights pull yolox-nano`, then --detector "
-                "yolox-nano; or --boxes FILE"
-            )
-        if self.outside:
-            lines.append(f"skipped: {self.outside} boxes that do not touch their image")
-        lines.append(
-            f"{self.images} images, {self.poses} people, {self.drawn} drawn (boxes: {self.source}; "
-            f"{rate:.1f} images/s); drawings and results.json are in {self.out}"
-        )
-        return "\n".join(lines)
+COCO_KEYS = ("image_id", "category_id", "keypoints", "score")
+"""What COCO's evaluator reads of a keypoint result. It takes a `bbox` for the pose's extent, which changes areas."""
 
 
 def predict_images(
@@ -67,64 +35,96 @@ def predict_images(
     out: Path,
     boxes: detect.BoxFile | detect.Detector | None = None,
     *,
-    score_threshold: float = 0.0,
-    keypoint_threshold: float = 0.3,
+    recursive: bool = False,
+    output: Output = Output(),  # noqa: B008  # frozen
 ) -> Summary:
     """Find, draw and write the poses in images.
 
-    An image that cannot be read is skipped and named in the summary, unless nothing else could be read either. When
-    interrupted, the results so far are written before leaving.
+    Results are written as they come, to `results.jsonl`, and joined into `results.json` when all images are finished:
+    a run that was interrupted or killed leaves an earlier `results.json` as it is, and the next run with the same
+    settings starts where it ended. An image that cannot be read is skipped and named in the summary, unless no other
+    could be read.
 
     Args:
         predictor: finds the poses.
-        inputs: what `detect.images_of` takes: files, folders, lists.
-        out: folder for a drawing of each image, `<name>_pose.jpg`, and `results.json`, COCO results with the image's
-            `file_name`; `image_id` is the number an image is named by, else its place in the run, from 1.
+        inputs: what `images_of` takes: files, folders, lists, patterns, standard input.
+        out: folder for a drawing of each image, `<name>_pose.jpg`, `results.json` and what else `output` asks for.
         boxes: boxes by image, a detector, or None for whole images.
-        score_threshold: only poses scored above it are drawn; the results hold all.
-        keypoint_threshold: only keypoints scored above it are drawn.
+        recursive: take the images of sub-folders too.
+        output: what is drawn and written.
 
     Raises:
         FileNotFoundError, ValueError, LookupError, OSError: inputs, boxes or the folder are not what they must be.
     """
-    paths = detect.images_of(inputs)
-    summary, results = Summary(ready_folder(out)), list[dict[str, Any]]()
-    from_file = isinstance(boxes, detect.BoxFile)
-    items = [
-        (path, detect.FixedBoxes(boxes.of(path)) if isinstance(boxes, detect.BoxFile) else boxes) for path in paths
-    ]
+    images = images_of(inputs, recursive=recursive, skip=out)
+    files, summary = images.files, Summary(ready_folder(out), len(images.files))
+    ids, about_ids = image_ids(files, boxes)
+    drawings = [out / name for name in drawing_names([file.name for file in files])]
     start = time.monotonic()
-    try:
-        with bar("predicting", "images") as report:
-            # Boxes of a file count the pixels as stored; nobody turned the image before annotating it.
-            for place, poses in _each(predictor, items, summary.failed, upright=not from_file):
-                pixels = image.read(paths[place], upright=not from_file)
-                shown = poses[poses.instance_score > score_threshold]
-                drawing = draw.draw(pixels, shown, threshold=keypoint_threshold)
-                image.write(out / f"{paths[place].stem}_pose.jpg", drawing)
-                number = _image_id(paths[place], place, boxes)
-                results += [r | {"file_name": paths[place].name} for r in poses.to_coco(number)]
-                summary.images, summary.source = summary.images + 1, poses.boxes.source
-                summary.poses, summary.drawn = summary.poses + len(poses), summary.drawn + len(shown)
-                if isinstance(boxes, detect.BoxFile):
-                    summary.outside += len(boxes.of(paths[place])) - len(poses)
-                report(place + 1, len(paths), f"{summary.poses} people")
-    finally:
-        write_json(out / "results.json", results)
-    if summary.failed and not summary.images:
-        raise ValueError(summary.failed[0])
-    summary.seconds = time.monotonic() - start
+    with Journal(out, _settings(predictor, boxes, output)) as journal:
+        numbers = {file.name: (number, file.state, path) for file, number, path in zip(files, ids, drawings)}
+        journal.drop(lambda e: e.name not in numbers or not _holds(e, *numbers[e.name]))
+        for file in files:
+            if file.name in journal:
+                summary.add(journal[file.name], output)
+        summary.kept = summary.images
+        summary.notes += [words for words in (journal.note, images.unread_words(), about_ids) if words]
+        todo = [n for n, file in enumerate(files) if file.name not in journal]
+        _predict(predictor, [(files[n], ids[n], drawings[n]) for n in todo], boxes, output, journal, summary)
+        summary.seconds = time.monotonic() - start
+        if not summary.stopped:
+            if summary.failed and not summary.images:
+                raise ValueError(summary.failed[0])
+            _join(journal, [file.name for file in files], predictor, out, output)
+    summary.explain(output)
     return summary
 
 
+def _predict(
+    predictor: Predictor,
+    tasks: list[tuple[ImageFile, int, Path]],
+    boxes: detect.BoxFile | detect.Detector | None,
+    output: Output,
+    journal: Journal,
+    summary: Summary,
+) -> None:
+    """Predict images, draw them and note them in the journal, until done or asked to stop."""
+    upright = not isinstance(boxes, detect.BoxFile)  # a file's boxes count the pixels as stored: see `image.read`
+    with bar("predicting", "images") as report, stop_signals() as asked:
+        for place, poses in _each(predictor, [task[0] for task in tasks], boxes, summary.failed, upright=upright):
+            file, number, path = tasks[place]
+            shown = poses[poses.instance_score >= output.score_threshold]
+            drawing = draw.draw(file.read(upright=upright), shown, threshold=output.keypoint_threshold)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image.write(path, drawing)
+            outside = len(boxes.of_id(number)) - len(poses) if isinstance(boxes, detect.BoxFile) else 0
+            results = [_result(r, file.name) for r in poses.to_coco(number)]
+            journal.add(entry := Entry(file.name, number, file.state, poses.boxes.source, outside, results))
+            summary.add(entry, output)
+            report(place + 1, len(tasks), f"{summary.poses} people")
+            if asked:
+                summary.stopped = asked[0]
+                return
+
+
 def _each(
-    predictor: Predictor, items: list[tuple[Path, Any]], failed: list[str], *, upright: bool
+    predictor: Predictor,
+    files: list[ImageFile],
+    boxes: detect.BoxFile | detect.Detector | None,
+    failed: list[str],
+    *,
+    upright: bool,
 ) -> Iterator[tuple[int, Poses]]:
     """The poses of each image that can be read, with its place; why the others cannot goes into `failed`."""
+
+    def item(file: ImageFile) -> tuple[Any, Any]:
+        known = detect.FixedBoxes(boxes.of(file.path)) if isinstance(boxes, detect.BoxFile) else boxes
+        return (file.path if file.pixels is None else file.pixels), known
+
     place = 0
-    while place < len(items):
+    while place < len(files):
         try:
-            for poses in predictor.many(items[place:], upright=upright):
+            for poses in predictor.many(map(item, files[place:]), upright=upright):
                 yield place, poses
                 place += 1
         except (ValueError, FileNotFoundError) as error:  # of the image at `place`: results come in order
@@ -132,10 +132,44 @@ def _each(
             place += 1
 
 
-def _image_id(path: Path, place: int, boxes: Any) -> int:
+def _result(result: dict[str, Any], name: str) -> dict[str, Any]:
+    """A COCO result with the image's name, and its box under the name that most tools read."""
+    box = {"bbox": result.pop("box")} if "box" in result else {}
+    return {"image_id": result.pop("image_id"), "file_name": name, **result, **box}
+
+
+def _holds(entry: Entry, number: int, state: list[int], drawing: Path) -> bool:
+    """Whether an entry is still what this run would find."""
+    return (entry.image_id, entry.state) == (number, state) and drawing.exists()
+
+
+def _join(journal: Journal, names: list[str], predictor: Predictor, out: Path, output: Output) -> None:
+    finished = [name for name in names if name in journal]
+    if output.csv:
+        points = predictor.spec.skeleton.points
+        write_csv(out / "predictions.csv", (journal[name] for name in finished), points)
+    if output.coco:
+        write_results(out / "results_coco.json", (journal[name] for name in finished), COCO_KEYS)
+    write_results(out / "results.json", (journal[name] for name in finished))
+    journal.clear()
+
+
+def _settings(predictor: Predictor, boxes: Any, output: Output) -> dict[str, str]:
+    """All that the results and drawings depend on but the images themselves."""
     if isinstance(boxes, detect.BoxFile):
-        return boxes.id_of(path)
-    try:
-        return detect.image_id_of(path)
-    except ValueError:
-        return place + 1
+        arrays = (boxes.image_id, boxes.xywh, boxes.score)
+        source = f"{boxes.source} {[zlib.crc32(array.tobytes()) for array in arrays]}"
+    else:
+        about = {k: v for k, v in getattr(boxes, "__dict__", {}).items() if isinstance(v, (str, int, float, tuple))}
+        source = f"{type(boxes).__name__} {about}" if boxes is not None else "whole image"
+    weights = 0
+    if isinstance(predictor.net, nn.Module):
+        for tensor in predictor.net.state_dict().values():
+            weights = zlib.crc32(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy(), weights)
+    return {
+        "model": f"{predictor.spec.name}, {predictor.spec.skeleton.points}",
+        "weights": f"{type(predictor.net).__name__} {weights:08x}",
+        "flip test": str(predictor.flip),
+        "boxes": source,
+        "thresholds": str({k: v for k, v in asdict(output).items() if "threshold" in k}),
+    }

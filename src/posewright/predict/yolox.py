@@ -43,6 +43,7 @@ class YoloxDetector:
         size: tuple[int, int] = (640, 640),
     ) -> None:
         self._model = OnnxModel(path)
+        self.name = self._model.name
         self.score, self.nms, self.category = score, nms, category
         shape = self._model.shape
         if len(shape) != 4 or shape[0] > 1 or shape[1] not in (0, 3):
@@ -65,7 +66,7 @@ class YoloxDetector:
         near = np.clip((centre - sides / 2) / scale, 0, edge)
         far = np.clip((centre + sides / 2) / scale, 0, edge)
         keep = suppress(near, far, score, self.nms)
-        return Boxes(np.concatenate([near, far - near], 1)[keep], score[keep], self._model.name)
+        return Boxes(np.concatenate([near, far - near], 1)[keep], score[keep], self.name)
 
     def _rows(self, canvas: np.ndarray) -> np.ndarray:
         """[cells, 5 + classes] for an input [H, W, 3] uint8 RGB."""

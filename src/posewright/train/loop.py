@@ -13,13 +13,11 @@ main process (rank 0) writes and logs. The batch, the steps and the metrics mean
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import msgspec
@@ -31,7 +29,7 @@ from posewright.evaluate import evaluator
 from posewright.evaluate.evaluator import Evaluation
 from posewright.evaluate.pck import pck
 from posewright.files import ready_folder, write_json
-from posewright.progress import Report, bar
+from posewright.progress import Report, bar, stop_signals
 from posewright.report import page
 from posewright.train._lock import locked
 from posewright.train.config import TrainConfig, resumed
@@ -84,7 +82,7 @@ def fit(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None
         team() as members,
         locked(out) if members.is_main else nullcontext(),
         prepared(config, members, resume=resume) as run,
-        _stop_signals() as asked,
+        stop_signals() as asked,
         _log(run, resume=resume) as log,
         _shown(run, "training", "steps") as report,
     ):
@@ -304,26 +302,3 @@ def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
 
 class _Leave(Exception):
     """Raised out of an evaluation when a signal asks the run to stop."""
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """A list that gets the number of the first Ctrl-C or SIGTERM; a second one acts at once, as usual."""
-    asked: list[int] = []
-    before: dict[int, Any] = {}
-
-    def note(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-        for number_, handler in before.items():
-            signal.signal(number_, handler)
-
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, note)
-    except ValueError:
-        before.clear()  # not the main thread: signals are not ours to take
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
