@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from posewright.evaluate.coco_ap import coco, measure
+    from posewright.evaluate.diagnosis import diagnose
 
-__all__ = ["coco", "measure"]
+__all__ = ["coco", "diagnose", "measure"]
 
-_HOMES = {"coco": "coco_ap", "measure": "coco_ap"}
+_HOMES = {"coco": "coco_ap", "diagnose": "diagnosis", "measure": "coco_ap"}
 
 
 def __getattr__(name: str) -> Any:

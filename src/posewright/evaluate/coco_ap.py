@@ -111,7 +111,7 @@ def measure(
             results = results[confident]
     with np.errstate(over="ignore"):  # out-of-range coordinates have infinite squares, and the OKS is then 0
         categories, more = paired(truth, results)
-        overlaps = [_Overlap.of(category) for category in categories]
+        overlaps = [Overlap.of(category) for category in categories]
         metrics, precision = _metrics(overlaps, len(truth.image_id))
         metrics |= _by_level(overlaps, truth, limits)
     counted = [c.counted("all") for c in categories]
@@ -132,7 +132,7 @@ def measure(
 
 
 @dataclass(frozen=True, slots=True)
-class _Overlap:
+class Overlap:
     """OKS of every result with every person of its category in the same image: P pairs."""
 
     category: Category
@@ -141,18 +141,19 @@ class _Overlap:
     oks: np.ndarray  # [P]
 
     @staticmethod
-    def of(category: Category) -> _Overlap:
+    def of(category: Category) -> Overlap:
+        """The pairs of a category, image by image."""
         first, stop = (np.searchsorted(category.people_image, category.image, side) for side in ("left", "right"))
         pose, person = ranges(first, stop)
-        return _Overlap(category, pose, person, _oks(category, pose, person))
+        return Overlap(category, pose, person, _oks(category, pose, person))
 
-    def within(self, images: np.ndarray) -> _Overlap:
+    def within(self, images: np.ndarray) -> Overlap:
         """What of it is in the images that a mask picks."""
         people, poses = images[self.category.people_image], images[self.category.image]
         pairs = poses[self.pose]
         pose, person = (np.cumsum(kept) - 1 for kept in (poses, people))
         kept = self.category.within(images)
-        return _Overlap(kept, pose[self.pose[pairs]], person[self.person[pairs]], self.oks[pairs])
+        return Overlap(kept, pose[self.pose[pairs]], person[self.person[pairs]], self.oks[pairs])
 
     def best(self) -> np.ndarray:
         """Best OKS of each person that counts."""
@@ -217,7 +218,7 @@ def _silent(*_: Any) -> None:
     """In place of printing."""
 
 
-def _metrics(overlaps: list[_Overlap], images: int) -> tuple[dict[str, float], np.ndarray]:
+def _metrics(overlaps: list[Overlap], images: int) -> tuple[dict[str, float], np.ndarray]:
     """The ten metrics and the precision-recall curves [10, 101], by faster-coco-eval."""
     if not overlaps:
         return dict.fromkeys(METRICS, -1.0), np.full((10, 101), -1.0)
@@ -241,7 +242,7 @@ def _metrics(overlaps: list[_Overlap], images: int) -> tuple[dict[str, float], n
     return dict(zip(METRICS, map(float, matcher.stats))), precision
 
 
-def _by_level(overlaps: list[_Overlap], truth: GroundTruth, limits: tuple[float, float]) -> dict[str, float]:
+def _by_level(overlaps: list[Overlap], truth: GroundTruth, limits: tuple[float, float]) -> dict[str, float]:
     """AP of the images of each level of crowding, where that is known."""
     if truth.crowding is None:
         return {}

@@ -22,13 +22,22 @@ ANIMAL_CROP = 1.5
 
 
 def matched(people: KeypointDataset, results: list[dict[str, Any]]) -> np.ndarray:
-    """The results [N, K, 2] of N people: in each image and category that of the most overlapping box; NaN where none.
+    """The results [N, K, 2] of N people, as `matched_rows` pairs them; NaN where there is none."""
+    rows = matched_rows(people, results)
+    predicted = np.full(people.xy.shape, np.nan)
+    for person in np.flatnonzero(rows >= 0):
+        predicted[person] = np.reshape(results[rows[person]]["keypoints"], (-1, 3))[:, :2]
+    return predicted
+
+
+def matched_rows(people: KeypointDataset, results: list[dict[str, Any]]) -> np.ndarray:
+    """Which result [N] is of each of N people: in each image and category that of the most overlapping box; -1 if none.
 
     The pairs of largest overlap (IoU) are taken first, and every result once. A result's box is its `box` or `bbox`,
     else the extent of its keypoints.
     """
-    found: dict[tuple[int, int], list[tuple[np.ndarray, np.ndarray]]] = {}
-    for result in results:
+    found: dict[tuple[int, int], list[tuple[int, np.ndarray]]] = {}
+    for row, result in enumerate(results):
         xy = np.reshape(result["keypoints"], (-1, 3))[:, :2]
         if xy.shape[0] != people.skeleton.num_keypoints:
             raise ValueError(
@@ -36,8 +45,8 @@ def matched(people: KeypointDataset, results: list[dict[str, Any]]) -> np.ndarra
                 f"{people.skeleton.num_keypoints}, those of {people.annotations}"
             )
         box = result.get("box") or result.get("bbox") or [*xy.min(0), *np.ptp(xy, axis=0)]
-        found.setdefault((result["image_id"], result["category_id"]), []).append((xy, np.asarray(box, float)))
-    predicted = np.full(people.xy.shape, np.nan)
+        found.setdefault((result["image_id"], result["category_id"]), []).append((row, np.asarray(box, float)))
+    rows = np.full(len(people), -1)
     for image, group in people.by_image().items():
         for category in np.unique(people.category_id[group]).tolist():
             places = group[people.category_id[group] == category]
@@ -45,9 +54,20 @@ def matched(people: KeypointDataset, results: list[dict[str, Any]]) -> np.ndarra
                 overlap = _iou(people.box[places], np.array([box for _, box in entries]))
                 while overlap.size and overlap.max() > 0:
                     person, entry = np.unravel_index(overlap.argmax(), overlap.shape)
-                    predicted[places[person]] = entries[int(entry)][0]
+                    rows[places[person]] = entries[int(entry)][0]
                     overlap[person], overlap[:, entry] = 0, 0
-    return predicted
+    return rows
+
+
+def pck_norm(people: KeypointDataset) -> tuple[np.ndarray, str, float]:
+    """What PCK is measured by where nothing else is said: lengths [N], their name, and the usual threshold.
+
+    That is the torso and 0.2 of it, or the box's longer side and 0.05 of it where the skeleton has no torso.
+    """
+    if set(TORSO) <= set(people.skeleton.points):
+        norm = segment(people.xy, people.visibility, people.skeleton, *TORSO)
+        return norm, f"the torso, {TORSO[0]} to {TORSO[1]}", 0.2
+    return box_size(people.box), "the box's longer side", 0.05
 
 
 def measured(
@@ -67,10 +87,7 @@ def measured(
     annotated, visibility, points = people.xy.astype(np.float64), people.visibility, people.skeleton.points
     side = box_size(people.box)
     if metric == "PCK":
-        norm, words, default = side, "the box's longer side", 0.05
-        if set(TORSO) <= set(points):
-            norm = segment(annotated, visibility, people.skeleton, *TORSO)
-            words, default = f"the torso, {TORSO[0]} to {TORSO[1]}", 0.2
+        norm, words, default = pck_norm(people)
         default = default if threshold is None else threshold
         share = pck(predicted, annotated, visibility, norm, default)
         return {"PCK": share.mean}, share, f"PCK@{default:g} of {words}"

@@ -202,6 +202,7 @@ class Category:
         score: [D].
         area: [D] of their boxes, or of the extent of their keypoints.
         sigmas: [K].
+        row: [D] their places in the results.
     """
 
     people: Annotations
@@ -212,6 +213,7 @@ class Category:
     score: np.ndarray
     area: np.ndarray
     sigmas: np.ndarray
+    row: np.ndarray
 
     def counted(self, size: str) -> np.ndarray:
         """Whether each person counts at a size."""
@@ -230,6 +232,7 @@ class Category:
             image=self.image[results],
             score=self.score[results],
             area=self.area[results],
+            row=self.row[results],
         )
 
 
@@ -280,7 +283,7 @@ def _category(truth: GroundTruth, results: Results, number: int) -> Category:
     xy = results.keypoints[rows, : len(sigmas), :2].reshape(len(rows), len(sigmas), 2)
     size = xy.max(1) - xy.min(1) if results.size is None else results.size[rows]
     ignored = people.crowd | (people.labelled == 0)
-    return Category(people, row, ignored, xy, image, results.score[rows], size[:, 0] * size[:, 1], sigmas)
+    return Category(people, row, ignored, xy, image, results.score[rows], size[:, 0] * size[:, 1], sigmas, rows)
 
 
 def _by_category(file: coco_format.AnyFile, name: str, notes: list[str]) -> dict[int, list[int]]:
