@@ -20,7 +20,7 @@ import torch
 import posewright as pw
 from loader import provenance
 from posewright.catalogue import counted
-from posewright.data import coco
+from posewright.data import coco, sources
 from posewright.evaluate.distances import TORSO
 from posewright.evaluate.pck import Pck, pck, segment
 from posewright.files import write_text
@@ -227,7 +227,7 @@ def main() -> None:
     ]
     columns, other = {"LSPET": flipped}, ""
     if options.coco:
-        strangers = coco.read_all([options.coco], [""], LSP14)
+        strangers = sources.read_all([options.coco], [""], LSP14)
         columns["COCO"] = found = find(both, strangers)
         rows.append(row("COCO, annotated boxes, flip test", found, None))
         evaluated = len(strangers) - found.pck().left_out

@@ -66,6 +66,7 @@ class Category(msgspec.Struct):
     keypoints: list[str] | None = None
     skeleton: list[list[int]] | None = None
     sigmas: list[float] | None = None
+    posewright: dict[str, Any] | None = None  # what COCO has no field for; see `skeletons.to_category`
 
 
 class File(msgspec.Struct, Generic[_Keypoints]):
@@ -343,7 +344,7 @@ def clean_box(box: Sequence[float] | np.ndarray, height: int | None, width: int 
     A box of which one side is lost is kept, as there: the crop's ratio widens it. Where the image's size is not known,
     no box is cut at its edge.
     """
-    if len(box) != 4 or not np.isfinite(box).all() or box[2] <= 0 or box[3] <= 0:
+    if len(box) != 4 or not np.isfinite(box).all() or box[2] < 0 or box[3] < 0:
         return None
     if not (height and width):
         height = width = 1 << 30

@@ -229,7 +229,7 @@ def _whole(category: dict[str, Any], own: Any, where: str) -> Skeleton:
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise ValueError(
             f"{where}: expected a skeleton as this version of Posewright writes it, got one whose parts do not fit "
-            f"({short(str(error))}); write the file again"
+            f"({short(str(error))}); remove its entry 'posewright', or write the file again"
         ) from None
 
 

@@ -72,6 +72,14 @@ class Skeleton:
         return len(self.points)
 
     @property
+    def can_flip(self) -> bool:
+        """Whether it is known what a mirrored image does: some points are mirror pairs, or there is one point only.
+
+        Several points without any pair most likely have sides that their names do not tell, and flips would swap them.
+        """
+        return bool(self.mirror) or len(self.points) == 1
+
+    @property
     def flip_index(self) -> np.ndarray:
         """[K] int: `xy[flip_index]` re-orders the points of a mirrored image (an involution)."""
         partner = dict(self.mirror) | {b: a for a, b in self.mirror}

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from posewright.data import mpii
+from posewright.data import mpii, sources
 from posewright.data.skeleton_file import people_for
 from posewright.evaluate import distances
-from posewright.skeletons import MPII16
+from posewright.skeletons import LSP14, MPII16
 
 
 def person(**changes):
@@ -45,6 +45,36 @@ def test_pckh_is_measured_by_head_boxes_or_else_the_head(written):
     people = mpii.read(written(person(headbox=[1, 1, 4, 5])))  # 0.6 of a diagonal of 5 is 3
     values, _, rule = distances.measured("PCKh", predicted, people)
     assert (values["Mean"], rule) == (0, "PCKh@0.5 in percent, of 0.6 of the head box's diagonal")
+
+
+def test_head_boxes_and_joints_are_those_of_the_official_ground_truth_beside_it(written):
+    io = pytest.importorskip("scipy.io")
+    path = written(person(joints_vis=[0] * 16), person())
+    joints = np.arange(64.0).reshape(16, 2, 2)
+    missing = np.zeros((16, 2))
+    missing[3, 1] = 1
+    heads = np.array([[[1, 5], [1, 5]], [[4, 9], [5, 8]]], float)  # corner, axis, person
+    io.savemat(path.with_name("gt_valid.mat"), {"pos_gt_src": joints, "jnt_missing": missing, "headboxes_src": heads})
+    people = mpii.read(path)
+    np.testing.assert_array_equal(people.head_box, [[0, 0, 3, 4], [4, 4, 8, 7]])
+    np.testing.assert_array_equal(people.xy[1, 2], joints[2, :, 1] - 1)
+    assert people.visibility.tolist() == [[2] * 16, [2] * 3 + [0] + [2] * 12]
+    _, _, rule = distances.measured("PCKh", people.xy.astype(float), people)
+    assert rule == "PCKh@0.5 in percent, of 0.6 of the head box's diagonal"
+    written(person())
+    with pytest.raises(ValueError, match=r"gt_valid.mat: expected pos_gt_src \(16, 2, 1\) for the 1 people beside it"):
+        mpii.read(path)
+    path.with_name("gt_valid.mat").write_bytes(b"MATLAB 5.0 MAT-file" * 9)
+    with pytest.raises(ValueError, match=r"gt_valid.mat: expected MPII's ground truth .*; not a MATLAB file"):
+        mpii.read(path)
+
+
+def test_it_is_training_data_too_alone_or_beside_others(written):
+    path = written(person(), person())
+    assert len(sources.read_all([path], [""])) == 2
+    lsp = sources.read_all([path, path], ["", ""], LSP14)
+    assert (len(lsp), lsp.skeleton) == (4, LSP14)
+    assert lsp.visibility.sum() == 4 * 2 * len(set(LSP14.points) & set(MPII16.points))
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_reads_all_that_a_skeleton_is(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "expected a skeleton, an object with points, and maybe bones.*truncated"),
+        ("{", "expected a skeleton, an object with points, and maybe bones.*cut short"),
         ({"bones": []}, "missing required field `points`"),
         (BUG | {"sigma": 1}, "unknown field `sigma`"),
         (BUG | {"bones": [[1, 2]]}, r"Expected `str`, got `int` - at `\$.bones\[0\]\[0\]`"),
@@ -57,7 +57,7 @@ def test_what_is_no_skeleton_is_refused_by_name(tmp_path, content, message):
     with pytest.raises(ValueError, match=message) as error:
         skeleton_file.read(written(tmp_path, content))
     assert str(error.value).startswith(str(tmp_path / "bug.json"))
-    with pytest.raises(FileNotFoundError, match=r"none.json: no such skeleton file"):
+    with pytest.raises(FileNotFoundError, match=r"none.json: no such file"):
         skeleton_file.read(tmp_path / "none.json")
 
 

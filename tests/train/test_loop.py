@@ -400,6 +400,62 @@ def test_sets_are_mixed_and_evaluated_with_the_requested_sigmas(config, files, t
     assert set(fit(replace(config, skeleton="", sigmas="pck", out=str(tmp_path / "pck"))).metrics) == {"PCK"}
 
 
+def test_nothing_is_flipped_where_no_point_has_a_mirror_pair(config, tmp_path, capfd):
+    file = json.loads(Path(config.train).read_text())
+    points = [f"spot{n}" for n in range(len(file["categories"][0]["keypoints"]))]
+    file["categories"] = [{"id": 1, "name": "spots", "keypoints": points}]
+    path = tmp_path / "spots.json"
+    path.write_text(json.dumps(file))
+    images = Path(config.train).parents[1] / "train"
+    spots = replace(config, train=str(path), train_images=str(images))
+    with prepared(spots, Team()) as run:
+        assert (run.config.augment.flip, run.config.flip_test) == (0, False)
+    assert "spots" in (said := capfd.readouterr().err)
+    assert "has no mirror pairs, so nothing is flipped, in training or in the flip test" in said
+    with prepared(replace(spots, flip_without_pairs=True), Team()) as run:
+        assert (run.config.augment.flip, run.config.flip_test) == (0.5, True)
+
+
+def test_select_data_and_outside_images_are_settings(config, tmp_path, capfd):
+    with prepared(config, Team()) as run:
+        every = len(run.loader.people)
+    with prepared(replace(config, select_data=True), Team()) as run:
+        assert 0 < len(run.loader.people) <= every
+    assert f"select_data keeps {len(run.loader.people)} people" in capfd.readouterr().err
+    file = json.loads(Path(config.train).read_text())
+    for entry in file["images"]:
+        entry["file_name"] = str(Path(config.train).parents[1] / "train" / entry["file_name"])
+    path = tmp_path / "elsewhere" / "deep" / "absolute.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(file))
+    with pytest.raises(ValueError, match="leads outside"), prepared(replace(config, train=str(path)), Team()):
+        pass
+    with prepared(replace(config, train=str(path), allow_outside=True), Team()) as run:
+        assert len(run.loader.people) == every
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_the_logged_accuracy_is_the_published_one(parts):
+    """A peak 3 of 64 columns off is within a twentieth of the map as HRNet measures it, one 4 off is not."""
+    target = np.zeros((2, 3 * parts, 64, 48), np.float32)
+    maps = np.zeros_like(target)
+    for person in range(2):
+        for point, off in enumerate((0, 3, 4)):
+            target[person, point * parts, 20, 20] = 1
+            maps[person, point * parts, 20, 20 + off * person] = 1
+    skeleton = SimpleNamespace(num_keypoints=3, points=("a", "b", "c"))
+    run = SimpleNamespace(
+        spec=SimpleNamespace(skeleton=skeleton), team=SimpleNamespace(gather=lambda value: [value, value])
+    )
+    batch = SimpleNamespace(target=torch.from_numpy(target))
+    row = loop._accuracy(run, batch, torch.from_numpy(maps))
+    assert row["accuracy_by_point"] == {"a": 1, "b": 1, "c": 0.5}
+    assert row["accuracy"] == pytest.approx(2.5 / 3)
+    several = SimpleNamespace(target=torch.from_numpy(np.stack([0 * target, target], 1)[:, :, ::parts]))
+    assert loop._accuracy(run, several, torch.from_numpy(maps)) == row
+    assert loop._accuracy(run, SimpleNamespace(target=0 * batch.target), torch.from_numpy(maps))["accuracy"] == 0
+
+
 def test_freezing_random_weights_is_refused(config):
     with pytest.raises(ValueError, match=r"freeze would keep conv1, bn1 at random values.*--set freeze=\[\]"):
         fit(replace(config, freeze=("conv1", "bn1")))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import posewright as pw
-from posewright.data import coco
+from posewright.data import sources
 from posewright.demo import SCENE
 from posewright.evaluate.distances import TORSO
 from posewright.evaluate.pck import pck, segment
@@ -80,7 +80,7 @@ def test_it_needs_neither_cache_nor_network(monkeypatch, tmp_path):
 
 def test_it_finds_drawn_people(tmp_path):
     """Drawn people, whom it never saw: chance is nearly 0 at this threshold."""
-    people = coco.read_all([synthetic.make(tmp_path, 12, scene=SCENE, workers=1)], [""], LSP14)
+    people = sources.read_all([synthetic.make(tmp_path, 12, scene=SCENE, workers=1)], [""], LSP14)
     groups, boxes = people.by_image(), people.gt_boxes()
     found = pw.load().many((people.paths[i], boxes[i]) for i in groups)
     xy = np.concatenate([poses.xy for poses in found])

@@ -65,7 +65,9 @@ def model_options(parser: argparse.ArgumentParser) -> None:
         "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)"
     )
     parser.add_argument(
-        "--flip-test", action=argparse.BooleanOptionalAction, default=True, help="average with the mirrored image"
+        "--flip-test",
+        action=argparse.BooleanOptionalAction,
+        help="average with the mirrored image (default: where the skeleton has mirror pairs)",
     )
 
 

@@ -21,6 +21,9 @@ def add(commands: Commands) -> None:
         "--images", metavar="FOLDER", type=existing, help="folder of their images, where it is not beside them"
     )
     parser.add_argument(
+        "--allow-outside", action="store_true", help="take images whose names lead out of the folder of the images"
+    )
+    parser.add_argument(
         "--boxes",
         default="gt",
         metavar="gt|JSON",
@@ -76,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 
     predictor = predictor_of(options)
     name = predictor.spec.name
-    people = people_for(predictor.spec.skeleton, options.data, options.images)
+    people = people_for(predictor.spec.skeleton, options.data, options.images, allow_outside=options.allow_outside)
     detections = "" if options.boxes == "gt" else options.boxes
     boxes = evaluator.boxes_for(people, detections, options.box_threshold or 0.0)
     with bar("evaluating", "images") as show:
@@ -88,6 +91,8 @@ def run(options: argparse.Namespace) -> int:
     sections = page.sections(name, people, evaluation, settings=settings)
     page.write(out / "index.html", f"Evaluation of {name}", f"on {options.data}", out, sections)
     lines = [people.summary()]
+    if options.flip_test is None and not predictor.flip:
+        lines += [f"no flip test, because {predictor.spec.skeleton.name} has no mirror pairs (--flip-test does it)"]
     if people.skeleton.sigmas and people.channels and not people.channels.sigmas:
         lines += [f"{options.data} has no OKS sigmas: AP is by those of {options.weights or name}"]
     lines += [

@@ -55,6 +55,9 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--rounds", metavar="NUMBER", type=int, help="whole trainings in a row, each from the weights of the last one"
     )
+    parser.add_argument(
+        "--allow-outside", action="store_true", help="take images whose names lead out of the folder of the images"
+    )
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change any setting")
     parser.add_argument("--resume", metavar="RUN", type=existing, help="resume the interrupted run in this folder")
     parser.add_argument("--find-lr", action="store_true", help="only sweep over learning rates and suggest one")
@@ -121,4 +124,6 @@ def _with_paths(config: TrainConfig, options: argparse.Namespace) -> TrainConfig
         given = {"train_images": "", "val": "", "val_images": "", "val_boxes": "", "skeleton": ""} | given
     if "val" in given and "val_boxes" not in given:
         given["val_boxes"] = ""
-    return override(replace(config, **given, reset_head=options.reset_head or config.reset_head), options.set)
+    for name in ("reset_head", "allow_outside"):
+        given[name] = getattr(options, name) or getattr(config, name)
+    return override(replace(config, **given), options.set)

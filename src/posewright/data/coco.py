@@ -136,9 +136,20 @@ class KeypointDataset:
             image=image.astype(np.int32),
             crowding=None if self.crowding is None else self.crowding[rows],
             head_box=None if self.head_box is None else self.head_box[picked],
-            **{name: getattr(self, name)[picked] for name in _PER_PERSON},
+            **{name: getattr(self, name)[picked] for name in PER_PERSON},
             left_out=np.union1d(self.left_out, np.setdiff1d(self.annotation_id, self.annotation_id[picked])),
         )
+
+    def only(self, keep: np.ndarray, reason: str) -> KeypointDataset:
+        """The people of a mask [N]; how many others there were is counted under `reason`.
+
+        Raises:
+            ValueError: nobody is left.
+        """
+        if not keep.any():
+            raise ValueError(f"{self.annotations}: no usable annotations: all {len(self)} people are {reason}")
+        left = {reason: int((~keep).sum())} if not keep.all() else {}
+        return replace(self.subset(keep), skipped=self.skipped | left)
 
     def with_skeleton(self, skeleton: Skeleton) -> KeypointDataset:
         """The same people and points, with that skeleton's bones, mirror pairs and sigmas."""
@@ -188,7 +199,8 @@ class KeypointDataset:
         return replace(every, keypoints=keypoints, labelled=(keypoints[..., 2] > 0).sum(1))
 
 
-_PER_PERSON = ("annotation_id", "category_id", "xy", "visibility", "box", "area")
+PER_PERSON = ("annotation_id", "category_id", "xy", "visibility", "box", "area")
+"""The fields of a `KeypointDataset` that have a row per person."""
 
 
 def read(
@@ -198,6 +210,7 @@ def read(
     skeleton: Skeleton | None = None,
     categories: Sequence[str] | None = None,
     missing: Literal["raise", "skip"] = "raise",
+    allow_outside: bool = False,
 ) -> KeypointDataset:
     """The people of a COCO-format keypoint file.
 
@@ -211,65 +224,16 @@ def read(
         skeleton: what the points are, instead of what `categories` says.
         categories: names of the categories to take; by default all that have keypoints.
         missing: what to do about images not found: an error, or skip and count them.
+        allow_outside: take images whose names lead out of that folder.
 
     Raises:
         FileNotFoundError: the file or an image is not found.
-        ValueError: the file is not JSON, not COCO, contradicts itself, or leaves nobody.
+        ValueError: the file is not JSON, not COCO, contradicts itself, leaves nobody, or names an image outside.
     """
     path = Path(annotations)
     file = coco_format.read_annotations(path)
-    return of_file(path, Path(images) if images else None, file, skeleton, categories, missing)
-
-
-def read_all(
-    annotations: Sequence[str | os.PathLike[str]],
-    images: Sequence[str | os.PathLike[str]],
-    skeleton: Skeleton | None = None,
-) -> KeypointDataset:
-    """The people of one COCO-format file or of several together, all with the points of one skeleton.
-
-    Points are matched by name; those that a file lacks are unlabelled in its people. In a file that does not name its
-    points they must be the skeleton's, in its order.
-
-    Args:
-        annotations: the JSON files.
-        images: for each of them the folder of its images, or "" to look around it.
-        skeleton: what the points are; by default the first file's. Where it has no sigmas, a file's own remain.
-
-    Raises:
-        FileNotFoundError, ValueError: see `read`; or a file shares no point with the skeleton.
-    """
-    if len(annotations) != len(images):
-        raise ValueError(f"{len(annotations)} annotation files, but {len(images)} folders of images: one for each")
-    sets: list[KeypointDataset] = []
-    for path, folder in zip(map(Path, annotations), images):
-        file = coco_format.read_annotations(path)
-        unnamed = not any(category.keypoints for category in file.categories)
-        people = of_file(path, Path(folder) if folder else None, file, skeleton if unnamed else None, None, "raise")
-        skeleton = skeleton or people.skeleton
-        if people.skeleton.points == skeleton.points:
-            sets.append(people.with_skeleton(replace(skeleton, sigmas=skeleton.sigmas or people.skeleton.sigmas)))
-        else:
-            sets.append(people.mapped(skeleton))
-    return sets[0] if len(sets) == 1 else _joined(sets)
-
-
-def _joined(sets: Sequence[KeypointDataset]) -> KeypointDataset:
-    """Several sets of one skeleton as one, images renumbered: two sets may use one id for different images."""
-    shifts = np.cumsum([0, *(len(people.image_id) for people in sets)])
-    packed: dict[str, Any] = {name: np.concatenate([getattr(people, name) for people in sets]) for name in _PER_PERSON}
-    skipped = sum((Counter(people.skipped) for people in sets), Counter[str]())
-    filled = sum((Counter(people.filled) for people in sets), Counter[str]())
-    return KeypointDataset(
-        annotations=Path(" + ".join(str(people.annotations) for people in sets)),
-        skeleton=sets[0].skeleton,
-        image_id=np.arange(1, shifts[-1] + 1),
-        image_path=Strings.of(people.image_path[row] for people in sets for row in range(len(people.image_path))),
-        image=np.concatenate([people.image + shift for people, shift in zip(sets, shifts)]).astype(np.int32),
-        **packed,
-        skipped=dict(skipped),
-        filled=dict(filled),
-    )
+    folder = Path(images) if images else None
+    return of_file(path, folder, file, skeleton, categories, missing, allow_outside=allow_outside)
 
 
 def of_file(
@@ -279,6 +243,8 @@ def of_file(
     skeleton: Skeleton | None,
     categories: Sequence[str] | None,
     missing: Literal["raise", "skip", "keep"],
+    *,
+    allow_outside: bool = False,
 ) -> KeypointDataset:
     """The people of an annotation file that was read already; see `read`. "keep" looks for no image at all."""
     coco_format.check_ids(path, file)
@@ -286,7 +252,7 @@ def of_file(
         raise ValueError(f"{path}: no annotations in it, only {len(file.images)} images")
     chosen, named = coco_format.skeleton_of(path, file, skeleton, categories)
     skipped: Counter[str] = Counter()
-    found = _images(path, images, file, missing, skipped)
+    found = _images(path, images, file, missing, skipped, allow_outside=allow_outside)
     row_of = {entry.id: row for row, (entry, _) in enumerate(found)}
     rows = _of_category(file, named, row_of, skipped)
     every = coco_format.packed(path, file, rows, chosen.num_keypoints)
@@ -339,12 +305,18 @@ def _narrow(
 
 
 def _images(
-    path: Path, root: Path | None, file: coco_format.AnyFile, missing: str, skipped: Counter[str]
+    path: Path,
+    root: Path | None,
+    file: coco_format.AnyFile,
+    missing: str,
+    skipped: Counter[str],
+    *,
+    allow_outside: bool,
 ) -> list[tuple[coco_format.Image, str]]:
     """The images that are there, each with its path."""
     if missing == "keep":
         return [(i, i.file_name) for i in file.images]
-    found, searched = find_all(path, root, [i.file_name for i in file.images])
+    found, searched = find_all(path, root, [i.file_name for i in file.images], allow_outside=allow_outside)
     absent = [i for i, where in zip(file.images, found) if where is None]
     if absent and (missing == "raise" or len(absent) == len(found)):
         first = absent[0]

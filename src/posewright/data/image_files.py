@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from posewright.files import short
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Strings:
@@ -48,14 +50,25 @@ class Finder:
     the name of the split come first, for a sibling split may hold another image of the same name.
     """
 
-    def __init__(self, annotations: Path, images: Path | None) -> None:
+    def __init__(self, annotations: Path, images: Path | None, *, allow_outside: bool = False) -> None:
+        self.annotations, self.allow_outside = annotations, allow_outside
         self.roots = [images] if images is not None else [annotations.parent, annotations.parent.parent]
         self.hints = _hints(annotations.stem)
         self._listed: dict[str, frozenset[str]] = {}
         self._searched: dict[tuple[str, str], list[str]] = {}
 
     def __call__(self, name: str) -> str | None:
-        """The path of an image, or None."""
+        """The path of an image, or None.
+
+        Raises:
+            ValueError: the name leads out of the folders of the images.
+        """
+        if not (self.allow_outside or self._stays_inside(name.replace("\\", "/"))):
+            roots = " and ".join(map(str, self.roots))
+            raise ValueError(
+                f"{self.annotations}: file_name {short(name, 120)!r} leads outside {roots}; expected a name inside "
+                "the folder of the images; if you trust the file, --allow-outside (allow_outside=True) reads it"
+            )
         folder, base = os.path.split(name.replace("\\", "/"))
         official = re.match(r"COCO_((?:train|val|test)20\d\d)_(\d{12}\.\w+)$", base)
         found = self._find(folder, base, official[1] if official else "")
@@ -68,6 +81,13 @@ class Finder:
     def searched(self) -> list[str]:
         """All folders that were looked into and exist."""
         return [folder for folder, names in self._listed.items() if names]
+
+    def _stays_inside(self, name: str) -> bool:
+        if not (name.startswith("/") or ".." in name):
+            return True
+        roots = [os.path.abspath(root) for root in self.roots]  # noqa: PTH100  # links are the user's own
+        places = [os.path.normpath(f"{root}/{name}" if name[0] != "/" else name) for root in roots]
+        return any(os.path.commonpath([root, place]) == root for root in roots for place in places)
 
     def _find(self, folder: str, base: str, split: str) -> str | None:
         for place in self._places(folder, split):
@@ -103,7 +123,13 @@ def _hints(stem: str) -> list[str]:
     return [word for word in dict.fromkeys([*years, stem, words[-1], *plain]) if word]
 
 
-def find_all(annotations: Path, images: Path | None, names: Sequence[str]) -> tuple[list[str | None], list[str]]:
-    """The path of each named image, or None, and the folders that were looked into."""
-    finder = Finder(annotations, images)
+def find_all(
+    annotations: Path, images: Path | None, names: Sequence[str], *, allow_outside: bool = False
+) -> tuple[list[str | None], list[str]]:
+    """The path of each named image, or None, and the folders that were looked into.
+
+    Raises:
+        ValueError: a name is absolute or has ".." and leads out of these folders, and `allow_outside` is not set.
+    """
+    finder = Finder(annotations, images, allow_outside=allow_outside)
     return [finder(name) for name in names], finder.searched

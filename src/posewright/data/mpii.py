@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from posewright.coco_format import AREA_OF_BOX
+from posewright.data import matlab
 from posewright.data.coco import KeypointDataset
 from posewright.data.image_files import Strings, find_all
 from posewright.files import read_json, short
@@ -35,20 +36,27 @@ def is_mpii(annotations: str | os.PathLike[str]) -> bool:
         return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
 
 
-def read(annotations: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> KeypointDataset:
+def read(
+    annotations: str | os.PathLike[str],
+    images: str | os.PathLike[str] | None = None,
+    *,
+    allow_outside: bool = False,
+) -> KeypointDataset:
     """The people of MPII's official JSON, with the points of `MPII16`.
 
     Boxes are the squares of 200 times the scale around the centre, which is moved down by 15 times the scale, as in
-    the published loaders; coordinates count pixels from 1 there and from 0 here. Where every entry has a `headbox`
-    (x1, y1, x2, y2), PCKh is measured by it.
+    the published loaders; coordinates count pixels from 1 there and from 0 here. PCKh is measured by the head boxes of
+    the entries (`headbox`, x1, y1, x2, y2) or of the official `gt_<name>.mat` beside the file, such as gt_valid.mat
+    beside valid.json; the joints are then that file's too, as in the official evaluation.
 
     Args:
         annotations: the JSON file.
         images: the folder of the images; by default looked for around the file.
+        allow_outside: take images whose names lead out of that folder.
 
     Raises:
         FileNotFoundError: the file or an image is not found.
-        ValueError: it is not such a file.
+        ValueError: it is not such a file, or the file of head boxes does not fit it.
     """
     path = Path(annotations)
     wanted = "MPII's list of people {image, center, scale, joints, joints_vis}"
@@ -62,7 +70,7 @@ def read(annotations: str | os.PathLike[str], images: str | os.PathLike[str] | N
     if not people:
         raise ValueError(f"{path}: no usable annotations: expected {wanted}, got none")
     names = list(dict.fromkeys(person.image for person in people))
-    found, searched = find_all(path, Path(images) if images else None, names)
+    found, searched = find_all(path, Path(images) if images else None, names, allow_outside=allow_outside)
     if absent := [name for name, place in zip(names, found) if place is None]:
         raise FileNotFoundError(
             f"{path}: {len(absent)} of {len(names)} images not found, first {short(absent[0], 120)!r}; looked in "
@@ -74,7 +82,12 @@ def read(annotations: str | os.PathLike[str], images: str | os.PathLike[str] | N
     centre = centre + np.stack([np.zeros(len(people)), down], 1) - 1
     box = np.concatenate([centre - 100 * scale[:, None], np.repeat(200 * scale[:, None], 2, 1)], 1)
     rows = {name: row for row, name in enumerate(names)}
+    joints = np.array([person.joints for person in people], np.float32)
+    visible = np.array([person.joints_vis for person in people]) > 0
     heads = [person.headbox for person in people if person.headbox is not None]
+    head = np.array(heads, np.float64) if len(heads) == len(people) else None
+    if (beside := path.with_name(f"gt_{path.stem}.mat")).is_file():
+        joints, visible, head = _official(beside, len(people))
     numbers = np.arange(1, len(people) + 1)
     return KeypointDataset(
         path,
@@ -84,9 +97,20 @@ def read(annotations: str | os.PathLike[str], images: str | os.PathLike[str] | N
         np.array([rows[person.image] for person in people], np.int32),
         numbers,
         np.ones(len(people), np.int64),
-        np.array([person.joints for person in people], np.float32) - 1,
-        (np.array([person.joints_vis for person in people]) > 0).astype(np.uint8) * 2,
+        joints - 1,
+        visible.astype(np.uint8) * 2,
         box,
         AREA_OF_BOX * box[:, 2] * box[:, 3],
-        head_box=np.array(heads, np.float64) - 1 if len(heads) == len(people) else None,
+        head_box=None if head is None else head - 1,
     )
+
+
+def _official(path: Path, people: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Joints [N, 16, 2], which of them are annotated [N, 16], and head boxes [N, 4] of MPII's own evaluation."""
+    fields = matlab.read(path, "MPII's ground truth with pos_gt_src, jnt_missing and headboxes_src")
+    shapes = {"pos_gt_src": (16, 2, people), "jnt_missing": (16, people), "headboxes_src": (2, 2, people)}
+    for name, shape in shapes.items():
+        if (got := getattr(fields.get(name), "shape", None)) != shape:
+            raise ValueError(f"{path}: expected {name} {shape} for the {people} people beside it, got {got}")
+    joints, missing, heads = (np.asarray(fields[name], np.float64) for name in shapes)
+    return np.moveaxis(joints, 2, 0).astype(np.float32), missing.T == 0, np.moveaxis(heads, 2, 0).reshape(people, 4)

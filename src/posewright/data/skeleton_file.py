@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from posewright.data import coco, mpii
+from posewright.data import coco, sources
+from posewright.files import read_json, short
 from posewright.skeletons import SKELETONS, mirror_pairs
 from posewright.types import Skeleton
 
@@ -38,20 +39,13 @@ def read(path: str | os.PathLike[str]) -> Skeleton:
         ValueError: it is not JSON, has other entries, or contradicts itself.
     """
     path = Path(path)
-    try:
-        file = msgspec.json.decode(path.read_bytes(), type=_File)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such skeleton file") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(
-            f"{path}: expected a skeleton, an object with points, and maybe bones, mirror, sigmas, upper: {error}"
-        ) from None
+    file: _File = read_json(path, _File, "a skeleton, an object with points, and maybe bones, mirror, sigmas, upper")
     points = tuple(file.points)
     mirror = mirror_pairs(points) if file.mirror is None else tuple(file.mirror)
     try:
         return Skeleton(file.name or path.stem, points, tuple(file.bones), mirror, _in_order(file), tuple(file.upper))
     except ValueError as error:
-        raise ValueError(f"{path}: {str(error)[:500]}") from None  # it repeats names of any length
+        raise ValueError(f"{path}: {short(str(error), 500)}") from None  # it repeats names of any length
 
 
 def _in_order(file: _File) -> tuple[float, ...] | None:
@@ -82,11 +76,15 @@ def with_sigmas(people: coco.KeypointDataset, source: str) -> Skeleton:
         return replace(people.skeleton, sigmas=None)
     if source == "published":
         return replace(people.skeleton, sigmas=_published(people.skeleton))
-    return replace(people.skeleton, sigmas=estimate(people, coco.read_all([source], [""], people.skeleton)))
+    return replace(people.skeleton, sigmas=estimate(people, sources.read_all([source], [""], people.skeleton)))
 
 
 def people_for(
-    network: Skeleton, annotations: str | os.PathLike[str], images: str | os.PathLike[str] | None = None
+    network: Skeleton,
+    annotations: str | os.PathLike[str],
+    images: str | os.PathLike[str] | None = None,
+    *,
+    allow_outside: bool = False,
 ) -> coco.KeypointDataset:
     """The people of a COCO-format file, or of MPII's, to evaluate a network on: its points, in its order, by name.
 
@@ -97,6 +95,7 @@ def people_for(
         network: what the network finds.
         annotations: the JSON file. One that does not name its points must have the network's, in its order.
         images: the folder of the images; see `coco.read`.
+        allow_outside: see `coco.read`.
 
     Returns:
         The people; the file's own skeleton is under `channels`.
@@ -104,11 +103,7 @@ def people_for(
     Raises:
         FileNotFoundError, ValueError: see `coco.read`; or file and network both have points that the other lacks.
     """
-    if mpii.is_mpii(annotations):
-        people = mpii.read(annotations, images)
-        people = people if people.skeleton.points == network.points else people.mapped(network)
-    else:
-        people = coco.read_all([annotations], [images or ""], replace(network, sigmas=None))
+    people = sources.read_all([annotations], [images or ""], replace(network, sigmas=None), allow_outside=allow_outside)
     file = people.channels or people.skeleton
     fewer, more = ([p for p in a.points if p not in b.points] for a, b in ((file, network), (network, file)))
     if fewer and more:
@@ -139,7 +134,7 @@ def estimate(first: coco.KeypointDataset, second: coco.KeypointDataset) -> tuple
     both = (first.visibility[one] > 0) & (second.visibility[two] > 0)
     if few := [p for p, n in zip(first.skeleton.points, both.sum(0)) if n < LEAST]:
         raise ValueError(
-            f"{second.annotations}: sigmas want each point labelled again in {LEAST} people or more (annotations of "
+            f"{second.annotations}: sigmas need each point labelled again in {LEAST} people or more (annotations of "
             f"the same ids); there are fewer for {', '.join(few)}"
         )
     square = np.square(first.xy[one].astype(np.float64) - second.xy[two]).sum(-1) / (2 * first.area[one, None])

@@ -35,7 +35,7 @@ class Predictor:
         spec: the pose system; `spec.skeleton` names what the network finds.
         net: its network, or any callable that stands for it, such as an exported one. A module is copied, put into
             evaluation mode, and its batch norms are folded: the one given stays as it is and may be trained on.
-        flip: average with the mirrored image, as published metrics do.
+        flip: average with the mirrored image, as published metrics do; None: where the skeleton has mirror pairs.
         batch: crops per run of the network.
         device: where the network runs: "cpu", "cuda", "cuda:1", ..., or "auto", a GPU where there is one.
 
@@ -44,11 +44,18 @@ class Predictor:
     """
 
     def __init__(
-        self, spec: Spec, net: Network, *, flip: bool = True, batch: int = 32, device: str | torch.device = "auto"
+        self,
+        spec: Spec,
+        net: Network,
+        *,
+        flip: bool | None = None,
+        batch: int = 32,
+        device: str | torch.device = "auto",
     ) -> None:
         if batch < 1:
             raise ValueError(f"batch must be at least 1 crop, got {batch}")
-        self.spec, self.flip, self.batch, self.device = spec, flip, batch, torch_runtime.device_of(device)
+        self.flip = spec.skeleton.can_flip if flip is None else flip
+        self.spec, self.batch, self.device = spec, batch, torch_runtime.device_of(device)
         self.net = torch_runtime.prepared(net, spec.size, self.device) if isinstance(net, nn.Module) else net
 
     def __call__(self, image: Image, boxes: Where = None, *, upright: bool = True) -> Poses:
@@ -111,7 +118,7 @@ def load(
     *,
     num_keypoints: int | None = None,
     skeleton: Skeleton | None = None,
-    flip: bool = True,
+    flip: bool | None = None,
     batch: int = 32,
     device: str | torch.device = "auto",
 ) -> Predictor:

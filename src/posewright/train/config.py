@@ -57,6 +57,11 @@ class TrainConfig:
         compile: have torch compile the network, which takes a minute at first.
         augment: random changes to the training crops.
         flip_test: average with the mirrored image when evaluating.
+        flip_without_pairs: flip images, in training and in the flip test, although the skeleton has several points and
+            no mirror pair; without it such skeletons are never flipped.
+        select_data: leave out people most of whose body lies off the centre of their box, as HRNet's option of that
+            name does; see `data.selection`.
+        allow_outside: take images whose names in the annotations lead out of the folder of the images.
         seed: of weights, order and augmentation.
         workers: processes that read and crop images, for each training process.
         device: "auto", "cpu", "cuda", "cuda:1", ...
@@ -112,6 +117,9 @@ class TrainConfig:
     compile: bool = False
     augment: augment.Augment = field(default=augment.HRNET)
     flip_test: bool = True
+    flip_without_pairs: bool = False
+    select_data: bool = False
+    allow_outside: bool = False
     seed: int = 0
     workers: int = 2
     device: str = "auto"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from itertools import count, takewhile
 from math import ceil
 
 import torch
 from torch import Tensor, nn
 
-from posewright.data import coco
+from posewright.data import coco, sources
 from posewright.data.loader import Loader
+from posewright.data.selection import selected
 from posewright.data.skeleton_file import read as read_skeleton
 from posewright.data.skeleton_file import with_sigmas
 from posewright.evaluate import evaluator
@@ -42,6 +44,15 @@ def prepared(config: TrainConfig, team: Team, *, resume: bool = False) -> Iterat
     if people.skeleton.sigmas is None:
         tell(f"no OKS sigmas are known for {people.skeleton.name}: evaluated with PCK, not AP (see the setting sigmas)")
     spec = find(config.model).with_skeleton(people.skeleton)
+    if config.select_data:
+        people = selected(people, spec)
+        tell(f"select_data keeps {len(people)} people")
+    if not (people.skeleton.can_flip or config.flip_without_pairs):
+        tell(
+            f"{people.skeleton.name} has no mirror pairs, so nothing is flipped, in training or in the flip test: name "
+            "the pairs in a skeleton file (--skeleton), or --set flip_without_pairs=true"
+        )
+        config = replace(config, flip_test=False, augment=replace(config.augment, flip=0.0))
     torch.manual_seed(config.seed)
     net = spec.build()
     if not resume:  # whose checkpoint has all weights: the files that it began with need not be there any more
@@ -117,8 +128,11 @@ def _data(config: TrainConfig) -> tuple[coco.KeypointDataset, tuple[coco.Keypoin
     """The people to learn from, and those to evaluate on with their boxes, all of the skeleton that is asked for."""
     files = (config.train,) if isinstance(config.train, str) else config.train
     folders = (config.train_images,) * len(files) if isinstance(config.train_images, str) else config.train_images
-    people = coco.read_all(files, folders, read_skeleton(config.skeleton) if config.skeleton else None)
-    val = coco.read_all([config.val], [config.val_images], people.skeleton) if config.val else None
+    skeleton, outside = read_skeleton(config.skeleton) if config.skeleton else None, config.allow_outside
+    people = sources.read_all(files, folders, skeleton, allow_outside=outside)
+    val = None
+    if config.val:
+        val = sources.read_all([config.val], [config.val_images], people.skeleton, allow_outside=outside)
     if val and people.skeleton.sigmas is None:
         people = people.with_skeleton(val.skeleton)  # sigmas are for evaluation: its file may be the one that has them
     skeleton = with_sigmas(people, config.sigmas)

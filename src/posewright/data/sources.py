@@ -1,0 +1,80 @@
+"""Annotated people of one file or several, in any format that is read here, with the points of one skeleton."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posewright import coco_format
+from posewright.data import coco, mpii
+from posewright.data.coco import KeypointDataset
+from posewright.data.image_files import Strings
+from posewright.types import Skeleton
+
+
+def read_all(
+    annotations: Sequence[str | os.PathLike[str]],
+    images: Sequence[str | os.PathLike[str]],
+    skeleton: Skeleton | None = None,
+    *,
+    allow_outside: bool = False,
+) -> KeypointDataset:
+    """The people of one annotation file or of several together, all with the points of one skeleton.
+
+    Points are matched by name; those that a file lacks are unlabelled in its people. In a file that does not name its
+    points they must be the skeleton's, in its order.
+
+    Args:
+        annotations: COCO-format files, or MPII's.
+        images: for each of them the folder of its images, or "" to look around it.
+        skeleton: what the points are; by default the first file's. Where it has no sigmas, a file's own remain.
+        allow_outside: take images whose names lead out of their folders.
+
+    Raises:
+        FileNotFoundError, ValueError: see `coco.read`; or a file shares no point with the skeleton.
+    """
+    if len(annotations) != len(images):
+        raise ValueError(f"{len(annotations)} annotation files, but {len(images)} folders of images: one for each")
+    sets: list[KeypointDataset] = []
+    for path, folder in zip(map(Path, annotations), images):
+        people = _one(path, Path(folder) if folder else None, skeleton, allow_outside=allow_outside)
+        skeleton = skeleton or people.skeleton
+        if people.skeleton.points == skeleton.points:
+            sets.append(people.with_skeleton(replace(skeleton, sigmas=skeleton.sigmas or people.skeleton.sigmas)))
+        else:
+            sets.append(people.mapped(skeleton))
+    return sets[0] if len(sets) == 1 else _joined(sets)
+
+
+def _one(path: Path, images: Path | None, skeleton: Skeleton | None, *, allow_outside: bool) -> KeypointDataset:
+    if mpii.is_mpii(path):
+        return mpii.read(path, images, allow_outside=allow_outside)
+    file = coco_format.read_annotations(path)
+    unnamed = not any(category.keypoints for category in file.categories)
+    return coco.of_file(path, images, file, skeleton if unnamed else None, None, "raise", allow_outside=allow_outside)
+
+
+def _joined(sets: Sequence[KeypointDataset]) -> KeypointDataset:
+    """Several sets of one skeleton as one. images renumbered: two sets may use one id for different images."""
+    shifts = np.cumsum([0, *(len(people.image_id) for people in sets)])
+    packed: dict[str, Any] = {
+        name: np.concatenate([getattr(people, name) for people in sets]) for name in coco.PER_PERSON
+    }
+    skipped = sum((Counter(people.skipped) for people in sets), Counter[str]())
+    filled = sum((Counter(people.filled) for people in sets), Counter[str]())
+    return KeypointDataset(
+        annotations=Path(" + ".join(str(people.annotations) for people in sets)),
+        skeleton=sets[0].skeleton,
+        image_id=np.arange(1, shifts[-1] + 1),
+        image_path=Strings.of(people.image_path[row] for people in sets for row in range(len(people.image_path))),
+        image=np.concatenate([people.image + shift for people, shift in zip(sets, shifts)]).astype(np.int32),
+        **packed,
+        skipped=dict(skipped),
+        filled=dict(filled),
+    )
