@@ -1,7 +1,9 @@
 """Images: every format round, EXIF on demand, and one clear error for what is not an image."""
 
+import os
 import re
 import struct
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 
 from posewright import image
 from posewright.codecs.heatmap import GaussianHeatmap
+from posewright.image_size import size_of
 from posewright.skeletons import COCO17
 from posewright.spec import Spec
 from posewright.types import Crop
@@ -176,3 +179,120 @@ def test_unknown_suffix(picture, tmp_path):
     with pytest.raises(ValueError, match=r"cannot write images as '\.xyz'; expected one of \.jpg"):
         image.write(tmp_path / "a.xyz", picture)
     assert not list(tmp_path.iterdir())
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def claims(height: int, width: int) -> dict[str, bytes]:
+    """Small files of every format that claim a size."""
+    size = struct.pack(">HH", height, width)
+    frame = b"\xff\xc0\0\x11\x08" + size + b"\x03\1\x22\0\2\x11\1\3\x11\1"
+    tables = b"\xff\xdb\0\x05\0\x11\x22" + b"\xff\xff\xfe\0\x04\xff\xc0"  # filled, and a marker in a comment
+    tiff = struct.pack("<HHIHHHHII", 256, 3, 1, width, 0, 257, 4, 1, height)
+    return {
+        "jpeg": b"\xff\xd8" + tables + frame + b"\xff\xda\0\x0c" + bytes(9) + b"\xff\xd9",
+        "png": b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        "bmp": b"BM" + bytes(12) + struct.pack("<IiiHHI", 40, width, -height, 1, 24, 0) + bytes(20),
+        "bmp of 1987": b"BM" + bytes(12) + struct.pack("<IHHHH", 12, width, height, 1, 24),
+        "gif": b"GIF89a" + struct.pack("<HH", width, height) + b"\0\0\0;",
+        "tiff": b"II*\0" + struct.pack("<IH", 8, 2) + tiff + bytes(4),
+        "pnm": f"P6 # of nothing\n{width} # wide\n{height}\n255\n".encode(),
+        "webp": b"RIFF\x20\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0"
+        + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", claims(1, 1))
+def test_images_are_measured_before_they_are_decoded(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr("cv2.imdecode", None)  # which would allocate
+    path = tmp_path / "bomb"
+    path.write_bytes(claims(30_000, 32_700)[kind])
+    assert path.stat().st_size < 100
+    with pytest.raises(
+        ValueError, match=r"bomb: 32700 x 30000 pixels, more than the limit of 200,000,000; .*--max-pix"
+    ):
+        image.read(path)
+
+
+@pytest.mark.parametrize("kind", claims(1, 1))
+def test_headers_that_are_cut_short_are_damaged_images(kind):
+    data = claims(300, 400)[kind]
+    assert size_of(data) == (300, 400)
+    for kept in range(12):
+        with pytest.raises(ValueError, match="cut: "):
+            image.decode(data[:kept], "cut")
+
+
+@pytest.mark.parametrize("suffix", image.SUFFIXES)
+def test_the_header_says_what_the_decoder_makes(suffix):
+    assert size_of(image.encode(np.zeros((40, 61, 3), np.uint8), suffix)) == (40, 61)
+
+
+def test_the_limit_in_pixels_can_be_set(picture, monkeypatch):
+    data = image.encode(picture, ".png")
+    with pytest.raises(ValueError, match="photo: 60 x 40 pixels, more than the limit of 2,399"):
+        image.decode(data, "photo", max_pixels=2399)
+    monkeypatch.setenv("POSEWRIGHT_MAX_PIXELS", "100")
+    assert image.decode(data, "photo", max_pixels=2400).shape == (40, 60, 3)
+    with pytest.raises(ValueError, match="more than the limit of 100;"):
+        image.decode(data, "photo")
+    monkeypatch.setenv("POSEWRIGHT_MAX_PIXELS", "many")
+    with pytest.raises(ValueError, match="POSEWRIGHT_MAX_PIXELS: expected a whole number of pixels, got 'many'"):
+        image.decode(data, "photo")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are Unix's")
+def test_pipes_and_devices_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in (tmp_path / "pipe.jpg", "/dev/zero"):
+        with pytest.raises(ValueError, match="expected an image file, got a pipe or a device"):
+            image.read(path)
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".avif", ".gif", ".tiff"])
+def test_formats_of_telephones_and_first_frames(picture, tmp_path, suffix):
+    PIL = pytest.importorskip("PIL.Image")
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    frames = [PIL.fromarray(picture), PIL.fromarray(255 - picture)]
+    more = {"save_all": True, "append_images": frames[1:]} if suffix in (".gif", ".tiff") else {}
+    frames[0].save(tmp_path / f"photo{suffix}", **more)
+    back = image.read(tmp_path / f"photo{suffix}")
+    assert back.shape == picture.shape
+    assert np.abs(back.astype(int) - picture).mean() < 8
+    assert [p.name for p in image.listed(tmp_path)] == [f"photo{suffix}"]
+    with pytest.raises(ValueError, match=r"photo.*: 60 x 40 pixels, more than the limit of 99"):
+        image.read(tmp_path / f"photo{suffix}", max_pixels=99)
+
+
+def test_what_heic_needs_is_said(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
+    with pytest.raises(ModuleNotFoundError, match=r"a\.heic: HEIC and AVIF .*pip install posewright\[images\]"):
+        image.decode(b"\0\0\0\x18ftypheic", "a.heic")
+
+
+def test_damaged_heic_is_named():
+    pytest.importorskip("pillow_heif")
+    with pytest.raises(ValueError, match=r"a\.heic: not a HEIC or AVIF image that can be read \(12 bytes\)"):
+        image.decode(b"\0\0\0\x18ftypheic", "a.heic")
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_images_beyond_opencv_s_reach_are_warped(picture, wide):
+    """What is cut out of an image of 40,000 columns is what is cut out of that part of it."""
+    part = np.ascontiguousarray(picture.swapaxes(0, 1)) if not wide else picture
+    place = (35_000, 0) if wide else (0, 35_000)  # x, y
+    whole = np.zeros((40, 40_000, 3) if wide else (40_000, 40, 3), np.uint8)
+    whole[place[1] : place[1] + part.shape[0], place[0] : place[0] + part.shape[1]] = part
+    matrix = np.array([[0.7, 0.2, 3.0], [-0.1, 0.8, 2.0]])
+    far = np.concatenate([matrix[:, :2], (matrix[:, 2] - matrix[:, :2] @ place)[:, None]], 1)
+    got, want = image.warp(whole, far, (30, 40)), image.warp(part, matrix, (30, 40))
+    assert np.abs(got.astype(int) - want).max() <= 2  # OpenCV's own rounding of coordinates
+    assert want.max() > 200
+
+
+def test_the_whole_of_such_an_image_is_thinned_out():
+    whole = np.repeat(np.arange(80_000) // 400, 2)[None, :80_000, None].astype(np.uint8).repeat(4, 0).repeat(3, 2)
+    small = image.warp(whole, np.array([[1e-3, 0, 0], [0, 1, 0]]), (4, 80))
+    np.testing.assert_allclose(small[1, :, 0], np.arange(80) * 1000 // 800, atol=1)

@@ -1,10 +1,12 @@
 """The values are validated on construction and their derived views are right."""
 
+import json
+
 import numpy as np
 import pytest
 
 from posewright.skeletons import COCO17
-from posewright.types import Boxes, Crop, Poses, Skeleton
+from posewright.types import Boxes, Crop, Pose, Poses, Skeleton
 
 BUG = Skeleton("bug", ("head", "left", "right"), (("head", "left"),), (("left", "right"),), (0.1, 0.2, 0.2), ("head",))
 
@@ -110,3 +112,48 @@ def test_coco_results(poses):
         "score": 0.3,
         "box": [5.0, 5.0, 8.0, 9.123],
     }
+
+
+def test_one_pose_and_its_points_by_name(poses):
+    pose = poses[1]
+    assert isinstance(pose, Pose)
+    assert pose["left"] == (8.123456, 9.123456, 0.5)
+    assert (pose["head"].x, pose["head"].y, pose["head"].score) == (6.123456, 7.123456, 0.5)
+    assert pose.instance_score == 0.3
+    assert pose.box.tolist() == [5, 5, 8, 9.123456]
+    assert [p["head"].x for p in poses] == [0.123456, 6.123456]
+    assert poses[-1] == poses[1] != poses[0]
+    with pytest.raises(KeyError, match="'bug' has no point 'lefty'; it has left"):
+        pose["lefty"]
+    with pytest.raises(IndexError, match="there are 2 poses, asked for number 2"):
+        poses[2]
+    with pytest.raises(TypeError, match=r"a point is of one pose: poses\[0\]\['head'\]"):
+        poses["head"]
+    assert len(poses[1:]) == len(poses[[1]]) == 1
+    with pytest.raises(AttributeError):
+        pose.score = pose.xy
+
+
+def test_poses_are_equal_by_their_numbers(poses):
+    same = Poses(poses.xy.copy(), poses.score.copy(), poses.instance_score.copy(), poses.boxes, BUG)
+    assert poses == same
+    assert same == poses[:]
+    other = Boxes(poses.boxes.xywh, poses.boxes.score, "another detector")
+    assert poses != Poses(poses.xy, poses.score, poses.instance_score, other, BUG)
+    assert poses != Poses(poses.xy + 1, poses.score, poses.instance_score, poses.boxes, BUG)
+    assert poses != poses[:1]
+    assert poses != "poses"
+    assert Crop(np.eye(3)[None, :2], (4, 4)) == Crop(np.eye(3)[None, :2], (4, 4)) != Crop(np.eye(3)[None, :2], (4, 5))
+
+
+def test_poses_as_plain_values_and_as_a_table(poses):
+    plain = json.loads(json.dumps(poses.to_dict()))
+    assert plain["poses"][1]["keypoints"]["left"] == [8.123456, 9.123456, 0.5]
+    assert plain["poses"][1] == {**poses[1].to_dict()}
+    assert (plain["skeleton"], plain["boxes_from"]) == ("bug", "test")
+    assert {"bbox": [5.0, 5.0, 8.0, 9.123]}.items() <= poses.to_coco(7, bbox=True)[1].items()
+    pytest.importorskip("pandas")
+    table = poses.to_pandas()
+    assert list(table.columns) == ["pose", "point", "x", "y", "score", "pose_score"]
+    assert table.loc[4].tolist() == [1, "left", 8.123456, 9.123456, 0.5, 0.3]
+    assert len(poses[:0].to_pandas()) == 0

@@ -13,20 +13,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from posewright import evaluate, weights
+    from posewright import draw, evaluate, weights
     from posewright.models import find, names
+    from posewright.predict import boxes as detect
     from posewright.predict.predictor import Predictor, load
     from posewright.spec import Spec
-    from posewright.types import Boxes, Crop, Poses, Skeleton
+    from posewright.types import Boxes, Crop, Pose, Poses, Skeleton
 
 __version__ = "0.1.0"
 __all__ = [
     "Boxes",
     "Crop",
+    "Pose",
     "Poses",
     "Predictor",
     "Skeleton",
     "Spec",
+    "detect",
+    "draw",
     "evaluate",
     "find",
     "load",
@@ -35,7 +39,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Boxes": "types", "Crop": "types", "Poses": "types", "Skeleton": "types",
+    "Boxes": "types", "Crop": "types", "Pose": "types", "Poses": "types", "Skeleton": "types",
     "Spec": "spec", "find": "models", "names": "models",
     "Predictor": "predict.predictor", "load": "predict.predictor",
 }  # fmt: skip
@@ -44,6 +48,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"posewright.{_HOMES[name]}"), name)
+    if name == "detect":  # where boxes come from: files, and detectors
+        return importlib.import_module("posewright.predict.boxes")
     if name in __all__:
         return importlib.import_module(f"posewright.{name}")
     raise AttributeError(f"module 'posewright' has no attribute {name!r}")

@@ -83,6 +83,25 @@ def short(text: str, most: int = 300) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+def regular(path: Path, wanted: str) -> Path:
+    """The path of a regular file: a pipe would be waited for, and a device never ends.
+
+    Args:
+        path: where it should be.
+        wanted: what is expected there, such as "an image file".
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is a folder, a pipe, a socket or a device.
+    """
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such {wanted.partition(' ')[2]}")
+    kind = "a folder" if path.is_dir() else "a pipe or a device"
+    raise ValueError(f"{path}: expected {wanted}, got {kind}")
+
+
 # -- reading JSON ----------------------------------------------------------------------------------------------------
 
 
@@ -109,14 +128,7 @@ def read_json(path: Path, kind: Any, wanted: str, lenient_kind: Any = None) -> A
 
 
 def _bytes(path: Path) -> bytes:
-    if path.is_dir():
-        raise ValueError(f"{path}: expected a JSON file, got a folder")
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path}: expected a JSON file, got a pipe or a device")
-    try:
-        return path.read_bytes().removeprefix(b"\xef\xbb\xbf")  # Windows' byte-order mark
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"{path}: no such file") from None
+    return regular(path, "a JSON file").read_bytes().removeprefix(b"\xef\xbb\xbf")  # Windows' byte-order mark
 
 
 def _lenient(data: bytes, error: Exception, path: str | os.PathLike[str], wanted: str) -> Any:

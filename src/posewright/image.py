@@ -5,6 +5,7 @@ Images are [H, W, 3] uint8 RGB arrays everywhere in Posewright.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,8 @@ import cv2
 import numpy as np
 import torch
 
+from posewright.files import regular
+from posewright.image_size import size_of
 from posewright.types import Colour, Crop
 
 cv2.setNumThreads(0)  # our own workers and torch share the cores; nested threads only make both slower
@@ -21,44 +24,81 @@ _set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLe
 _set_log_level(0)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+READABLE = (*SUFFIXES, ".gif", ".heic", ".heif", ".avif")
+"""What is read; the first of several frames, and the last three by Pillow (extra `images`). `SUFFIXES` are written."""
+MAX_PIXELS = 200_000_000
 RGB = tuple[int, int, int]
 
 
-def read(path: str | os.PathLike[str], *, upright: bool = True) -> np.ndarray:
+def read(path: str | os.PathLike[str], *, upright: bool = True, max_pixels: int | None = None) -> np.ndarray:
     """The image of a file, [H, W, 3] uint8 RGB.
 
     Args:
         path: the file.
         upright: turn the image as its EXIF orientation says, as viewers do. Annotated data sets count pixels before
             any turning, so their loaders pass False.
+        max_pixels: larger images are refused by what their header says, before anything is decoded; None takes the
+            environment's POSEWRIGHT_MAX_PIXELS, else 200 million.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not an image, or is cut short.
+        ValueError: it is not an image (or a folder, a pipe or a device), is cut short, or is too large.
+        ModuleNotFoundError: it is a HEIC or AVIF file, and the extra `images` is not installed.
     """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"{path}: no such image file") from None
-    except IsADirectoryError:
-        raise ValueError(f"{path}: expected an image file, got a folder") from None
-    return decode(data, str(path), upright=upright)
+    path = regular(Path(path), "an image file")
+    return decode(path.read_bytes(), str(path), upright=upright, max_pixels=max_pixels)
 
 
-def decode(data: bytes, name: str, *, upright: bool = True) -> np.ndarray:
+def decode(data: bytes, name: str, *, upright: bool = True, max_pixels: int | None = None) -> np.ndarray:
     """The image in an encoded file's bytes; `name` is for messages. See `read`."""
+    if data[4:8] == b"ftyp":
+        return _decode_by_pillow(data, name, upright=upright, max_pixels=max_pixels)
+    if (size := size_of(data)) is None:
+        raise ValueError(f"{name}: not an image that can be read ({len(data)} bytes); expected {', '.join(READABLE)}")
+    _check_size(size, name, max_pixels)
     if data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         # Inside a scan FF is always followed by 00 or a restart marker, so an end marker must follow the last scan.
         raise ValueError(f"{name}: the JPEG is cut short ({len(data)} bytes, no end marker); fetch it again")
     flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         bgr = None
     if bgr is None:
-        raise ValueError(f"{name}: not an image that can be read ({len(data)} bytes); expected {', '.join(SUFFIXES)}")
+        raise ValueError(f"{name}: the image is damaged or cut short ({len(data)} bytes); fetch it again")
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def _check_size(size: tuple[int, int], name: str, max_pixels: int | None) -> None:
+    if max_pixels is None:
+        said = os.environ.get("POSEWRIGHT_MAX_PIXELS", str(MAX_PIXELS))
+        if not said.isdecimal():
+            raise ValueError(f"POSEWRIGHT_MAX_PIXELS: expected a whole number of pixels, got {said[:40]!r}")
+        max_pixels = int(said)
+    if size[0] * size[1] > max_pixels:
+        raise ValueError(
+            f"{name}: {size[1]} x {size[0]} pixels, more than the limit of {max_pixels:,}; where the file can be "
+            "trusted, raise it with --max-pixels, max_pixels= or the environment's POSEWRIGHT_MAX_PIXELS"
+        )
+
+
+def _decode_by_pillow(data: bytes, name: str, *, upright: bool, max_pixels: int | None) -> np.ndarray:
+    """HEIC and AVIF, which OpenCV does not read everywhere. HEIC's own turning is always done."""
+    try:
+        import pillow_heif
+        from PIL import Image, ImageOps
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            f"{name}: HEIC and AVIF images need Pillow and pillow-heif; install them with "
+            "`pip install posewright[images]`"
+        ) from None
+    pillow_heif.register_heif_opener()
+    try:
+        with Image.open(io.BytesIO(data), formats=("HEIF", "AVIF")) as picture:
+            _check_size(picture.size[::-1], name, max_pixels)
+            return np.array((ImageOps.exif_transpose(picture) if upright else picture).convert("RGB"))
+    except (OSError, SyntaxError, RuntimeError, EOFError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{name}: not a HEIC or AVIF image that can be read ({len(data)} bytes): {error}") from None
 
 
 def encode(image: np.ndarray, suffix: str, quality: int = 92) -> bytes:
@@ -81,7 +121,7 @@ def write(path: str | os.PathLike[str], image: np.ndarray) -> None:
 
 def listed(folder: str | os.PathLike[str]) -> list[Path]:
     """The image files of a folder, sorted by name; sub-folders are not entered."""
-    return sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    return sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in READABLE and p.is_file())
 
 
 def warp(
@@ -100,6 +140,8 @@ def warp(
         out: written into where given, [height, width, 3] uint8.
         border: colour outside the image.
     """
+    if max(image.shape[:2]) > _REACH:
+        image, matrix = _within_reach(image, matrix, size)
     return cv2.warpAffine(image, matrix, (size[1], size[0]), dst=out, flags=cv2.INTER_LINEAR, borderValue=border)
 
 
@@ -116,9 +158,27 @@ def warp_all(image: np.ndarray, crop: Crop, border: RGB = (0, 0, 0)) -> np.ndarr
             low, sides = np.rint(-matrix[:, 2] / scale), np.rint(crop.size[::-1] / scale).astype(int)
             window = warp(image, np.column_stack([np.eye(2), -low]), (sides[1], sides[0]), border=border)
             cv2.resize(window, crop.size[::-1], dst=pixels, interpolation=cv2.INTER_LINEAR)
+        elif max(image.shape[:2]) > _REACH:
+            warp(image, pixel_matrix, crop.size, pixels, border)
         else:
             cv2.warpAffine(image, pixel_matrix, crop.size[::-1], pixels, cv2.INTER_LINEAR, borderValue=border)
     return out
+
+
+def _within_reach(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The part of an image that a warp reads, thinned out where even that is too large, and its matrix.
+
+    OpenCV warps images of up to 32,766 pixels per side. Thinning out loses nothing that a bilinear warp would see: it
+    reads but a few of so many pixels.
+    """
+    corners = np.array([[x, y] for x in (0, size[1]) for y in (0, size[0])]) - matrix[:, 2]
+    in_image = corners @ np.linalg.inv(matrix[:, :2]).T
+    edge = np.array(image.shape[1::-1])
+    low = np.clip(np.floor(in_image.min(0)) - 2, 0, edge - 1).astype(int)
+    high = np.clip(np.ceil(in_image.max(0)) + 3, low + 1, edge).astype(int)
+    step = -(-int((high - low).max()) // _REACH)
+    part = np.ascontiguousarray(image[low[1] : high[1] : step, low[0] : high[0] : step])
+    return part, np.concatenate([matrix[:, :2] * step, (matrix[:, :2] @ low + matrix[:, 2])[:, None]], 1)
 
 
 def to_tensor(
@@ -154,6 +214,7 @@ def recolour(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return cv2.transform(image, matrix)
 
 
+_REACH = 32_766
 _SHIFT = 4  # strokes take coordinates in 1/16 pixel
 
 

@@ -12,13 +12,16 @@ The freeze is of names, not of numbers: no function may write into an array it w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
 if TYPE_CHECKING:
+    import pandas
     import torch
 
 CropRule = Literal["standard", "dark", "udp", "cpn"]
@@ -96,8 +99,22 @@ class Skeleton:
         return np.array([p in self.upper for p in self.points])
 
 
-@dataclass(frozen=True, slots=True)
-class Boxes:
+class _Comparable:
+    """Equal where all fields are, arrays by their elements. Not hashable, as arrays are not."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        pairs = [(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]  # pyright: ignore[reportArgumentType]
+        return all(np.array_equal(a, b, equal_nan=True) if isinstance(a, np.ndarray) else a == b for a, b in pairs)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Boxes(_Comparable):
     """N boxes of one image and where they came from.
 
     Attributes:
@@ -138,13 +155,13 @@ class Boxes:
     def __len__(self) -> int:
         return len(self.xywh)
 
-    def __getitem__(self, keep: np.ndarray) -> Boxes:
+    def __getitem__(self, keep: np.ndarray | slice | list[int]) -> Boxes:
         """The boxes picked by an index array, a slice or a mask [N]."""
         return Boxes(self.xywh[keep], self.score[keep], self.source, self.cleaned)
 
 
-@dataclass(frozen=True, slots=True)
-class Crop:
+@dataclass(frozen=True, slots=True, eq=False)
+class Crop(_Comparable):
     """N crops of one image, and the bridge between its pixels and those of the network's inputs; see `geometry.crop`.
 
     Attributes:
@@ -236,9 +253,60 @@ class Batch:
     index: np.ndarray
 
 
-@dataclass(frozen=True, slots=True)
-class Poses:
+class Keypoint(NamedTuple):
+    """One keypoint: x and y in image pixels, and its confidence."""
+
+    x: float
+    y: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pose(_Comparable):
+    """The keypoints of one person (or animal): `pose["left_wrist"]` is one of them.
+
+    Attributes:
+        xy: [K, 2] float64, image pixels.
+        score: [K] float64, confidence of each keypoint.
+        instance_score: confidence of the pose.
+        box: [4] float64, the box it was read from: left, top, width, height in image pixels.
+        skeleton: what the K points are.
+    """
+
+    xy: np.ndarray
+    score: np.ndarray
+    instance_score: float
+    box: np.ndarray
+    skeleton: Skeleton = field(repr=False)
+
+    def __getitem__(self, name: str) -> Keypoint:
+        """The point of that name.
+
+        Raises:
+            KeyError: the skeleton has none of that name; the message suggests the nearest.
+        """
+        points = self.skeleton.points
+        if name not in points:
+            near = get_close_matches(str(name), points, 3) or points
+            raise KeyError(f"{self.skeleton.name!r} has no point {name!r}; it has {', '.join(near)}")
+        k = points.index(name)
+        return Keypoint(float(self.xy[k, 0]), float(self.xy[k, 1]), float(self.score[k]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """{"score", "box": [x, y, width, height], "keypoints": {name: [x, y, score]}}, in plain numbers."""
+        return {
+            "score": self.instance_score,
+            "box": self.box.tolist(),
+            "keypoints": {name: list(self[name]) for name in self.skeleton.points},
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Poses(_Comparable):
     """The keypoints of N people (or animals) in one image.
+
+    `len(poses)` is N, `poses[0]` the first `Pose`, `poses[0]["left_wrist"]` one point of it; iterating yields each
+    `Pose`. Poses are equal where all of their numbers, boxes and skeletons are.
 
     Attributes:
         xy: [N, K, 2] float64, image pixels.
@@ -265,15 +333,64 @@ class Poses:
     def __len__(self) -> int:
         return len(self.xy)
 
-    def __getitem__(self, keep: np.ndarray) -> Poses:
-        """The poses picked by an index array or a mask [N]."""
+    def __iter__(self) -> Iterator[Pose]:
+        return (self[n] for n in range(len(self)))
+
+    @overload
+    def __getitem__(self, keep: int | np.integer) -> Pose: ...
+    @overload
+    def __getitem__(self, keep: np.ndarray | slice | list[int]) -> Poses: ...
+    def __getitem__(self, keep: Any) -> Any:
+        """One pose by its number, or the `Poses` picked by a slice, an index array or a mask [N].
+
+        Raises:
+            IndexError: there is no such pose.
+        """
+        if isinstance(keep, int | np.integer):
+            if not -len(self) <= keep < len(self):
+                raise IndexError(f"there are {len(self)} poses, asked for number {keep}")
+            score = float(self.instance_score[keep])
+            return Pose(self.xy[keep], self.score[keep], score, self.boxes.xywh[keep], self.skeleton)
+        if isinstance(keep, str):
+            raise TypeError(f"a point is of one pose: poses[0][{keep!r}], or [pose[{keep!r}] for pose in poses]")
         return Poses(self.xy[keep], self.score[keep], self.instance_score[keep], self.boxes[keep], self.skeleton)
 
-    def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
-        """COCO keypoint results, one per pose.
+    def to_dict(self) -> dict[str, Any]:
+        """{"skeleton", "boxes_from", "poses": [...]}, each pose as `Pose.to_dict` has it: ready for JSON."""
+        poses = [pose.to_dict() for pose in self]
+        return {"skeleton": self.skeleton.name, "boxes_from": self.boxes.source, "poses": poses}
 
-        The box goes under `box`, not `bbox`: COCO's evaluator takes a `bbox` in a keypoint result for the pose's
-        area, which changes the metrics: unmatched detections are assigned to a size range by that area.
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row per keypoint: pose (its number), point (its name), x, y, score, pose_score.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed; the message says how to get it.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError("to_pandas needs pandas: pip install posewright[formats]") from None
+        n, k = self.score.shape
+        return pandas.DataFrame(
+            {
+                "pose": np.repeat(np.arange(n), k),
+                "point": list(self.skeleton.points) * n,
+                "x": self.xy[..., 0].ravel(),
+                "y": self.xy[..., 1].ravel(),
+                "score": self.score.ravel(),
+                "pose_score": np.repeat(self.instance_score, k),
+            }
+        )
+
+    def to_coco(self, image_id: int, category_id: int = 1, *, bbox: bool = False) -> list[dict[str, Any]]:
+        """COCO keypoint results, one per pose, as COCO's evaluator takes them.
+
+        Args:
+            image_id: of the image.
+            category_id: of the people.
+            bbox: name the boxes `bbox`, as most tools expect them. COCO's evaluator takes a `bbox` in a keypoint result
+                for the pose's area, which changes the metrics: unmatched detections are assigned to a size range by it.
+                By default they are named `box`, which it passes over.
         """
         triples = np.concatenate([self.xy, self.score[..., None]], 2).reshape(
             len(self), 3 * self.skeleton.num_keypoints
@@ -284,7 +401,7 @@ class Poses:
                 "category_id": int(category_id),
                 "keypoints": [round(float(v), 4) for v in row],
                 "score": float(score),
-                "box": [round(float(v), 3) for v in box],
+                "bbox" if bbox else "box": [round(float(v), 3) for v in box],
             }
             for row, score, box in zip(triples, self.instance_score, self.boxes.xywh)
         ]

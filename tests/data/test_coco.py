@@ -315,7 +315,7 @@ def test_bytes_that_are_no_text_and_pipes_are_refused(tmp_path):
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.json: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"none\.json: no such JSON file"):
         coco.read(tmp_path / "none.json")
     with pytest.raises(ValueError, match="expected a JSON file, got a folder"):
         coco.read(tmp_path)

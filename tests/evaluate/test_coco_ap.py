@@ -289,7 +289,7 @@ def test_faulty_results_are_told_by_entry(change, message, tmp_path):
 
 def test_faulty_files_are_told_by_name(tmp_path):
     truth, results = world(14)
-    with pytest.raises(FileNotFoundError, match=r"nowhere.json: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere.json: no such JSON file"):
         coco(truth, tmp_path / "nowhere.json")
     (tmp_path / "cut.json").write_text(json.dumps(results)[:-5])
     with pytest.raises(ValueError, match=r"cut.json: expected a list of results .*; this is not JSON, or cut short"):

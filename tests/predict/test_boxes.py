@@ -86,7 +86,7 @@ def test_malformed_detections_name_file_and_entry(tmp_path, content, message):
 
 
 def test_files_that_are_no_json_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"gone\.json: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"gone\.json: no such JSON file"):
         detect.detections(tmp_path / "gone.json")
     for content in ('[{"image_id": 7, "cat', "", '[{"a":' * 100_000):
         (tmp_path / "cut.json").write_text(content)

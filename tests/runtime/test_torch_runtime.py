@@ -203,21 +203,6 @@ def test_what_can_be_folded_is(kind, count):
         torch.testing.assert_close(net(images), want, rtol=1e-4, atol=1e-5)
 
 
-def test_onnx_models_say_what_is_wrong_with_their_file(tmp_path):
-    pytest.importorskip("onnxruntime")
-    with pytest.raises(FileNotFoundError, match=r"gone\.onnx: no such ONNX file"):
-        torch_runtime.OnnxModel(tmp_path / "gone.onnx")
-    (tmp_path / "text.onnx").write_text("not a network")
-    with pytest.raises(ValueError, match=r"text\.onnx: not an ONNX network that can be read"):
-        torch_runtime.OnnxModel(tmp_path / "text.onnx")
-
-
-def test_onnx_models_name_the_extra_they_need(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install posewright\[onnx\]"):
-        torch_runtime.OnnxModel(tmp_path / "any.onnx")
-
-
 def test_bf16_that_is_imitated_may_be_asked_for_and_is_not_fast(monkeypatch):
     cpu = torch.device("cpu")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,9 +70,17 @@ def model_options(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="average with the mirrored image (default: where the skeleton has mirror pairs)",
     )
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        metavar="NUMBER",
+        help="refuse larger images, before they are decoded (default: 200 million, or POSEWRIGHT_MAX_PIXELS)",
+    )
 
 
 def predictor_of(options: argparse.Namespace) -> Predictor:
     from posewright.predict.predictor import load
 
+    if options.max_pixels is not None:
+        os.environ["POSEWRIGHT_MAX_PIXELS"] = str(options.max_pixels)  # every reader's, in worker processes too
     return load(options.model, options.weights, device=options.device, flip=options.flip_test)

@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from posewright.image import resize
-from posewright.runtime.torch_runtime import OnnxModel
+from posewright.runtime.onnx_runtime import OnnxModel
 from posewright.types import Boxes
 
 _STRIDES = ((8, 16, 32), (8, 16, 32, 64))

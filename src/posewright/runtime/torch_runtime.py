@@ -1,15 +1,12 @@
-"""Networks made ready to run: torch's folded and channels-last, ONNX files behind one call; what a device can do."""
+"""Networks made ready for torch: folded and channels-last; and what a device can do."""
 
 from __future__ import annotations
 
 import copy
-import os
 from collections import Counter
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -167,46 +164,3 @@ def fast_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     asks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return device.type == "cpu" and any(ask is not None and ask() for ask in asks)
-
-
-class OnnxModel:
-    """An ONNX file behind one call, on the CPU. Safe to call from several threads.
-
-    Attributes:
-        name: the file's name.
-        shape: of its one input; sizes that the file leaves open are 0.
-
-    Raises:
-        ModuleNotFoundError: ONNX Runtime is not installed; the message says how to get it.
-        FileNotFoundError: there is no such file.
-        ValueError: it is not an ONNX network with one float32 input.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        try:
-            import onnxruntime
-        except ModuleNotFoundError:
-            raise ModuleNotFoundError(
-                f"{path}: ONNX files need ONNX Runtime; install it with `pip install posewright[onnx]`"
-            ) from None
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such ONNX file")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # what goes wrong is raised; its own lines on stderr are not ours
-        # Its idle threads would otherwise spin, on the very cores that torch computes on.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's errors share no class of their own
-            raise ValueError(f"{path}: not an ONNX network that can be read ({error})") from None
-        inputs = self._session.get_inputs()
-        if len(inputs) != 1 or inputs[0].type != "tensor(float)":
-            found = ", ".join(f"{i.name}: {i.type} {i.shape}" for i in inputs)
-            raise ValueError(f"{path}: expected a network with one float32 input, got {found or 'none'}")
-        self.name = path.name
-        self.shape = tuple(side if isinstance(side, int) else 0 for side in inputs[0].shape)
-
-    def __call__(self, array: np.ndarray) -> list[np.ndarray]:
-        """The network's outputs for a float32 array, in the file's order."""
-        return [np.asarray(o) for o in self._session.run(None, {self._session.get_inputs()[0].name: array})]

@@ -1,0 +1,85 @@
+"""ONNX files behind one call, by ONNX Runtime; measured before anything is allocated for them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from posewright.files import regular, short
+
+_MAX_BYTES = 1 << 30
+"""Of one tensor: at batch 1 the largest of a large detector has a tenth of it."""
+_ITEM_BYTES = {1: 4, 6: 4, 7: 8, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
+"""By ONNX's numbers of element types; 1 for all others."""
+
+
+class OnnxModel:
+    """An ONNX file behind one call, on the CPU. Safe to call from several threads.
+
+    Attributes:
+        name: the file's name.
+        shape: of its one input; sizes that the file leaves open are 0.
+
+    Raises:
+        ModuleNotFoundError: ONNX Runtime is not installed; the message says how to get it.
+        FileNotFoundError: there is no such file.
+        ValueError: it is not an ONNX network with one float32 input, or would need gigabytes for one tensor.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        try:
+            import onnx  # noqa: F401
+            import onnxruntime
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError(
+                f"{path}: ONNX files need ONNX Runtime; install it with `pip install posewright[onnx]`"
+            ) from None
+        path = regular(Path(path), "an ONNX file")
+        _check_sizes(path)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what goes wrong is raised; its own lines on stderr are not ours
+        # Its idle threads would otherwise spin, on the very cores that torch computes on.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's errors share no class of their own
+            raise ValueError(f"{path}: not an ONNX network that can be read ({short(str(error))})") from None
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type != "tensor(float)":
+            found = ", ".join(f"{i.name}: {i.type} {i.shape}" for i in inputs)
+            raise ValueError(f"{path}: expected a network with one float32 input, got {short(found) or 'none'}")
+        self.name = path.name
+        self.shape = tuple(side if isinstance(side, int) else 0 for side in inputs[0].shape)
+
+    def __call__(self, array: np.ndarray) -> list[np.ndarray]:
+        """The network's outputs for a float32 array, in the file's order."""
+        return [np.asarray(o) for o in self._session.run(None, {self._session.get_inputs()[0].name: array})]
+
+
+def _check_sizes(path: Path) -> None:
+    """Refuse a network with a tensor of more than `_MAX_BYTES`: a few bytes can ask for any size.
+
+    Sizes are inferred from those of its input and constants, without computing anything; those that depend on values,
+    or on sides that the file leaves open, are not bounded here.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+        graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    except (DecodeError, onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError) as error:
+        raise ValueError(f"{path}: not an ONNX network that can be read ({short(str(error))})") from None
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        tensor = value.type.tensor_type
+        sides = [int(side.dim_value) or 1 for side in tensor.shape.dim]  # 1 where the file leaves it open
+        size = _ITEM_BYTES.get(tensor.elem_type, 1)
+        for side in sides:
+            size *= side
+        if size > _MAX_BYTES:
+            raise ValueError(
+                f"{path}: its tensor {short(value.name, 60)!r} of {short(str(sides), 60)} would take {size / 1e9:.1f} "
+                f"GB, more than the limit of {_MAX_BYTES / 1e9:.1f} GB; expected a network for images"
+            )
