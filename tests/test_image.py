@@ -100,13 +100,6 @@ def test_a_jpeg_with_a_tail_is_whole(picture, tmp_path):
     assert image.read(tmp_path / "tail.jpg").shape == (40, 60, 3)
 
 
-def test_listed(picture, tmp_path):
-    for name in ("b.JPG", "a.png", "note.txt"):
-        (tmp_path / name).touch()
-    (tmp_path / "folder.png").mkdir()
-    assert [p.name for p in image.listed(tmp_path)] == ["a.png", "b.JPG"]
-
-
 def test_warp_samples_at_pixel_centres(picture):
     same = np.array([[1.0, 0, 0], [0, 1, 0]])
     np.testing.assert_array_equal(image.warp(picture, same, (40, 60)), picture)
@@ -261,7 +254,7 @@ def test_formats_of_telephones_and_first_frames(picture, tmp_path, suffix):
     back = image.read(tmp_path / f"photo{suffix}")
     assert back.shape == picture.shape
     assert np.abs(back.astype(int) - picture).mean() < 8
-    assert [p.name for p in image.listed(tmp_path)] == [f"photo{suffix}"]
+    assert suffix in image.READABLE_HERE
     with pytest.raises(ValueError, match=r"photo.*: 60 x 40 pixels, more than the limit of 99"):
         image.read(tmp_path / f"photo{suffix}", max_pixels=99)
 

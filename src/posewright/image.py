@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -24,8 +25,11 @@ _set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLe
 _set_log_level(0)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+"""What is written."""
 READABLE = (*SUFFIXES, ".gif", ".heic", ".heif", ".avif")
-"""What is read; the first of several frames, and the last three by Pillow (extra `images`). `SUFFIXES` are written."""
+"""What is read, of several frames the first; the last three by Pillow (extra `images`)."""
+READABLE_HERE = READABLE if find_spec("pillow_heif") else READABLE[:-3]
+"""What is read with the extras that are installed."""
 MAX_PIXELS = 200_000_000
 RGB = tuple[int, int, int]
 
@@ -117,11 +121,6 @@ def write(path: str | os.PathLike[str], image: np.ndarray) -> None:
     from posewright.files import write_bytes
 
     write_bytes(Path(path), encode(image, Path(path).suffix))
-
-
-def listed(folder: str | os.PathLike[str]) -> list[Path]:
-    """The image files of a folder, sorted by name; sub-folders are not entered."""
-    return sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in READABLE and p.is_file())
 
 
 def warp(

@@ -110,7 +110,7 @@ def test_box_threshold_is_refused_where_no_boxes_are_scored(run, set_up, listing
 
 def test_standard_input_patterns_and_sub_folders(run, set_up, last, tmp_path, monkeypatch):
     picture = (set_up / "val" / "000000000001.jpg").read_bytes()
-    for name in ("in/a.jpg", "in/sub/a.jpg", "in/b.heic"):
+    for name in ("in/a.jpg", "in/sub/a.jpg", "in/b.psd"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(picture)
     out = tmp_path / "in" / "out"  # drawings of one run are not the images of the next
@@ -118,7 +118,7 @@ def test_standard_input_patterns_and_sub_folders(run, set_up, last, tmp_path, mo
         options = ("--recursive", "--keypoint-threshold", "2", "--csv", "--coco", "--out", out)
         status, text, _ = run("predict", tmp_path / "in", "--weights", last, *options)
         assert (status, "2 images, 2 people, 0 drawn" in text) == (0, True)
-        assert "1 files of the folders are not images that can be read (1 .heic): " in text
+        assert "1 files of the folders are not images that can be read (1 .psd): " in text
         assert re.search(r"best keypoint scores [\d.]+, and --keypoint-threshold is 2; a lower one shows", text)
     assert {r["file_name"] for r in json.loads((out / "results.json").read_text())} == {"a.jpg", "sub/a.jpg"}
     assert (out / "sub" / "a_pose.jpg").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -99,7 +99,7 @@ OTHERS = {repr(find(name).builder): name for name in names() if name not in KIND
 def test_names_of_other_code_are_distinct_and_lead_back(name):
     net: Any = unfilled(find(name), 1)
     own = net.state_dict()
-    for to in conversion.FORMATS:
+    for to in get_args(conversion.Format):
         if to == "mmpose" and net.naming.mmpose is None:
             continue
         foreign = conversion.foreign(net.naming, own, to)

@@ -58,12 +58,12 @@ def test_patterns_are_taken_where_no_file_is_called_so(folder):
 
 
 def test_files_that_are_not_read_are_counted_and_named(folder):
-    for name in ("1.heic", "2.HEIC", "3.gif"):
+    for name in ("1.psd", "2.PSD", "3.tga"):
         (folder / name).write_bytes(b"")
     found = images_of([folder, folder])
     words = found.unread_words()
-    assert words.startswith("4 files of the folders are not images that can be read (2 .heic, 1 .gif, 1 .md): ")
-    assert f"{folder / '3.gif'}" in words
+    assert words.startswith("4 files of the folders are not images that can be read (2 .psd, 1 .md, 1 .tga): ")
+    assert f"{folder / '3.tga'}" in words
     assert images_of([folder / "b.jpg"]).unread_words() == ""
 
 

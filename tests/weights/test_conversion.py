@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -122,7 +122,7 @@ def test_names_are_those_of_the_published_networks(
 @pytest.mark.parametrize(
     ("name", "to"),
     [
-        *(("litehrnet-naive-18-256x192", to) for to in conversion.FORMATS),
+        *(("litehrnet-naive-18-256x192", to) for to in get_args(conversion.Format)),
         ("lpn-50-256x192", "mindspore"),
         ("hourglass-1-256x256", "official"),
     ],

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import posewright as pw
+from posewright import image
+from posewright.cli import main
 from posewright.data import sources
 from posewright.demo import SCENE
 from posewright.evaluate.distances import TORSO
@@ -88,3 +90,13 @@ def test_it_finds_drawn_people(tmp_path):
     truth, visibility = np.stack([s.xy for s in samples]), np.stack([s.visibility for s in samples])
     torso = segment(truth, visibility, LSP14, *TORSO)
     assert pck(xy, truth, visibility, torso, 0.2).mean > 0.55
+
+
+def test_the_command_finds_the_very_pose_that_the_call_finds(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 48, 3), np.uint8)
+    image.write(tmp_path / "7.jpg", pixels)
+    assert main(["predict", str(tmp_path / "7.jpg"), "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    (result,) = json.loads((tmp_path / "out" / "results.json").read_text())
+    (want,) = pw.load()(tmp_path / "7.jpg").to_coco(7)
+    assert result["keypoints"] == want["keypoints"]
+    assert result["score"] == want["score"]

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from posewright import image
-from posewright.image import SUFFIXES
+from posewright.image import READABLE, READABLE_HERE
 from posewright.predict.boxes import BoxFile, image_id_of
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -134,13 +134,13 @@ def _in_folder(folder: Path, unread: dict[Path, None], skip: Path | None, *, rec
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and (skipped is None or skipped not in path.resolve().parents)
     ]
-    images = [path for path in files if path.suffix.lower() in SUFFIXES]
-    unread.update(dict.fromkeys(path for path in files if path.suffix.lower() not in SUFFIXES))
+    images = [path for path in files if path.suffix.lower() in READABLE_HERE]
+    unread.update(dict.fromkeys(path for path in files if path.suffix.lower() not in READABLE_HERE))
     if not images:
         deeper = (
             "" if recursive or not any(map(Path.is_dir, inside)) else "; --recursive takes those of its sub-folders"
         )
-        raise ValueError(f"{folder}: no images in this folder; expected {', '.join(SUFFIXES)}{deeper}")
+        raise ValueError(f"{folder}: no images in this folder; expected {', '.join(READABLE_HERE)}{deeper}")
     for path in images:
         yield ImageFile(path.relative_to(folder).as_posix(), path)
 
@@ -163,8 +163,8 @@ def _in_list(text: Path) -> Iterator[ImageFile]:
 def _in_pattern(pattern: Path, unread: dict[Path, None]) -> Iterator[ImageFile]:
     fixed = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts))
     paths = sorted(path for path in fixed.glob(pattern.relative_to(fixed).as_posix()) if path.is_file())
-    images = [path for path in paths if path.suffix.lower() in SUFFIXES]
-    unread.update(dict.fromkeys(path for path in paths if path.suffix.lower() not in SUFFIXES))
+    images = [path for path in paths if path.suffix.lower() in READABLE_HERE]
+    unread.update(dict.fromkeys(path for path in paths if path.suffix.lower() not in READABLE_HERE))
     if not images:
         raise FileNotFoundError(f"{pattern}: no image matches this pattern")
     for path in images:
@@ -174,8 +174,8 @@ def _in_pattern(pattern: Path, unread: dict[Path, None]) -> Iterator[ImageFile]:
 def _image_file(path: Path, where: str = "") -> Path:
     if not path.exists():
         raise FileNotFoundError(f"{where}{path}: no such file or folder")
-    if not path.is_file() or path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{where}{path}: not an image; expected {', '.join(SUFFIXES)}")
+    if not path.is_file() or path.suffix.lower() not in READABLE:
+        raise ValueError(f"{where}{path}: not an image; expected {', '.join(READABLE)}")
     return path
 
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from posewright.models._network import Naming, Rules
 
 Format = Literal["official", "mmpose", "mindspore", "safetensors"]
-FORMATS: tuple[Format, ...] = ("official", "mmpose", "mindspore", "safetensors")
 
 _NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 _MMPOSE_0: Rules = ((r"^head\.", "keypoint_head."),)
