@@ -62,7 +62,7 @@ def test_files_that_are_not_read_are_counted_and_named(folder):
         (folder / name).write_bytes(b"")
     found = images_of([folder, folder])
     words = found.unread_words()
-    assert words.startswith("4 files of the folders are not images that can be read (2 .psd, 1 .md, 1 .tga): ")
+    assert words.startswith("4 files of the folders are not images that can be read (2 .psd, 1 .tga, 1 .md): ")
     assert f"{folder / '3.tga'}" in words
     assert images_of([folder / "b.jpg"]).unread_words() == ""
 
