@@ -28,6 +28,7 @@ from evaluate import loop_accuracy
 from loader import PARTS as SAMPLE_PARTS
 from loader import Arrays, heatmaps, ladder, make, now, parts, provenance, publish
 from posewright.data import augment, coco
+from posewright.data.loader import Batch
 from posewright.losses import Objective
 from posewright.progress import Report, bar
 from posewright.runtime import depthwise as runtime_depthwise
@@ -36,7 +37,6 @@ from posewright.train.distributed import team
 from posewright.train.recipes import find
 from posewright.train.setup import _Supervised, prepared
 from posewright.train.state import Run
-from posewright.types import Batch
 
 CPU = torch.device("cpu")
 IMAGES = 128

@@ -22,7 +22,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pandas
-    import torch
 
 CropRule = Literal["standard", "dark", "udp", "cpn"]
 """How a box becomes a crop; see `geometry.matrix_of_region`."""
@@ -230,27 +229,6 @@ class Sample:
     visibility: np.ndarray
     box: np.ndarray
     area: float
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """A stacked batch, ready for the network.
-
-    Attributes:
-        images: [B, 3, H, W] float32, normalised as the spec says.
-        target: what the codec encodes, [B, ...] float32.
-        weight: what the codec says of each keypoint, [B, K] float32.
-        xy: [B, K, 2] float64, the keypoints in input pixels.
-        visibility: [B, K] uint8, visibility as in `Sample`.
-        index: [B] int64, the samples' places in their data set.
-    """
-
-    images: torch.Tensor
-    target: torch.Tensor
-    weight: torch.Tensor
-    xy: np.ndarray
-    visibility: np.ndarray
-    index: np.ndarray
 
 
 class Keypoint(NamedTuple):

@@ -23,10 +23,31 @@ from posewright import geometry, image
 from posewright.data.augment import NONE, Augment, recolour, views
 from posewright.data.coco import KeypointDataset
 from posewright.spec import Spec
-from posewright.types import Batch, Crop, CropRule
+from posewright.types import Crop, CropRule
 
 _Task = tuple[int, np.ndarray]  # the epoch, and the places of a batch's people
 _Cut = tuple[torch.Tensor, np.ndarray, np.ndarray]  # crops [B, H, W, 3] uint8, keypoints and visibility in the input
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A stacked batch, ready for the network.
+
+    Attributes:
+        images: [B, 3, H, W] float32, normalised as the spec says.
+        target: what the codec encodes, [B, ...] float32.
+        weight: what the codec says of each keypoint, [B, K] float32.
+        xy: [B, K, 2] float64, the keypoints in input pixels.
+        visibility: [B, K] uint8, visibility as in `Sample`.
+        index: [B] int64, the samples' places in their data set.
+    """
+
+    images: torch.Tensor
+    target: torch.Tensor
+    weight: torch.Tensor
+    xy: np.ndarray
+    visibility: np.ndarray
+    index: np.ndarray
 
 
 class Loader:

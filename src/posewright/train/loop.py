@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from posewright.data.coco import KeypointDataset
+from posewright.data.loader import Batch
 from posewright.evaluate import evaluator
 from posewright.evaluate.evaluator import Evaluation
 from posewright.evaluate.pck import accuracy
@@ -38,7 +39,6 @@ from posewright.train.optim import rate
 from posewright.train.run_log import RunLog
 from posewright.train.setup import prepared
 from posewright.train.state import Run
-from posewright.types import Batch
 from posewright.weights import checkpoint
 
 __all__ = ["Fitted", "TrainConfig", "fit", "resumed", "rounds"]

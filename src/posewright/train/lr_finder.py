@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from posewright.data.loader import Batch
 from posewright.files import ready_folder, write_json, write_text
 from posewright.progress import bar
 from posewright.report.charts import curve
@@ -18,7 +19,6 @@ from posewright.train.config import TrainConfig
 from posewright.train.distributed import Team
 from posewright.train.setup import prepared
 from posewright.train.state import Run
-from posewright.types import Batch
 
 WORSE = 4.0
 """The sweep ends where the loss is so many times its best: from there on it only gets worse."""

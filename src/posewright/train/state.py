@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from posewright import __version__
 from posewright.data import coco
-from posewright.data.loader import Loader
+from posewright.data.loader import Batch, Loader
 from posewright.losses import Objective
 from posewright.skeletons import to_category
 from posewright.spec import Spec
 from posewright.train.config import TrainConfig
 from posewright.train.distributed import Team
 from posewright.train.optim import Ema
-from posewright.types import Batch, Boxes
+from posewright.types import Boxes
 from posewright.weights import checkpoint
 
 _TYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
