@@ -88,3 +88,28 @@ def test_eval_matches_points_by_name_with_sigmas_from_the_file_or_else_from_the_
     assert status == 2
     assert "other.json: its points are not the network's, by name: the network does not find tail, and" in errors
     assert f"the file does not label {own[16]}" in errors
+
+
+def test_a_results_file_gets_the_published_row_and_its_largest_losses_in_words(run, listing, tmp_path):
+    content = json.loads(listing.read_text())
+    results = []
+    for n, a in enumerate(content["annotations"]):
+        triples = np.reshape(a["keypoints"], (-1, 3)).astype(float)
+        triples[:, 2] = 1
+        if n == 0:
+            triples[:2, :2] += 500
+        results.append({"image_id": a["image_id"], "category_id": 1, "keypoints": triples.ravel().tolist(), "score": 1})
+    (path := tmp_path / "found.json").write_text(json.dumps(results[:-1]))
+    status, text, _ = run(
+        "eval", "--data", listing, "--results", path, "--out", tmp_path, "--model", "hrnet-w32-256x192"
+    )
+    assert status == 0
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len({row.count("|") for row in rows}) == 1
+    assert rows[-1].startswith("| published on coco (leoxiaobin/deep-high-resolution-net.pytorch) | 0.744 | 0.905")
+    assert rows[-1].endswith("| det 56.4 |")
+    assert f"people who were not found: 1 of {len(results)} people" in text
+    assert "points found nowhere near (misses): 2 of" in text
+    saved = json.loads((tmp_path / "metrics.json").read_text())
+    assert saved["errors"]["missed person"] == 1
+    assert saved["losses"]["missed person"] > 0

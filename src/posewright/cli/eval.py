@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from posewright.cli._options import Commands, answer, command, existing, model_options, predictor_of
+
+if TYPE_CHECKING:
+    from posewright.evaluate.diagnosis import Diagnosis
+    from posewright.evaluate.evaluator import Evaluation
 
 METRICS = ("AP", "PCK", "PCKh", "AUC", "EPE", "NME", "animal")
 
@@ -61,7 +67,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from posewright.evaluate import evaluator, printing
+    from posewright.evaluate import diagnosis, evaluator, printing
     from posewright.files import write_json
 
     fields = evaluator.Options.__dataclass_fields__
@@ -69,8 +75,12 @@ def run(options: argparse.Namespace) -> int:
     out = Path(options.out)
     if options.results:
         evaluation, name = evaluator.evaluate_results(options.data, options.results, options=rules), options.results
-        write_json(out / "metrics.json", printing.as_dict(evaluation, name))
-        lines = [*printing.lines(evaluation, Path(name).stem), "", f"metrics: {out / 'metrics.json'}"]
+        losses, explained = _explained(
+            evaluation, lambda: diagnosis.diagnose_files(options.data, name, options.pck_threshold)
+        )
+        write_json(out / "metrics.json", printing.as_dict(evaluation, name) | losses)
+        lines = [*printing.lines(evaluation, Path(name).stem), *_published(options.model, evaluation), *explained]
+        lines += ["", f"metrics: {out / 'metrics.json'}"]
         answer(options, "\n".join(lines), metrics=evaluation.metrics, boxes=evaluation.boxes, results=options.results)
         return 0
     from posewright.data.skeleton_file import people_for
@@ -85,7 +95,10 @@ def run(options: argparse.Namespace) -> int:
     with bar("evaluating", "images") as show:
         evaluation = evaluator.evaluate(predictor, people, boxes, options=rules, progress=tick(show))
     write_json(out / "results.json", evaluator.with_file_points(evaluation.results, people))
-    write_json(out / "metrics.json", printing.as_dict(evaluation, name))
+    losses, explained = _explained(
+        evaluation, lambda: diagnosis.diagnose(people, evaluation.results, options.pck_threshold)
+    )
+    write_json(out / "metrics.json", printing.as_dict(evaluation, name) | losses)
     plain = {k: v for k, v in vars(options).items() if isinstance(v, (str, int, float)) and k not in ("quiet", "json")}
     settings = json.dumps(plain, indent=2)
     sections = page.sections(name, people, evaluation, settings=settings)
@@ -97,6 +110,8 @@ def run(options: argparse.Namespace) -> int:
         lines += [f"{options.data} has no OKS sigmas: AP is by those of {options.weights or name}"]
     lines += [
         *printing.lines(evaluation, name),
+        *_published(name, evaluation),
+        *explained,
         "",
         f"metrics: {out / 'metrics.json'}, results: {out / 'results.json'}, page: {out / 'index.html'}",
     ]
@@ -106,3 +121,25 @@ def run(options: argparse.Namespace) -> int:
     said |= {"page": out / "index.html"}
     answer(options, "\n".join(lines), model=name, **said)
     return 0
+
+
+def _published(model: str | None, evaluation: Evaluation) -> list[str]:
+    """The published row, to stand below the table's own; nothing where none is known."""
+    from posewright.evaluate.printing import published_row
+
+    row = published_row(model or "", evaluation.boxes, list(evaluation.metrics)) if evaluation.measured else ""
+    return [row] if row else []
+
+
+def _explained(evaluation: Evaluation, diagnose: Callable[[], Diagnosis]) -> tuple[dict[str, Any], list[str]]:
+    """What was lost to each kind of error, for metrics.json, and the largest losses in plain words."""
+    from posewright.evaluate.printing import loss_lines
+
+    if not (evaluation.measured or "PCK" in evaluation.metrics):
+        return {}, []
+    try:
+        found = diagnose()
+    except ValueError as error:  # such as categories with different points, which AP can do
+        return {}, ["", f"no failure analysis: {error}"]
+    lines = loss_lines(found)
+    return {"losses": found.alone, "errors": found.counts()}, ["", *lines] if lines else []

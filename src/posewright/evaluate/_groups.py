@@ -30,6 +30,21 @@ class Groups:
     labels: tuple[str, ...]
     index: np.ndarray
 
+    def telling(self, weight: np.ndarray, base: np.ndarray) -> tuple[str, float]:
+        """The group that has most of a weight, and how many times its share of a base that is; "" where none has most.
+
+        Args:
+            weight: [G], such as the errors of each person.
+            base: [G], such as the points of each person, which the errors are out of.
+        """
+        known = self.index >= 0
+        sums = [np.bincount(self.index[known], x[known], len(self.labels)) for x in (weight, base)]
+        if not (sums[0].sum() and sums[1].sum()):
+            return "", 0.0
+        share, expected = (x / x.sum() for x in sums)
+        most = int(share.argmax())
+        return (self.labels[most] if share[most] > 0.5 else "", float(share[most] / max(expected[most], 1e-9)))
+
 
 def parts_of(skeleton: Skeleton) -> dict[str, np.ndarray]:
     """Masks [K] of the body parts: two mirrored points are one, such as "ankle"."""

@@ -6,12 +6,16 @@ thresholds. A point's *similarity* is exp(-d^2 / (2 area k^2)), the term that OK
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
+from posewright import coco_format
 from posewright.coco_format import Annotations
 from posewright.evaluate import distances
 from posewright.evaluate._groups import Groups, groups_of, parts_of
@@ -131,6 +135,23 @@ def diagnose(
     pose_of = dict(zip(people.annotation_id.tolist(), distances.matched_rows(people, entries).tolist()))
     cases = [_Case.of(category, people.skeleton, pose_of) for category in categories]
     return _diagnosis("PCK", cases, people.skeleton)
+
+
+def diagnose_files(
+    annotations: str | os.PathLike[str], results: str | os.PathLike[str], threshold: float | None = None
+) -> Diagnosis:
+    """Explain a keypoint results file; no image is needed. See `diagnose`.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is not what it should be, or its categories have different points.
+    """
+    from posewright.data import coco
+
+    path = Path(annotations)
+    people = coco.of_file(path, None, coco_format.read_annotations(path), None, None, "keep")
+    found = [msgspec.to_builtins(result) for result in coco_format.read_results(results)]
+    return diagnose(people, found, threshold)
 
 
 def _in_pck_terms(people: KeypointDataset, threshold: float | None) -> GroundTruth:

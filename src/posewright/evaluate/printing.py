@@ -7,11 +7,74 @@ from typing import Any
 import numpy as np
 
 from posewright.evaluate.coco_ap import LEVELS, METRICS, CocoMetrics
+from posewright.evaluate.diagnosis import MENDED, MISPLACED, POINT_KINDS, Diagnosis
 from posewright.evaluate.evaluator import Evaluation
 from posewright.evaluate.ground_truth import MOST, SIZES
+from posewright.weights import hub
 
 _HEADINGS = {"AP50": "Ap .5", "AP75": "AP .75", "AP_M": "AP (M)", "AP_L": "AP (L)"}
 _HEADINGS |= {"AR50": "AR .5", "AR75": "AR .75", "AR_M": "AR (M)", "AR_L": "AR (L)"}
+
+_PUBLISHED = {"AP_M": "APM", "AP_L": "APL", "AR_M": "ARM", "AR_L": "ARL"}
+
+_LOSSES = {
+    "miss": "points found nowhere near (misses)",
+    "swap": "points on another person (swaps)",
+    "inversion": "left taken for right (inversions)",
+    "jitter": "points near their place but not on it (jitter)",
+    "score order": "scores that order detections wrongly",
+    "duplicate": "second detections of one person",
+    "background": "detections of nobody",
+    "missed person": "people who were not found",
+}
+_WHERE = {"size": "in {} people", "visible keypoints": "in people with {} visible", "view": "in people seen {}"}
+_WHERE |= {"crowding": "in people with {}"}
+_LEAST_LOSS, _LEAST_LIFT = 0.0005, 1.2
+
+
+def loss_lines(diagnosis: Diagnosis, count: int = 3) -> list[str]:
+    """The largest losses in plain words, each with what mending it alone would bring; nothing where all is well.
+
+    A group of people is named where it has more than half of the errors, and clearly more than its share of points.
+    """
+    d = diagnosis
+    ranked = sorted((kind for kind in MENDED if kind in _LOSSES), key=lambda kind: -d.alone[kind])
+    lines = [_loss_line(d, kind) for kind in ranked[:count] if d.alone[kind] >= _LEAST_LOSS]
+    return [f"largest losses of {d.metric} (what mending each alone would add):", *lines] if lines else []
+
+
+def _loss_line(d: Diagnosis, kind: str) -> str:
+    counts = d.counts()
+    some = "people" if counts[kind] != 1 else "person"
+    share = {"missed person": f" of {len(d.people)} people", "score order": f" {some}"}.get(kind, "")
+    line = f"  {100 * d.alone[kind]:4.1f}  {_LOSSES[kind]}: {counts[kind]}"
+    if kind not in (*MISPLACED, "missed person"):
+        return line + share
+    weight = np.sum(d.kind == POINT_KINDS.index(kind), axis=1)
+    if kind in MISPLACED:
+        part, gain = max(d.parts[kind].items(), key=lambda item: item[1])
+        share = f" of {int((d.kind > 0).sum())} points"
+        share += f", {100 * gain:.1f} of it by the {part.replace('_', ' ')}" if gain >= _LEAST_LOSS else ""
+    telling = ((*g.telling(weight, np.sum(d.kind > 0, axis=1)), name) for name, g in d.groups.items())
+    label, lift, name = max(telling, key=lambda found: found[1] * bool(found[0]))
+    return line + share + (f", mostly {_WHERE[name].format(label)}" if label and lift >= _LEAST_LIFT else "")
+
+
+def published_row(spec: str, boxes: str, names: list[str]) -> str:
+    """The row of a Markdown table with what was published for a pose system with such boxes; empty where nothing was.
+
+    Args:
+        spec: its name.
+        boxes: where they come from; "gt" are annotated boxes, all others are detected ones.
+        names: of the metrics that are the columns.
+    """
+    found = hub.published(spec, "gt" if boxes == "gt" else "detected")
+    if not found:
+        return ""
+    values = [found.metrics.get(_PUBLISHED.get(name, name)) for name in names]
+    data = hub.table()[found.weights].data if found.weights in hub.table() else "its own data"
+    cells = [f"published on {data} ({found.source})", *("–" if v is None else f"{v:.3f}" for v in values)]
+    return f"| {' | '.join([*cells, found.detector or found.boxes])} |"
 
 
 def coco_lines(metrics: dict[str, float]) -> list[str]:
