@@ -44,6 +44,16 @@ def test_keypoints_at_or_below_the_threshold_and_their_bones_are_left_out():
     assert tuple(out[150, 60]) == RIGHT
 
 
+def test_faint_keypoints_are_shown_in_part_of_their_colour():
+    poses = one(POINTS, [1, 0.1, 0.2, 1], box=(0, 0, 600, 600))
+    out = draw(canvas(), poses, threshold=0.3, boxes=False, scores=False, faint=True)
+    assert tuple(out[60, 40]) == LEFT
+    assert tuple(out[120, 100]) == MIDDLE
+    for (x, y), colour in ((POINTS[1], LEFT), (POINTS[2], RIGHT)):
+        np.testing.assert_allclose(out[y, x], 0.55 * GREY + 0.45 * np.array(colour), atol=1)
+    assert tuple(out[60, 80]) == tuple(out[60, 120])  # a bone is as its weaker end
+
+
 def test_hidden_keypoints_are_rings():
     poses = one(POINTS, [1, 1, 1, 1], box=(0, 0, 600, 600))
     hidden = np.array([[False, False, True, False]])
@@ -65,6 +75,28 @@ def test_box_and_score_are_drawn_unless_switched_off():
     written = draw(canvas(), poses, boxes=False)
     assert (written[2:20, 10:60] > 180).all(2).any()  # nearly white: OpenCV 4 smooths its letters
     assert (written[40:] == GREY).all()
+
+
+def test_boxes_have_a_colour_of_their_own():
+    assert min(np.abs(np.subtract(drawing.BOX, colour)).sum() for colour in (LEFT, RIGHT, MIDDLE)) > 200
+
+
+def test_scores_do_not_cover_each_other(monkeypatch):
+    written = []
+    monkeypatch.setattr(drawing.images, "draw_text", lambda image, text, origin, *more: written.append((text, origin)))
+    boxes = [(50, 60, 80, 80), (52, 62, 80, 80), (70, 60, 80, 80), (50, 0, 80, 80), (50, 2, 90, 90), (180, 60, 20, 20)]
+    count = len(boxes)
+    poses = Poses(
+        np.zeros((count, 4, 2)), np.zeros((count, 4)), np.linspace(0.9, 0.1, count), Boxes.of(boxes, source="x"), BENT
+    )
+    draw(canvas(), poses)
+    width, height = drawing.images.text_size("0.90")
+    places = np.array([origin for _, origin in written])
+    apart = np.abs(places[:, None] - places) >= (width, height)
+    assert (apart.any(2) | np.eye(count, dtype=bool)).all()
+    assert (places[:, 0] + width <= 200).all()
+    assert (places[:, 1] >= height).all()
+    assert written[0] == ("0.90", (52, 56))  # the best stands where it should
 
 
 def test_a_larger_person_has_wider_lines():
@@ -150,6 +182,9 @@ def test_sides_are_told_by_names_of_animals_too():
     assert points["right_elbow"] == RIGHT
     assert points["left_eye"] == points["root_of_tail"] == MIDDLE
     assert point_colours(Skeleton("s", ("l_rear_paw", "R knee"))) == [LEFT, RIGHT]
+    assert point_colours(Skeleton("s", ("handL", "handR", "paw.L", "paw.R", "tail"))) == [
+        LEFT, RIGHT, LEFT, RIGHT, MIDDLE,
+    ]  # fmt: skip
 
 
 def test_a_skeleton_without_sides_has_a_hue_a_point():
@@ -178,6 +213,20 @@ def test_sheet_writes_captions_under_the_pictures():
     assert (out[:30, 15:45] == 200).all()
     assert out[30:, :60].max() > 220
     assert out[30:, 60:].max() > 220
+
+
+def test_a_sheet_s_legend_stands_below_in_as_many_lines_as_it_takes():
+    legend = drawing.legend(COCO17)
+    assert [(colour, words) for colour, _, words in legend] == [
+        (LEFT, "left"), (RIGHT, "right"), (MIDDLE, "face and middle"),
+    ]  # fmt: skip
+    assert drawing.legend(Skeleton("hand", ("wrist", "thumb"))) == []
+    wide = sheet([canvas()] * 4, 4, (100, 100), legend=legend)
+    assert wide.shape == (118, 400, 3)
+    for colour in (LEFT, RIGHT, MIDDLE):
+        assert (wide[100:] == colour).all(2).any()
+    narrow = sheet([canvas()], 1, (100, 100), legend=legend)
+    assert narrow.shape == (100 + 3 * 18, 100, 3)
 
 
 @pytest.mark.parametrize(("count", "columns", "captions"), [(0, 2, ()), (2, 0, ()), (2, 2, ("one",))])

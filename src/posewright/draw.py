@@ -5,24 +5,32 @@ from __future__ import annotations
 import colorsys
 import re
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from posewright import image as images
 from posewright.image import RGB
+from posewright.skeletons import mirror_pairs
 from posewright.types import Boxes, Poses, Skeleton
 
 LEFT: RGB = (0, 255, 0)
 RIGHT: RGB = (255, 128, 0)
 MIDDLE: RGB = (51, 153, 255)
 """Trunk and face; the three are the COCO colours of mmpose and rtmlib."""
-BOX: RGB = (0, 255, 0)
+BOX: RGB = (235, 70, 235)
+"""Unlike all three."""
+WHITE: RGB = (255, 255, 255)
+
+LegendEntry: TypeAlias = "tuple[RGB, Literal['disc', 'ring', 'faint'], str]"
+"""A mark, and what it means."""
 
 _FACE = {"nose", "eye", "ear", "mouth", "chin", "head", "jaw", "face", "lip", "snout"}
 _TRUNK = {"shoulder", "hip", "neck", "pelvis", "thorax", "spine", "chest", "withers"}
 _LEFT = re.compile(r"left|^l[_ ]", re.IGNORECASE)
 _RIGHT = re.compile(r"right|^r[_ ]", re.IGNORECASE)
 _FAR = 1e5  # pixels; drawing further out would overflow, and is outside any image
+_FAINT = 0.45  # of the colour
 _SHEET_GREY, _STRIP = 32, 18
 
 
@@ -34,8 +42,11 @@ def draw(
     boxes: bool = True,
     scores: bool = True,
     hidden: np.ndarray | None = None,
+    faint: bool = False,
 ) -> np.ndarray:
     """The image with poses on it, the best-scored on top; lines and points are as large as the person asks for.
+
+    The scores stand at the boxes' top left corners, moved where they would cover each other.
 
     Args:
         image: [H, W, 3] uint8 RGB; stays as it is.
@@ -44,6 +55,7 @@ def draw(
         boxes: whether their boxes are drawn.
         scores: whether each pose's score is written at its box.
         hidden: [N, K] bool, keypoints drawn as rings instead of discs.
+        faint: draw the keypoints that are not above the threshold, and their bones, too, faintly.
 
     Returns:
         A new image.
@@ -59,16 +71,21 @@ def draw(
     canvas = image.copy()
     points, tints = point_colours(poses.skeleton), bone_colours(poses.skeleton)
     bones = [(a, b, tint) for (a, b), tint in zip(poses.skeleton.bone_index.tolist(), tints)]
-    shown = (poses.score > threshold) & np.isfinite(poses.xy).all(2)
-    for n in np.argsort(poses.instance_score, kind="stable"):
-        box = poses.boxes.xywh[n].clip(-_FAR, _FAR)
-        size = float(np.sqrt(box[2] * box[3]))
+    finite = np.logical_and.reduce(np.isfinite(poses.xy), axis=2)
+    shown = finite & (poses.score > threshold)
+    order = np.argsort(poses.instance_score, kind="stable")
+    sizes = np.sqrt(poses.boxes.xywh.clip(-_FAR, _FAR)[:, 2:].prod(1))
+    if faint:
+        layer = canvas.copy()
+        for n in order:
+            _draw_pose(layer, poses.xy[n].clip(-_FAR, _FAR), finite[n], hidden[n], float(sizes[n]), points, bones)
+        canvas = np.rint((1 - _FAINT) * canvas + _FAINT * layer).astype(np.uint8)
+    for n in order:
         if boxes:
-            images.draw_box(canvas, box, BOX, max(1, round(size / 150)))
-        _draw_pose(canvas, poses.xy[n].clip(-_FAR, _FAR), shown[n], hidden[n], size, points, bones)
-        if scores:
-            origin = int(max(box[0], 0)) + 2, int(max(box[1] - 4, 14))
-            images.draw_text(canvas, f"{poses.instance_score[n]:.2f}", origin, (255, 255, 255))
+            images.draw_box(canvas, poses.boxes.xywh[n].clip(-_FAR, _FAR), BOX, max(1, round(sizes[n] / 150)))
+        _draw_pose(canvas, poses.xy[n].clip(-_FAR, _FAR), shown[n], hidden[n], float(sizes[n]), points, bones)
+    if scores:
+        _write_scores(canvas, poses, order[::-1])
     return canvas
 
 
@@ -98,10 +115,33 @@ def draw_truth(
 
 def point_colours(skeleton: Skeleton) -> list[RGB]:
     """A colour for each keypoint: by side where the names tell sides, else hues spread over the circle."""
-    if not any(_LEFT.search(p) or _RIGHT.search(p) for p in skeleton.points):
+    if not sides(skeleton):
         hues = (colorsys.hsv_to_rgb(i / skeleton.num_keypoints, 0.9, 1.0) for i in range(skeleton.num_keypoints))
         return [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in hues]
-    return [MIDDLE if _words(p) & _FACE else _side(p) for p in skeleton.points]
+    of_side = {"left": LEFT, "right": RIGHT, None: MIDDLE}
+    return [MIDDLE if _words(p) & _FACE else of_side[sides(skeleton).get(p)] for p in skeleton.points]
+
+
+def sides(skeleton: Skeleton) -> dict[str, Literal["left", "right"]]:
+    """The side of each point whose name tells it."""
+    pairs = mirror_pairs(skeleton.points)
+    left, right = ({pair[n] for pair in pairs} for n in (0, 1))
+    found: dict[str, Literal["left", "right"]] = {}
+    for point in skeleton.points:
+        if point in left or _LEFT.search(point):
+            found[point] = "left"
+        elif point in right or _RIGHT.search(point):
+            found[point] = "right"
+    return found
+
+
+def legend(skeleton: Skeleton) -> list[LegendEntry]:
+    """What the colours of a skeleton's points mean."""
+    if not sides(skeleton):
+        return []
+    used = set(point_colours(skeleton))
+    meanings = ((LEFT, "left"), (RIGHT, "right"), (MIDDLE, "face and middle"))
+    return [(colour, "disc", words) for colour, words in meanings if colour in used]
 
 
 def bone_colours(skeleton: Skeleton) -> list[RGB]:
@@ -116,15 +156,20 @@ def bone_colours(skeleton: Skeleton) -> list[RGB]:
 
 
 def sheet(
-    pictures: Sequence[np.ndarray], columns: int, cell: tuple[int, int], captions: Sequence[str] = ()
+    pictures: Sequence[np.ndarray],
+    columns: int,
+    cell: tuple[int, int],
+    captions: Sequence[str] = (),
+    legend: Sequence[LegendEntry] = (),
 ) -> np.ndarray:
     """Many images on one, row by row, each shrunk or grown into its cell without distortion.
 
     Args:
         pictures: [h, w, 3] uint8 RGB, one or more.
-        columns: cells a row; fewer where there are fewer pictures.
+        columns: cells per row; fewer where there are fewer pictures.
         cell: (height, width) of the room for each picture.
         captions: a line under each picture, or none.
+        legend: what stands below all pictures, or nothing.
 
     Raises:
         ValueError: there are no pictures, or captions for another number of them.
@@ -147,15 +192,52 @@ def sheet(
             strip = np.ascontiguousarray(out[top + height : top + tall, left : left + width])
             images.draw_text(strip, captions[n], (3, _STRIP - 5), (235, 235, 235), 0.4)
             out[top + height : top + tall, left : left + width] = strip
-    return out
+    return np.concatenate([out, _legend_strip(legend, out.shape[1])]) if legend else out
+
+
+def _legend_strip(legend: Sequence[LegendEntry], width: int) -> np.ndarray:
+    """The legend in as many lines as the width asks for, [h, width, 3]."""
+    rows: list[list[tuple[int, LegendEntry]]] = [[]]
+    x = 8
+    for entry in legend:
+        room = 16 + images.text_size(entry[2], 0.4)[0] + 18
+        if rows[-1] and x + room > width:
+            rows.append([])
+            x = 8
+        rows[-1].append((x, entry))
+        x += room
+    strip = np.full((len(rows) * _STRIP, width, 3), _SHEET_GREY, np.uint8)
+    for n, row in enumerate(rows):
+        for x, (colour, mark, words) in row:
+            middle = (n + 0.5) * _STRIP
+            tint = tuple(round(_FAINT * c + (1 - _FAINT) * _SHEET_GREY) for c in colour) if mark == "faint" else colour
+            images.draw_disc(strip, (x + 4, middle), 4, (tint[0], tint[1], tint[2]), 1 if mark == "ring" else -1)
+            images.draw_text(strip, words, (x + 14, int(middle) + 4), (235, 235, 235), 0.4)
+    return strip
+
+
+def _write_scores(canvas: np.ndarray, poses: Poses, order: np.ndarray) -> None:
+    """Each pose's score at the top left corner of its box, the first in order first: those that follow give way."""
+    size = max(0.45, min(canvas.shape[:2]) / 1600)
+    taken: list[tuple[int, int, int]] = []
+    for n in order:
+        text = f"{poses.instance_score[n]:.2f}"
+        width, height = (side + 3 for side in images.text_size(text, size))
+        left, top = (int(v) for v in poses.boxes.xywh[n, :2].clip(-_FAR, _FAR))
+        x = min(max(left, 0) + 2, max(canvas.shape[1] - width, 0))
+        y = max(top - 4, height)
+        for _ in range(len(taken)):  # below the lowest label in the way, which may meet another
+            beside = [t for t in taken if x < t[0] + t[2] and t[0] < x + width]
+            in_way = [t[1] for t in beside if y - height < t[1] and t[1] - height < y]
+            if not in_way:
+                break
+            y = max(in_way) + height
+        taken.append((x, y, width))
+        images.draw_text(canvas, text, (x, y), WHITE, size)
 
 
 def _words(point: str) -> set[str]:
     return set(re.split(r"[^a-z]+", point.lower()))
-
-
-def _side(point: str) -> RGB:
-    return LEFT if _LEFT.search(point) else RIGHT if _RIGHT.search(point) else MIDDLE
 
 
 def _draw_pose(

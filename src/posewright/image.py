@@ -250,3 +250,9 @@ def draw_text(image: np.ndarray, text: str, origin: tuple[int, int], colour: RGB
     for dx, dy in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
         cv2.putText(image, text, (x + dx, y + dy), cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 1, cv2.LINE_AA)
     cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
+
+
+def text_size(text: str, size: float = 0.45) -> tuple[int, int]:
+    """(width, height) in pixels of what `draw_text` draws above its line."""
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+    return width, height

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from posewright import draw
 from posewright.data import coco
 from posewright.evaluate import evaluator
 from posewright.image import read
@@ -34,4 +35,15 @@ def test_cases_are_ordered_and_drawn(tmp_path, sigmas):
     assert worst[0].caption.startswith("OKS 0.00" if sigmas == "kept" else "off 1.00")
     paths = gallery.write_sheets(tmp_path, people, evaluation, 4)
     assert [p.name for p in paths] == ["worst.jpg", "random.jpg", "best.jpg"]
-    assert read(paths[0]).shape == (240 + 18, 4 * 240, 3)
+    assert read(paths[0]).shape == (240 + 18 + 18, 4 * 240, 3)  # captions, and a legend
+
+
+def test_points_of_low_score_are_seen_and_annotated_ones_have_their_side_s_colour(tmp_path):
+    people = coco.read(synthetic.make(tmp_path, 1, workers=1))
+    person = people[0]
+    away = np.insert(person.xy + 9, 2, 0.01, axis=1)
+    without = gallery.case(people, 0, "", None).image
+    shown = gallery.case(people, 0, "", away).image
+    assert (shown != without).any(2).sum() > 50
+    for colour in (draw.LEFT, draw.RIGHT, draw.MIDDLE):
+        assert (np.abs(without.astype(int) - colour).max(2) < 50).sum() > 5

@@ -16,6 +16,9 @@ from posewright.image import draw_disc, read, resize
 from posewright.image import write as write_image
 from posewright.types import Boxes, Poses, Sample, Skeleton
 
+SURE = 0.3
+"""Points scored above it are drawn in full colour, the others faintly."""
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -48,11 +51,25 @@ def write_sheets(folder: Path, people: KeypointDataset, evaluation: Evaluation, 
     paths = []
     for kind, pictures in cases(people, evaluation, count).items():
         sheet = draw.sheet(
-            [p.image for p in pictures], columns=6, cell=(240, 240), captions=[p.caption for p in pictures]
+            [p.image for p in pictures],
+            columns=6,
+            cell=(240, 240),
+            captions=[p.caption for p in pictures],
+            legend=legend(people.skeleton),
         )
         paths.append(folder / f"{kind.lower()}.jpg")
         write_image(paths[-1], sheet)
     return paths
+
+
+def legend(skeleton: Skeleton) -> list[draw.LegendEntry]:
+    """What the marks of a case mean."""
+    marks: list[draw.LegendEntry] = [
+        (draw.WHITE, "ring", "annotated"),
+        (draw.WHITE, "disc", "found"),
+        (draw.WHITE, "faint", f"found, score up to {SURE:g}"),
+    ]
+    return [*marks, *draw.legend(skeleton)]
 
 
 def best_results(people: KeypointDataset, evaluation: Evaluation) -> tuple[np.ndarray, list[np.ndarray | None]]:
@@ -83,7 +100,10 @@ def _quality(xy: np.ndarray, person: Sample, skeleton: Skeleton) -> float:
 
 
 def case(people: KeypointDataset, place: int, caption: str, result: np.ndarray | None, height: int = 240) -> Picture:
-    """One person of a data set: the found pose, with the annotated points as rings, cut out of its image."""
+    """One person of a data set, cut out of its image: the found pose, and the annotated points as rings of its colours.
+
+    Points found with a low score are drawn faintly, for the worst cases have no others.
+    """
     person = people[place]
     x, y, w, h = person.box
     margin = 0.2 * max(w, h)
@@ -98,7 +118,10 @@ def case(people: KeypointDataset, place: int, caption: str, result: np.ndarray |
     if result is not None:
         box = np.array([[*in_picture(np.array([x, y])), w * scale, h * scale]])
         poses = Poses(in_picture(result[None, :, :2]), result[None, :, 2], np.ones(1), Boxes.of(box), people.skeleton)
-        picture = draw.draw(picture, poses, boxes=False, scores=False)
-    for point in in_picture(person.xy[person.visibility > 0]):
-        draw_disc(picture, point, 4, (255, 255, 255), 1)
+        picture = draw.draw(picture, poses, threshold=SURE, boxes=False, scores=False, faint=True)
+    colours = draw.point_colours(people.skeleton)
+    for k in np.flatnonzero(person.visibility > 0):
+        point = in_picture(person.xy[k])
+        draw_disc(picture, point, 5, (0, 0, 0), 3)  # an edge on which every colour shows
+        draw_disc(picture, point, 5, colours[k], 1)
     return Picture(picture, caption)

@@ -14,7 +14,7 @@ from posewright.evaluate.printing import markdown_row
 from posewright.files import write_text
 from posewright.image import encode
 from posewright.report.charts import curves
-from posewright.report.gallery import Picture, cases
+from posewright.report.gallery import SURE, Picture, cases
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -91,13 +91,14 @@ def sections(
     """Metrics, the worst, random and best cases, and the settings (JSON) of a run evaluated on a data set."""
     table = markdown_row(evaluation.metrics, name, evaluation.boxes).splitlines()
     heads, _, row = (line.strip("| ").split(" | ") for line in table)
+    marks = f"Lines: found, faint up to a score of {SURE:g}. Rings: annotated."
     measure = "OKS is 1 for a perfect pose; COCO counts it as found from 0.5 to 0.95."
     if people.skeleton.sigmas is None:
         measure = "Off is the mean distance of the points in sides of the box, each counted up to 1."
     return [
         Section("Metrics", people.summary(), rows=[heads, row]),
         *(
-            Section(f"{kind} cases", f"Lines: found. Rings: annotated. {measure}", pictures=pictures)
+            Section(f"{kind} cases", f"{marks} {measure}", pictures=pictures)
             for kind, pictures in cases(people, evaluation, count).items()
         ),
         Section("Settings", preformatted=settings),
