@@ -21,7 +21,7 @@ test-slow: $(READY)
 test-portable: $(READY)
 	$(BIN)/python tests/portable.py
 
-# Spoilt files of every kind and full disks; SEED and SECONDS may be set.
+# Corrupted files of every kind and full disks; SEED and SECONDS may be set.
 SEED ?= 0
 SECONDS ?= 180
 fuzz: $(READY)

@@ -48,8 +48,8 @@ def trained(system: str, data: dict[str, str], people: int, out: Path) -> tuple[
     config = replace(small, train=data["train"], val=data["val"], out=str(folder), eval_every=1_000_000, workers=1)
     if fast_bf16(torch.device("cpu")):
         config = replace(config, device="cpu", precision="bf16")
-    begun = (folder / "last.pt").exists() or (folder / "round1").exists()
-    return config, rounds(config, resume=begun)[-1].metrics["AP"]
+    started = (folder / "last.pt").exists() or (folder / "round1").exists()
+    return config, rounds(config, resume=started)[-1].metrics["AP"]
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 """What depends on the CPU, under several instruction sets: `python tests/portable.py` (or `make test-portable`).
 
-One machine stands for many: BLAS, numpy, torch, oneDNN and OpenCV are each told to do without what it has. Sets that
-the machine lacks are left out by name.
+One machine stands for many: BLAS, numpy, torch, oneDNN and OpenCV are each restricted to fewer instructions than it
+has. Sets that the machine lacks are left out by name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SETS = {
     "SkylakeX": ("SkylakeX", "", "AVX512_CORE", (), "", "avx512bw"),
     "Cooperlake": ("Cooperlake", "", "AVX512_CORE", (), "AVX512-SKX", "avx512_bf16"),
 }
-"""Kernels of OpenBLAS, vectors of torch, highest set of oneDNN, what numpy and OpenCV do without, the flag needed."""
+"""Kernels of OpenBLAS, vectors of torch, highest set of oneDNN, what numpy and OpenCV disable, the flag needed."""
 
 DEPENDENT = [
     "codecs", "test_geometry.py", "test_image.py", "test_losses.py", "evaluate", "models/test_golden.py",

@@ -83,7 +83,7 @@ class Toy(nn.Module):
         return self.supervised(images)[-1]
 
 
-SPECS = {"toy-64x48": Spec("toy-64x48", Toy, OneHot((64, 48)), SKELETONS["coco17"], (64, 48), paper="nobody, 2026")}
+SPECS = {"toy-64x48": Spec("toy-64x48", Toy, OneHot((64, 48)), SKELETONS["coco17"], (64, 48), paper="Doe, 2026")}
 '''
 
 RECIPE = '''
@@ -174,7 +174,7 @@ def test_it_trains_by_its_recipe_and_by_its_own_name_and_is_evaluated_and_predic
 def test_it_is_listed_and_documented(posewright):
     assert "toy-64x48" in posewright("models", "toy*")
     page = posewright("models", "show", "toy-64x48")
-    assert "nobody, 2026" in page
+    assert "Doe, 2026" in page
     assert "OneHot" in page
     assert "toy_drawn" in posewright("recipes")
     assert json.loads(posewright("recipes", "show", "toy_drawn"))["model"] == "toy-64x48"

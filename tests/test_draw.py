@@ -1,4 +1,4 @@
-"""What is drawn, where and in which colour; anti-aliased edges are nobody's business."""
+"""What is drawn, where and in which colour; anti-aliased edges are not compared."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def test_hidden_keypoints_are_rings():
 
 def test_box_and_score_are_drawn_unless_switched_off():
     poses = one(POINTS, [0, 0, 0, 0])
-    bare = draw(canvas(), poses, boxes=False, scores=False)
-    assert (bare == GREY).all()
+    plain = draw(canvas(), poses, boxes=False, scores=False)
+    assert (plain == GREY).all()
     boxed = draw(canvas(), poses, scores=False)
     for x, y in ((10, 100), (160, 100), (80, 20), (80, 180)):
         assert np.abs(boxed[y, x].astype(int) - drawing.BOX).max() < 40  # one pixel wide, so smoothed

@@ -129,7 +129,7 @@ def layer_of(name: str) -> int:
 
 
 def reached(name: str) -> set[str]:
-    """All modules that importing this one brings along, sooner or later."""
+    """All modules that importing this one imports, directly or indirectly."""
     found, todo = set(), {name}
     while todo:
         found |= todo
@@ -165,8 +165,10 @@ def test_imports_that_nobody_can_follow_are_refused(code):
 
 
 def test_the_top_holds_what_the_design_names():
-    there = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
-    assert not (more := there - set(TOP.split())), f"neither the ground nor a folder that is a command: {sorted(more)}"
+    present = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    assert not (more := present - set(TOP.split())), (
+        f"neither the ground nor a folder that is a command: {sorted(more)}"
+    )
 
 
 def test_no_file_is_too_long_to_read():

@@ -41,7 +41,7 @@ class Skeleton:
         points: K point names in channel order.
         bones: lines to draw.
         mirror: pairs that are swapped when the image is mirrored; points in no pair stay as they are.
-        sigmas: K OKS sigmas (a keypoint's k is 2 sigma), or None where nobody published any: OKS and AP are
+        sigmas: K OKS sigmas (a keypoint's k is 2 sigma), or None where none are published: OKS and AP are
             then undefined and asking for them is an error, never a guess.
         upper: the points of the upper half, for half-body crops; empty switches those off.
     """

@@ -25,11 +25,11 @@ def test_eval_prints_the_ten_lines_and_a_row_with_the_box_source(run, listing, l
 
 
 def test_boxes_outside_or_empty_are_skipped_and_counted(run, set_up, edited, last, tmp_path):
-    def spoil(content):
+    def damage(content):
         content["annotations"][0]["bbox"] = [10, 10, 0, 0]
         content["annotations"][1]["bbox"] = [9000, 10, 50, 50]
 
-    path = edited(spoil)
+    path = edited(damage)
     arguments = ("--images", set_up / "val", "--weights", last, "--out", tmp_path, "--no-flip-test")
     status, text, _ = run("eval", "--data", path, *arguments)
     assert status == 0

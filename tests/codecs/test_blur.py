@@ -27,15 +27,15 @@ def test_blurred_equals_opencv(kernel, size):
 def test_pieces_are_all_of_the_maps_in_order_and_share_their_memory(count):
     maps = np.random.default_rng(2).normal(size=(count, 64, 48)).astype(np.float32)
     before = maps.copy()
-    visibility, blurs, places = [], [], set()
-    for some, blurred in _blur.pieces(maps, 7, mirrored=True, dtype=np.float32):
-        visibility.append(some)
+    parts, blurs, memory = [], [], set()
+    for piece, blurred in _blur.pieces(maps, 7, mirrored=True, dtype=np.float32):
+        parts.append(piece)
         blurs.append(blurred.copy())
-        places.add(blurred.__array_interface__["data"][0])
+        memory.add(blurred.__array_interface__["data"][0])
         blurred[:] = np.nan
-    assert len(places) == 1
-    assert len(visibility) == (count == 100) * 4 + 1  # of 2^16 pixels
-    np.testing.assert_array_equal(np.concatenate(visibility), before)
+    assert len(memory) == 1
+    assert len(parts) == (count == 100) * 4 + 1  # of 2^16 pixels
+    np.testing.assert_array_equal(np.concatenate(parts), before)
     np.testing.assert_array_equal(np.concatenate(blurs), _blur.blurred(maps, 7, mirrored=True, dtype=np.float32))
 
 
@@ -49,8 +49,8 @@ def test_what_is_blurred_around_a_pixel_is_what_the_whole_blur_has_there(mirrore
     for square, blurred, (x, y) in zip(near, whole, pixel):
         inside = np.zeros_like(blurred, bool)
         inside[2:-2, 2:-2] = True
-        there = inside[y : y + 5, x : x + 5]
-        np.testing.assert_allclose(square[there], blurred[y : y + 5, x : x + 5][there], atol=1e-12)
+        place = inside[y : y + 5, x : x + 5]
+        np.testing.assert_allclose(square[place], blurred[y : y + 5, x : x + 5][place], atol=1e-12)
 
 
 @pytest.mark.parametrize("kernel", [0, 4, -3])

@@ -103,9 +103,9 @@ def case(request):
     return CASES[request.param]
 
 
-def points(codec, *lead, margin=40):
+def points(codec, *leading, margin=40):
     height, width = codec.size
-    return np.random.default_rng(0).uniform(margin, (width - 1 - margin, height - 1 - margin), (*lead, 17, 2))
+    return np.random.default_rng(0).uniform(margin, (width - 1 - margin, height - 1 - margin), (*leading, 17, 2))
 
 
 def drawn(codec, xy):

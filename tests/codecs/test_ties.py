@@ -57,9 +57,9 @@ def test_the_last_bit_decides_nothing(name, monkeypatch):
         rng = np.random.default_rng(seed)
 
         def shaken_pieces(*args, rng=rng, **settings):
-            for some, blurred in pieces(*args, **settings):
+            for piece, blurred in pieces(*args, **settings):
                 blurred[:] = shaken(blurred, rng)
-                yield some, blurred
+                yield piece, blurred
 
         monkeypatch.setattr(_blur, "pieces", shaken_pieces)
         monkeypatch.setattr(_taylor, "blurred_around", lambda *a, rng=rng, **k: shaken(around(*a, **k), rng))

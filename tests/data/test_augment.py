@@ -28,9 +28,9 @@ def generators(number=400):
     return [np.random.default_rng(1000 + n) for n in range(number)]
 
 
-def views(how, people, **options):
+def views(rules, people, **options):
     options = {"skeleton": COCO17, "size": SIZE} | options
-    return augment.views(how, *people, generators(len(people[0])), **options)
+    return augment.views(rules, *people, generators(len(people[0])), **options)
 
 
 def grown(w, h):
@@ -46,22 +46,22 @@ def half(xy, visibility, normal, last, more_than):
     return lower if len(lower) > more_than else upper
 
 
-def hrnet(how, box, xy, visibility, rng, more=0.0):
+def hrnet(rules, box, xy, visibility, rng, more=0.0):
     """HRNet's sample: box, half body, scale, rotation, mirror. `more` is DARK's pixel."""
     u, z = rng.random(12), rng.standard_normal(3)
     x, y, w, h = box
     w, h = w + more, h + more
     centre = np.array([x + (w - more) / 2, y + (h - more) / 2])
     side = [1.25 * v for v in grown(w, h)]
-    if (visibility > 0).sum() > 8 and u[0] < how.half_body:
+    if (visibility > 0).sum() > 8 and u[0] < rules.half_body:
         chosen = half(xy, visibility, z[0], last=10, more_than=2)
         if len(chosen) >= 2:
             centre = np.mean(chosen, 0)
             extent = np.max(chosen, 0) - np.min(chosen, 0) + more
             side = [1.5 * v for v in grown(*extent)]
-    factor = how.scale[1] - 1
+    factor = rules.scale[1] - 1
     side = np.array(side) * np.clip(1 + factor * z[1], 1 - factor, 1 + factor)
-    turn = np.clip(how.rotation * z[2], -2 * how.rotation, 2 * how.rotation) if u[6] < 0.6 else 0
+    turn = np.clip(rules.rotation * z[2], -2 * rules.rotation, 2 * rules.rotation) if u[6] < 0.6 else 0
     return [*centre, *side, turn, u[8] < 0.5]
 
 
@@ -83,11 +83,11 @@ def mspn(box, xy, visibility, rng):
 
 
 @pytest.mark.parametrize("labelled", [0.7, 0.3])
-@pytest.mark.parametrize("how", [HRNET, SIMPLEBASELINE])
-def test_hrnet_rules(how, labelled):
+@pytest.mark.parametrize("rules", [HRNET, SIMPLEBASELINE])
+def test_hrnet_rules(rules, labelled):
     people = crowd(labelled=labelled)
-    expected = np.array([hrnet(how, *one) for one in zip(*people, generators())])
-    got = views(how, people)
+    expected = np.array([hrnet(rules, *one) for one in zip(*people, generators())])
+    got = views(rules, people)
     np.testing.assert_allclose(np.column_stack(got), expected, atol=1e-9)
 
 
@@ -109,10 +109,10 @@ def test_lite_hrnet_shifts_three_boxes_in_ten():
     box = people[0]
     got = views(replace(LITEHRNET, half_body=0.0), people)
     moved = (got.region[:, :2] - (box[:, :2] + box[:, 2:] / 2)) / box[:, 2:]
-    some = np.abs(moved).max(1) > 0
-    assert some.mean() == pytest.approx(0.3, abs=0.03)
+    moving = np.abs(moved).max(1) > 0
+    assert moving.mean() == pytest.approx(0.3, abs=0.03)
     assert np.abs(moved).max() == pytest.approx(0.2, abs=0.01)
-    assert moved[some].mean(0) == pytest.approx([0, 0], abs=0.02)
+    assert moved[moving].mean(0) == pytest.approx([0, 0], abs=0.02)
 
 
 def test_no_augmentation_is_the_plain_crop():
@@ -195,16 +195,16 @@ def crop():
     return np.stack([ramp, ramp[::-1], ramp[:, ::-1]], -1).astype(np.uint8)
 
 
-def many(how, crop, number=200):
-    return [augment.recolour(how, crop, np.random.default_rng(n)) for n in range(number)]
+def recoloured(rules, crop, number=200):
+    return [augment.recolour(rules, crop, np.random.default_rng(n)) for n in range(number)]
 
 
 def test_which_settings_touch_pixels(crop):
-    assert not any(how.recolours for how in (NONE, HRNET, SIMPLEBASELINE, LITEHRNET, MSPN))
+    assert not any(rules.recolours for rules in (NONE, HRNET, SIMPLEBASELINE, LITEHRNET, MSPN))
     for name in ("brightness", "contrast", "saturation", "hue", "grey", "blur", "erase", "cutout"):
-        how = Augment(**{name: 1.0 if name != "hue" else 30.0})
-        assert how.recolours
-        assert any((out != crop).any() for out in many(how, crop, 5)), name
+        rules = Augment(**{name: 1.0 if name != "hue" else 30.0})
+        assert rules.recolours
+        assert any((out != crop).any() for out in recoloured(rules, crop, 5)), name
 
 
 def test_nothing_asked_nothing_changed(crop):
@@ -214,13 +214,13 @@ def test_nothing_asked_nothing_changed(crop):
 
 
 def test_brightness_scales(crop):
-    levels = np.array([out.mean() for out in many(Augment(brightness=0.1), crop)]) / crop.mean()
+    levels = np.array([out.mean() for out in recoloured(Augment(brightness=0.1), crop)]) / crop.mean()
     assert levels.min() == pytest.approx(0.9, abs=0.01)
     assert levels.max() == pytest.approx(1.1, abs=0.01)
 
 
 def test_contrast_keeps_the_mean(crop):
-    outs = many(Augment(contrast=0.1), crop)
+    outs = recoloured(Augment(contrast=0.1), crop)
     assert [out.mean() for out in outs] == pytest.approx([crop.mean()] * len(outs), abs=1.5)
     spread = np.array([out.std() for out in outs]) / crop.std()
     assert spread.min() < 0.92
@@ -228,7 +228,7 @@ def test_contrast_keeps_the_mean(crop):
 
 
 def test_grey_has_no_colour(crop):
-    outs = many(Augment(grey=0.3), crop)
+    outs = recoloured(Augment(grey=0.3), crop)
     colourless = [np.ptp(out.astype(int), axis=2).max() <= 1 for out in outs]
     assert np.mean(colourless) == pytest.approx(0.3, abs=0.1)
 
@@ -236,14 +236,14 @@ def test_grey_has_no_colour(crop):
 def test_hue_keeps_greys_and_swaps_colours():
     red = np.full((4, 4, 3), (200, 50, 50), np.uint8)
     grey = np.full((4, 4, 3), 90, np.uint8)
-    tops = {int(out[0, 0].argmax()) for out in many(Augment(hue=180), red)}
+    tops = {int(out[0, 0].argmax()) for out in recoloured(Augment(hue=180), red)}
     assert tops == {0, 1, 2}
-    assert all(np.abs(out.astype(int) - 90).max() <= 1 for out in many(Augment(hue=180), grey))
+    assert all(np.abs(out.astype(int) - 90).max() <= 1 for out in recoloured(Augment(hue=180), grey))
 
 
 def test_blur_smooths(crop):
     noisy = np.random.default_rng(0).integers(0, 255, crop.shape, dtype=np.uint8)
-    assert all(out.std() < noisy.std() for out in many(Augment(blur=1.0), noisy, 20))
+    assert all(out.std() < noisy.std() for out in recoloured(Augment(blur=1.0), noisy, 20))
 
 
 def painted(out):
@@ -251,7 +251,7 @@ def painted(out):
 
 
 def test_erase_paints_one_rectangle(crop):
-    masks = [painted(out) for out in many(Augment(erase=0.5), crop)]
+    masks = [painted(out) for out in recoloured(Augment(erase=0.5), crop)]
     hit = [m for m in masks if m.any()]
     assert len(hit) / len(masks) == pytest.approx(0.5, abs=0.1)
     for m in hit:
@@ -261,7 +261,7 @@ def test_erase_paints_one_rectangle(crop):
 
 
 def test_hide_paints_half(crop):
-    masks = [painted(out) for out in many(Augment(cutout=1.0), crop)]
+    masks = [painted(out) for out in recoloured(Augment(cutout=1.0), crop)]
     assert np.mean(masks) == pytest.approx(0.5, abs=0.06)
     assert len({m.tobytes() for m in masks}) > 150
 
@@ -281,8 +281,8 @@ def test_cpn_flips_or_rotates_and_cuts_large_scales():
 
 
 def test_channels_gain_each_by_itself(crop):
-    how = Augment(channel_gain=0.2)
-    changed = augment.recolour(how, np.full_like(crop, 100), np.random.default_rng(0)).reshape(-1, 3)
+    rules = Augment(channel_gain=0.2)
+    changed = augment.recolour(rules, np.full_like(crop, 100), np.random.default_rng(0)).reshape(-1, 3)
     assert len(np.unique(changed, axis=0)) == 1
     assert len(set(changed[0].tolist())) == 3
     assert ((changed[0] >= 80) & (changed[0] <= 120)).all()

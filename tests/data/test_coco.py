@@ -97,8 +97,8 @@ def test_skips_are_counted_by_reason(tmp_path):
 
 def test_missing_fields_are_filled_in_and_counted(tmp_path):
     images = [{"id": 1, "file_name": "a.jpg"}]
-    bare = person(1, area=None, iscrowd=None, num_keypoints=None, bbox=[90, 20, 30, 40])
-    people = coco.read(dataset(tmp_path, [bare], images))
+    minimal = person(1, area=None, iscrowd=None, num_keypoints=None, bbox=[90, 20, 30, 40])
+    people = coco.read(dataset(tmp_path, [minimal], images))
     assert people.area[0] == pytest.approx(0.53 * 30 * 40)
     np.testing.assert_array_equal(people.box[0], [90, 20, 29, 39])
     assert people.filled == {"area (0.53 of the box)": 1, "image size (boxes not cut at the edge)": 1}

@@ -113,13 +113,13 @@ def test_batches_are_what_they_say(people):
 @pytest.mark.parametrize("rule", ["standard", "udp", "dark", "cpn"])
 def test_points_stay_on_their_pixels(people, rule, mirror):
     """However a crop is turned, scaled and mirrored, each point's colour is where the point is."""
-    how = Augment(scale=(0.7, 1.3), rotation=60, rotation_chance=1.0, flip=mirror)
+    augment = Augment(scale=(0.7, 1.3), rotation=60, rotation_chance=1.0, flip=mirror)
     spec = replace(SPEC, padding=(1.4, 1.4))
     object.__setattr__(spec, "crop", rule)  # the codec would refuse others; here only the crop matters
     head, red, blue = COLOURS
     colours = (head, blue, red) if mirror else (head, red, blue)  # in a mirror the red wing is the right one
     inside = 0
-    for batch in Loader(people, spec, how, 11).epoch(0):
+    for batch in Loader(people, spec, augment, 11).epoch(0):
         pixels = batch.images * torch.tensor(spec.std).view(3, 1, 1) + torch.tensor(spec.mean).view(3, 1, 1)
         for picture, xy in zip(pixels, batch.xy):
             for (x, y), colour in zip(np.rint(xy).astype(int), colours):
@@ -133,17 +133,17 @@ def test_a_plain_crop_is_the_predictors(people):
     """By CPN's rule, in which pixels and points lie differently and the outside has the mean's colour."""
     spec = find("cpn-50-256x192").with_skeleton(people.skeleton)
     (batch,) = Loader(people, spec, NONE, 11, shuffle=False).epoch(0)
-    seen = []
+    batches = []
 
     def net(images: torch.Tensor) -> torch.Tensor:
-        seen.append(images)
+        batches.append(images)
         return torch.zeros(len(images), 3, *spec.codec.map_size)
 
     predictor = Predictor(spec, net, flip=False, device="cpu")
     for row, number in enumerate(people.paths):
         boxes = people.gt_boxes()[number]
         predictor(people.paths[number], boxes, upright=False)
-        assert torch.equal(batch.images[row : row + 1], seen[row])
+        assert torch.equal(batch.images[row : row + 1], batches[row])
         crop = geometry.crop(boxes, spec.size, padding=spec.padding, rule=spec.crop_rule)
         np.testing.assert_allclose(batch.xy[row], crop.to_input(people.xy[row][None])[0], atol=1e-6)
 
@@ -264,7 +264,7 @@ def test_workers_share_the_annotations(people, monkeypatch):
     """A list of dictionaries is copied into every worker that reads it, page by page; packed arrays are not."""
     number = 40_000
     names = [f"{n:012d}.jpg" for n in range(number)]
-    many = replace(
+    more_people = replace(
         people,
         image_id=np.arange(number),
         image_path=Strings.of(names),
@@ -275,7 +275,7 @@ def test_workers_share_the_annotations(people, monkeypatch):
     )
     picture = np.zeros((8, 8, 3), np.uint8)
     monkeypatch.setattr(image, "read", lambda path, *, upright: picture)
-    pool = Loader(many, replace(SPEC, codec=GaussianHeatmap((8, 8), (2, 2)), size=(8, 8)), HRNET)._pool
+    pool = Loader(more_people, replace(SPEC, codec=GaussianHeatmap((8, 8), (2, 2)), size=(8, 8)), HRNET)._pool
     assert pool is not None
     tasks = [(0, places) for places in np.split(np.arange(number), 100)]
     once, twice = _growth_in_a_worker(pool.dataset.__getitem__, tasks, 2)

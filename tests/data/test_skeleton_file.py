@@ -61,11 +61,11 @@ def test_what_is_no_skeleton_is_refused_by_name(tmp_path, content, message):
         skeleton_file.read(tmp_path / "none.json")
 
 
-def people(xy, visibility, of=COCO17, area=400.0):
+def people(xy, visibility, skeleton=COCO17, area=400.0):
     count = len(xy)
     return KeypointDataset(
         Path("people.json"),
-        of,
+        skeleton,
         np.array([1]),
         Strings.of(["a.jpg"]),
         np.zeros(count, np.int32),
@@ -99,15 +99,15 @@ def test_sources_of_sigmas():
 def test_sigmas_are_found_again_in_repeated_labels():
     """Two people label the same points, each off by a normal error of sigma * sqrt(area) in all."""
     rng = np.random.default_rng(0)
-    of, sigmas = Skeleton("three", ("a", "b", "c")), np.array([0.03, 0.1, 0.06])
+    skeleton, sigmas = Skeleton("three", ("a", "b", "c")), np.array([0.03, 0.1, 0.06])
     true = rng.uniform(0, 100, (4000, 3, 2))
     spread = (sigmas * np.sqrt(400) / np.sqrt(2))[:, None]
     visibility = np.ones((2, 4000, 3))
     visibility[1, :2000, 2] = 0  # a point that was not labelled again says nothing
-    first, second = (people(true + rng.normal(size=true.shape) * spread, s, of) for s in visibility)
+    first, second = (people(true + rng.normal(size=true.shape) * spread, s, skeleton) for s in visibility)
     np.testing.assert_allclose(skeleton_file.estimate(first, second), sigmas, rtol=0.03)
-    some = second.subset(np.arange(3000, 3010))
-    np.testing.assert_allclose(skeleton_file.estimate(first, some)[:2], sigmas[:2], rtol=0.6)
+    few = second.subset(np.arange(3000, 3010))
+    np.testing.assert_allclose(skeleton_file.estimate(first, few)[:2], sigmas[:2], rtol=0.6)
     with pytest.raises(ValueError, match=r"labelled again in 10 people or more .* fewer for a, b, c"):
         skeleton_file.estimate(first, second.subset(np.arange(5)))
     with pytest.raises(ValueError, match=r"the labels are those of people.json, not new ones"):

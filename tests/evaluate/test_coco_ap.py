@@ -126,10 +126,10 @@ def test_another_skeleton_brings_its_sigmas(seed):
 
 def test_sets_without_people_or_results():
     truth, results = world(1)
-    nobody = truth | {"annotations": []}
-    assert set(check(nobody, results).values()) == {-1.0}
+    no_people = truth | {"annotations": []}
+    assert set(check(no_people, results).values()) == {-1.0}
     assert check(truth, [])["AP"] == 0
-    assert set(check(nobody, []).values()) == {-1.0}
+    assert set(check(no_people, []).values()) == {-1.0}
     unlabelled = [a | {"num_keypoints": 0, "keypoints": [0] * 51} for a in truth["annotations"]]
     assert set(check(truth | {"annotations": unlabelled}, results).values()) == {-1.0}
     crowd = [a | {"iscrowd": 1} for a in truth["annotations"]]
@@ -198,22 +198,22 @@ def test_large_image_ids_do_not_overflow():
 def test_missing_crowd_flags_and_counts_are_filled_in():
     truth, results = world(9, crowds=0)
     want = check(truth, results)
-    bare = [{k: v for k, v in a.items() if k not in ("iscrowd", "num_keypoints")} for a in truth["annotations"]]
-    assert coco(truth | {"annotations": bare}, results) == want
+    reduced = [{k: v for k, v in a.items() if k not in ("iscrowd", "num_keypoints")} for a in truth["annotations"]]
+    assert coco(truth | {"annotations": reduced}, results) == want
 
 
 def test_a_file_without_areas_takes_those_of_boxes_and_says_so():
     truth, results = world(10)
     boxed = [a | {"area": a["bbox"][2] * a["bbox"][3] * 0.53} for a in truth["annotations"]]
-    bare = [{k: v for k, v in a.items() if k != "area"} for a in truth["annotations"]]
-    measured = measured_of(truth | {"annotations": bare}, results)
+    reduced = [{k: v for k, v in a.items() if k != "area"} for a in truth["annotations"]]
+    measured = measured_of(truth | {"annotations": reduced}, results)
     assert measured.metrics == check(truth | {"annotations": boxed}, results)
     assert printing.explain(measured)[-1].endswith(
         "no annotation has an area; 0.53 of the box is taken, as CrowdPose does"
     )
-    bare[1]["area"] = 5.0
+    reduced[1]["area"] = 5.0
     with pytest.raises(ValueError, match=r"ground truth: annotation 0 \(id \d+\) has no area"):
-        coco(truth | {"annotations": bare}, results)
+        coco(truth | {"annotations": reduced}, results)
 
 
 def test_what_is_left_out_is_said():
@@ -335,8 +335,8 @@ def test_explanations_of_sizes_and_zeros():
         "AP_L and AR_L are -1: no ground truth of large size (9216 or more square pixels)",
     ]
     assert fine.best_oks == 1
-    nobody = measured_of(truth | {"annotations": []}, exact)
-    assert printing.explain(nobody)[0] == "all metrics are -1: no person is annotated with a keypoint, crowds apart"
+    no_people = measured_of(truth | {"annotations": []}, exact)
+    assert printing.explain(no_people)[0] == "all metrics are -1: no person is annotated with a keypoint, crowds apart"
     silent = measured_of(truth, [])
     assert printing.explain(silent)[0] == f"AP is 0: there are no results for the {len(exact)} annotated people"
     far = [e | {"keypoints": [9e4, 9e4, 1.0] * 17} for e in exact]
@@ -359,12 +359,12 @@ def test_crowdpose_levels_are_evaluated_separately(limits):
     assert list(got) == [*METRICS, "AP_easy", "AP_medium", "AP_hard"]
     levels = {"easy": (0, limits[0]), "medium": limits, "hard": (limits[1], 2)}
     for name, (low, high) in levels.items():
-        here = {image for image, index in crowding.items() if low <= index < high}
+        level = {image for image, index in crowding.items() if low <= index < high}
         part = truth | {
-            "images": [{"id": i} for i in here],
-            "annotations": [a for a in truth["annotations"] if a["image_id"] in here],
+            "images": [{"id": i} for i in level],
+            "annotations": [a for a in truth["annotations"] if a["image_id"] in level],
         }
-        alone = coco(part, [r for r in results if r["image_id"] in here])
+        alone = coco(part, [r for r in results if r["image_id"] in level])
         assert list(alone) == list(METRICS)
         assert got[f"AP_{name}"] == alone["AP"]
     assert len({got["AP"], got["AP_easy"], got["AP_medium"], got["AP_hard"]}) == 4

@@ -98,16 +98,16 @@ def test_doubles_are_measured_by_the_padded_region(tmp_path, two_pass_boxes, kep
     people = make(tmp_path, each=1)
     box = people.gt_boxes()[10].xywh[0]
     area = 49 * 1.25 * (49 * 1.25 * 64 / 48)  # the box of 49 x 49, padded, then grown to the input's ratio
-    apart = 1.0
+    distance = 1.0
     for _ in range(60):  # how many pixels make an OKS of 0.9
-        like = oks(np.full((17, 2), apart), np.zeros(2), area, COCO17.sigmas)
-        apart *= 1 + (like - 0.9)
+        like = oks(np.full((17, 2), distance), np.zeros(2), area, COCO17.sigmas)
+        distance *= 1 + (like - 0.9)
 
     class Second(Oracle):
         def many(self, items, *, upright=True):
             for poses in super().many(items, upright=upright):
                 xy = poses.xy.copy()
-                xy[1] += apart * two_pass_boxes
+                xy[1] += distance * two_pass_boxes
                 yield replace(poses, xy=xy)
 
     boxes = {10: Boxes.of([box, box], [0.9, 0.7])}
@@ -146,8 +146,8 @@ def test_evaluation_by_pck_where_there_are_no_sigmas(tmp_path):
     assert "AP is undefined" in lines[0]
     assert "PCK@0.2 of the torso, right_shoulder to left_hip" in lines[0]
     assert sum(line.startswith("| left_") for line in lines) == 6
-    some = evaluator.evaluate(Oracle(people), people, {20: people.gt_boxes()[20]})
-    assert some.metrics["PCK"] == pytest.approx(1 / 3)  # people without a pose are missed
+    found = evaluator.evaluate(Oracle(people), people, {20: people.gt_boxes()[20]})
+    assert found.metrics["PCK"] == pytest.approx(1 / 3)  # people without a pose are missed
 
 
 def test_pck_by_the_box_where_there_is_no_torso(tmp_path):

@@ -38,15 +38,15 @@ def test_oks_by_hand():
     assert table[0, 1] == table[1, 0]
 
 
-def crowd(rng, many, images=1, scores=1000):
+def crowd(rng, count, images=1, scores=1000):
     """Poses of a few people each, many of them close doubles, in any order."""
-    image = rng.integers(0, images, many)
+    image = rng.integers(0, images, count)
     base = rng.uniform(0, 300, (images, 4, 17, 2))
     xy = (
-        base[image, rng.integers(0, 4, many)]
-        + rng.normal(0, 1, (many, 17, 2)) * rng.choice([0.5, 3, 8], many)[:, None, None]
+        base[image, rng.integers(0, 4, count)]
+        + rng.normal(0, 1, (count, 17, 2)) * rng.choice([0.5, 3, 8], count)[:, None, None]
     )
-    return xy, rng.integers(0, scores, many) / scores, rng.uniform(50, 150, many) ** 2, image
+    return xy, rng.integers(0, scores, count) / scores, rng.uniform(50, 150, count) ** 2, image
 
 
 def plain_oks(i, j, xy, area):
@@ -132,20 +132,20 @@ def test_what_lies_exactly_at_the_threshold():
 
 
 @pytest.mark.parametrize("decay", ["gaussian", "linear"])
-@pytest.mark.parametrize(("many", "left"), [(19, 19), (20, 20), (21, 20)])
-def test_soft_nms_takes_twenty_an_image_and_drops_nobody_before(decay, many, left):
-    xy, score = np.zeros((2 * many, 17, 2)), np.linspace(1, 0, 2 * many)
-    image = np.arange(2 * many) % 2
-    kept = scoring.soft_oks_nms(xy, score, np.ones(2 * many), SIGMAS, 0.9, image, decay)
+@pytest.mark.parametrize(("count", "left"), [(19, 19), (20, 20), (21, 20)])
+def test_soft_nms_takes_twenty_per_image_and_drops_none_before(decay, count, left):
+    xy, score = np.zeros((2 * count, 17, 2)), np.linspace(1, 0, 2 * count)
+    image = np.arange(2 * count) % 2
+    kept = scoring.soft_oks_nms(xy, score, np.ones(2 * count), SIGMAS, 0.9, image, decay)
     assert np.bincount(image[kept]).tolist() == [left, left]
 
 
-def test_one_point_skeletons_and_nobody():
+def test_one_point_skeletons_and_no_poses():
     xy, score, area = np.array([[[0.0, 0]], [[0.1, 0]], [[90, 0]]]), np.array([0.1, 0.2, 0.3]), np.full(3, 1e4)
     assert scoring.oks_nms(xy, score, area, [0.1]).tolist() == [2, 1]
-    nobody = np.zeros((0, 17, 2)), np.zeros(0), np.zeros(0), SIGMAS
-    assert scoring.oks_nms(*nobody).tolist() == []
-    assert scoring.soft_oks_nms(*nobody).tolist() == []
+    no_poses = np.zeros((0, 17, 2)), np.zeros(0), np.zeros(0), SIGMAS
+    assert scoring.oks_nms(*no_poses).tolist() == []
+    assert scoring.soft_oks_nms(*no_poses).tolist() == []
 
 
 def test_arguments_stay_as_they_are():

@@ -79,7 +79,7 @@ def test_auc_epe_nme_by_hand():
     predicted = np.array([[[3.0, 4.0]], [[0.0, 0.0]]])
     assert metrics.epe(predicted, annotated, visibility) == 2.5
     assert metrics.nme(predicted, annotated, visibility, np.array([10.0, 10.0])) == 0.25
-    # thresholds 0, 0.25, 0.5, 0.75 of a norm of 10: nobody, one, one (5 is not below 5), both
+    # thresholds 0, 0.25, 0.5, 0.75 of a norm of 10: none, one, one (5 is not below 5), both
     assert metrics.auc(predicted, annotated, visibility, 10.0, steps=4) == (0 + 0.5 + 0.5 + 1) / 4
     nothing = np.zeros((2, 1))
     assert metrics.auc(predicted, annotated, nothing, 10.0) == -1

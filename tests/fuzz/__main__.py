@@ -1,4 +1,4 @@
-"""Spoilt files of every kind, and full disks: `python tests/fuzz --seconds 120 --seed 0` (or `make fuzz`).
+"""Corrupted files of every kind, and full disks: `python tests/fuzz --seconds 120 --seed 0` (or `make fuzz`).
 
 The property: a reader either works or raises ValueError, OSError or LookupError in a few words that name the file;
 never another exception, a crash, a hang or a gigabyte of memory. A writer that runs out of disk raises OSError, keeps
@@ -70,7 +70,7 @@ def main() -> int:
 
 def work(first: int, seed: int, seconds: float, cases: int, keep: Path | None) -> int:
     """Cases from the `first` on, in this process."""
-    from inputs import kinds, spoilt
+    from inputs import corrupted, kinds
 
     warnings.simplefilter("ignore")
     counts, failures = Counter[str](), Counter[str]()
@@ -86,7 +86,7 @@ def work(first: int, seed: int, seconds: float, cases: int, keep: Path | None) -
         end, case = time.monotonic() + seconds, first
         while case < cases if cases else case - first < len(every) or time.monotonic() < end:
             kind, rng = every[case % len(every)], random.Random(f"{seed}/{case}")
-            data = spoilt(kind.good, rng)
+            data = corrupted(kind.good, rng)
             Path(os.environ["FUZZ_PLACE"]).write_text(f"{case} {kind.name}")
             result = outcome(kind, folder, data)
             counts[result if result in ("works", "refused") else "failed"] += 1
@@ -97,7 +97,7 @@ def work(first: int, seed: int, seconds: float, cases: int, keep: Path | None) -
                     (keep / f"{case}-{kind.name}").write_bytes(data)
             case += 1
     print(
-        f"seed {seed}: {case - first} spoilt files of {len(every)} kinds: "
+        f"seed {seed}: {case - first} corrupted files of {len(every)} kinds: "
         + ", ".join(f"{n} {k}" for k, n in counts.items())
     )
     for what, times in failures.most_common():
@@ -180,7 +180,7 @@ def full_disks(folder: Path, rng: random.Random) -> list[str]:
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
             if path.read_bytes() != whole:
-                said += " and the old file was spoilt"
+                said += " and the old file was damaged"
             if left := [p.name for p in room.iterdir() if p != path]:
                 said += f" and {left} stayed"
             wrong += [f"full disk, {name}: {said}"] if said else []

@@ -1,4 +1,4 @@
-"""A good file of every kind that Posewright reads, how it is read, and ways to spoil it."""
+"""A good file of every kind that Posewright reads, how it is read, and ways to corrupt it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Kind(NamedTuple):
 
 
 def kinds(folder: Path) -> list[Kind]:
-    """Every kind; `folder` receives the good files that a reader needs beside the spoilt one."""
+    """Every kind; `folder` receives the good files that a reader needs beside the corrupted one."""
     truth = _written(folder / "truth.json", ANNOTATIONS)
     results = _written(folder / "results-good.json", RESULTS)
     pixels = np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8)
@@ -57,7 +57,7 @@ def kinds(folder: Path) -> list[Kind]:
     pictures = [Kind(f"photo{s}", image.encode(pixels, s), image.read) for s in IMAGES]
     texts = [
         Kind("annotations.json", _json(ANNOTATIONS), lambda path: coco.read(path, folder)),
-        Kind("truth-spoilt.json", _json(ANNOTATIONS), lambda path: evaluate.coco(path, results)),
+        Kind("truth-corrupted.json", _json(ANNOTATIONS), lambda path: evaluate.coco(path, results)),
         Kind("boxes-of-people.json", _json(ANNOTATIONS), boxes.annotated),
         Kind("results.json", _json(RESULTS), lambda path: evaluate.coco(truth, path)),
         Kind("detections.json", _json(DETECTIONS), boxes.detections),
@@ -139,7 +139,7 @@ def _networks(folder: Path) -> list[Kind]:
     return [Kind("detector.onnx", model.SerializeToString(), yolox.YoloxDetector)]
 
 
-def spoilt(good: bytes, rng: random.Random) -> bytes:
+def corrupted(good: bytes, rng: random.Random) -> bytes:
     """The contents with one or a few faults; JSON also by its values, so that most stay JSON."""
     if good[:1] in b"[{" and rng.random() < 0.7:
         return _odd_value(good, rng)

@@ -54,8 +54,8 @@ def networks(folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    here = Path(__file__).resolve().parent
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else here.parents[2] / "shared/reference/models"
+    golden = Path(__file__).resolve().parent
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else golden.parents[2] / "shared/reference/models"
     packed = lzma.compress(json.dumps(networks(folder)).encode(), preset=9 | lzma.PRESET_EXTREME)
-    (here / "models.json.xz").write_bytes(packed)
+    (golden / "models.json.xz").write_bytes(packed)
     print(f"{len(packed)} bytes")

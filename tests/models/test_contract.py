@@ -102,7 +102,7 @@ def test_names_of_other_code_are_distinct_and_lead_back(name):
     for to in get_args(conversion.Format):
         if to == "mmpose" and net.naming.mmpose is None:
             continue
-        foreign = conversion.foreign(net.naming, own, to)
+        foreign = conversion.foreign(net.naming, own, style)
         assert len(set(foreign.values())) == len(own)
         assert conversion.ours(net.naming, own, foreign.values()) == {v: k for k, v in foreign.items()}
     readable = conversion.known(net.naming, own)

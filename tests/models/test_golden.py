@@ -131,8 +131,8 @@ def test_official_names_are_written_as_they_are_read(name):
     with torch.device("meta"):
         net = OURS[name]()
     own, naming = net.state_dict(), naming_of(net)
-    to: conversion.Format = "mindspore" if "mindspore" in name else "mmpose" if "mmpose" in name else "official"
-    foreign = conversion.foreign(naming, own, to)
+    style: conversion.Format = "mindspore" if "mindspore" in name else "mmpose" if "mmpose" in name else "official"
+    foreign = conversion.foreign(naming, own, style)
     ours = conversion.ours(naming, own, keys)
     assert set(ours.values()) <= own.keys()
     assert [foreign[own_name] for own_name in ours.values()] == keys

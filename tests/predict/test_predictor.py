@@ -81,22 +81,22 @@ def test_cpn_s_crop_is_cut_out_and_resized(flip):
 def test_outside_the_image_lies_the_spec_s_border():
     spec = replace(SPEC, codec=CpnMultiScaleHeatmap(SIZE, (16, 12), blur=5), crop_rule="cpn", mean=(10.0, 20.4, 30.6))
     assert (spec.border, replace(spec, colour="bgr").border, SPEC.border) == ((10, 20, 31), (31, 20, 10), (0, 0, 0))
-    visibility = []
+    batches = []
 
     def net(images: torch.Tensor) -> torch.Tensor:
-        visibility.append(images)
+        batches.append(images)
         return brightness(images)
 
     list(Predictor(spec, net, batch=1, flip=False).many([(np.full((9, 9, 3), 99, np.uint8), [[-5, -5, 9, 9]] * 2)]))
-    assert len(visibility) == 2
-    assert all((images[:, :, 0, 0].abs() < 0.5 / 255).all() for images in visibility)
+    assert len(batches) == 2
+    assert all((images[:, :, 0, 0].abs() < 0.5 / 255).all() for images in batches)
 
 
 def test_dark_gives_annotated_boxes_their_pixel_back():
-    visibility = []
+    batches = []
 
     def net(images: torch.Tensor) -> torch.Tensor:
-        visibility.append(images)
+        batches.append(images)
         return brightness(images)
 
     dark = replace(SPEC, codec=DarkHeatmap(SIZE, (16, 12)), crop_rule="dark")
@@ -110,8 +110,8 @@ def test_dark_gives_annotated_boxes_their_pixel_back():
         found = Boxes.of([box], source="detector" if cleaned else "gt", cleaned=cleaned)
         poses = Predictor(spec, net, flip=False)(dots((10, 8))[0], found)
         assert poses.boxes.xywh.tolist() == [list(box)]
-    assert torch.equal(visibility[0], visibility[1])
-    assert torch.equal(visibility[2], visibility[3])
+    assert torch.equal(batches[0], batches[1])
+    assert torch.equal(batches[2], batches[3])
 
 
 def test_a_file_and_its_pixels_give_the_same(tmp_path, predictor):

@@ -23,7 +23,7 @@ def test_cases_are_ordered_and_drawn(tmp_path, sigmas):
         {"image_id": image_ids[n], "keypoints": np.insert(people[n].xy + n, 2, 1, axis=1).ravel().tolist()}
         for n in range(len(people))
     ]
-    results = [r for r in results if r["image_id"] != image_ids[-1]]  # but nobody in the last image
+    results = [r for r in results if r["image_id"] != image_ids[-1]]  # no person in the last image
     evaluation = evaluator.Evaluation({}, results, None, None, "", people.skeleton.points, "gt")
     quality, best = gallery.best_results(people, evaluation)
     assert quality[0] == (1 if sigmas == "kept" else 0)

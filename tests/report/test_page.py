@@ -16,7 +16,7 @@ def test_page_is_self_contained_and_escapes_text(tmp_path):
         log.add({"step": 5, "AP": 0.4, "AP50": 0.8, "AP75": 0.3})
     image = np.full((20, 30, 3), 200, np.uint8)
     sections = [
-        report.Section("Figures", rows=[("AP", "AR"), ("0.400", "0.500")]),
+        report.Section("Metrics", rows=[("AP", "AR"), ("0.400", "0.500")]),
         report.Section("Cases <b>", pictures=[Picture(image, "OKS 0.10 & falling")]),
     ]
     report.write(tmp_path / "page.html", "A run", "lead", tmp_path, sections)

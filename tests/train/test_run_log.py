@@ -65,8 +65,8 @@ def test_tensorboard_gets_the_fields_own_tags_where_it_is_installed(tmp_path, mo
             written.append("closed")
 
     for name in ("torch.utils.tensorboard", "tensorboardX"):
-        there = types.SimpleNamespace(SummaryWriter=Writer) if name == module else None  # None: not installed
-        monkeypatch.setitem(sys.modules, name, there)
+        tensorboard = types.SimpleNamespace(SummaryWriter=Writer) if name == module else None  # None: not installed
+        monkeypatch.setitem(sys.modules, name, tensorboard)
     with RunLog(tmp_path, 4) as log:
         log.add({"step": 5, "epoch": 1, "loss": 0.5, "accuracy": float("nan")})
         log.add({"step": 6, "AP": 0.25, "AP50": 0.5})

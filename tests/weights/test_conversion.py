@@ -36,8 +36,8 @@ def net_of(name: str) -> nn.Module:
     return unfilled(find(name))
 
 
-def foreign(name: str, to: conversion.Format) -> dict[str, str]:
-    return conversion.foreign(naming_of(net_of(name)), net_of(name).state_dict(), to)
+def foreign(name: str, style: conversion.Format) -> dict[str, str]:
+    return conversion.foreign(naming_of(net_of(name)), net_of(name).state_dict(), style)
 
 
 def state_of(name: str, num_keypoints: int = 17) -> dict[str, torch.Tensor]:
@@ -109,10 +109,10 @@ def test_names_are_those_of_the_published_networks(
     official_networks: dict[str, Any], reference: str, name: str
 ) -> None:
     facts = official_networks[reference]
-    to: conversion.Format = "mindspore" if "mindspore" in reference else "mmpose"
+    style: conversion.Format = "mindspore" if "mindspore" in reference else "mmpose"
     state = {k: torch.zeros(1) for k in net_of(name).state_dict()}
-    names = foreign(name, to)
-    kept = conversion.without_biases(state) if to == "mmpose" else [k for k in state if "num_batches" not in k]
+    names = foreign(name, style)
+    kept = conversion.without_biases(state) if style == "mmpose" else [k for k in state if "num_batches" not in k]
     published = [key for key, _, _ in facts["state"]]
     assert {names[k] for k in kept} == set(published)
     back = conversion.ours(naming_of(net_of(name)), state, published)
@@ -120,23 +120,23 @@ def test_names_are_those_of_the_published_networks(
 
 
 @pytest.mark.parametrize(
-    ("name", "to"),
+    ("name", "style"),
     [
         *(("litehrnet-naive-18-256x192", to) for to in get_args(conversion.Format)),
         ("lpn-50-256x192", "mindspore"),
         ("hourglass-1-256x256", "official"),
     ],
 )
-def test_there_and_back_to_the_bit(tmp_path: Path, name: str, to: conversion.Format) -> None:
+def test_there_and_back_to_the_bit(tmp_path: Path, name: str, style: conversion.Format) -> None:
     spec, state = find(name), state_of(name, 14)
     about = {"spec": name, "skeleton": to_category(CROWDPOSE14), "config": {"lr": 1e-3}, "metrics": {"AP": 0.5}}
     checkpoint.write_checkpoint(tmp_path / "best.pt", {"posewright": "0", "model": state, **about})
-    checkpoint.convert(tmp_path / "best.pt", tmp_path / "theirs", to)
+    checkpoint.convert(tmp_path / "best.pt", tmp_path / "theirs", style)
     loaded = checkpoint.convert(tmp_path / "theirs", tmp_path / "ours", "safetensors", spec)
     assert loaded.read == len(state)
     assert same(checkpoint.read(tmp_path / "ours"), state)
     described = checkpoint.describe(tmp_path / "ours")
-    assert (described is None) == (to != "safetensors")
+    assert (described is None) == (style != "safetensors")
     assert described is None or (described.skeleton, described.config) == (CROWDPOSE14, {"lr": 1e-3})
 
 

@@ -83,7 +83,7 @@ def test_no_code_in_a_file_is_run(
     path, marker = tmp_path / "net.pth", tmp_path / "marker"
     torch.save(wrap(kind(marker)), path, _use_new_zipfile_serialization=not legacy)
     for reader in (checkpoint.read, checkpoint.read_checkpoint):
-        with pytest.raises(ValueError, match=r"net\.pth: needs .*(system|eval), and nothing that a file brings along"):
+        with pytest.raises(ValueError, match=r"net\.pth: needs .*(system|eval), and code in a file is never run"):
             reader(path)
     if not legacy:
         with pytest.raises(ValueError, match="is ever run"):
@@ -91,7 +91,7 @@ def test_no_code_in_a_file_is_run(
     assert not marker.exists()
 
 
-def test_a_bare_pickle_is_not_run_either(tmp_path: Path) -> None:
+def test_a_pickles_pickle_is_not_run_either(tmp_path: Path) -> None:
     (tmp_path / "net.pth").write_bytes(pickle.dumps(Evil(tmp_path / "marker")))
     with pytest.raises(ValueError, match="is ever run"):
         checkpoint.read(tmp_path / "net.pth")
@@ -153,7 +153,7 @@ def deep(levels: int) -> bytes:
 @pytest.mark.parametrize(
     ("pkl", "message"),
     [
-        (deep(200_000), "holds no named tensors"),  # as a key it would overflow the stack of whoever hashes it
+        (deep(200_000), "holds no named tensors"),  # as a key it would overflow the stack when hashed
         (b"\x80\x02}q\x00X\x0a\x00\x00\x00state_dicth\x00s.", "holds no named tensors"),  # contains itself
         (b"\x80\x02" + b"N" * 5_000_002 + b".", "more than 5000000 steps"),
         (b"\x80\x02c__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85R.", "expected a state dict, got a Foreign"),
@@ -232,10 +232,10 @@ def test_pickles_that_hang_crash_or_fill_the_memory_of_others(tmp_path: Path) ->
         b"\x80\x02" + b"ctorch._tensor\n_rebuild_from_type_v2\n" * 5 + b"N" + b"NN)\x86R" * 4 + b".",
     ]
     paths = [plain_zip(tmp_path / f"{i}.pt", pkl, {"0": bytes(16)}) for i, pkl in enumerate(pickles)]
-    bare = [tmp_path / f"{i}.pkl" for i in (0, 8, 13, 14)]
-    for path in bare:
+    pickles = [tmp_path / f"{i}.pkl" for i in (0, 8, 13, 14)]
+    for path in pickles:
         path.write_bytes(pickles[int(path.stem)])
-    everything = [*map(str, paths), *map(str, bare)]
+    everything = [*map(str, paths), *map(str, pickles)]
     done = subprocess.run([sys.executable, "-c", READ, *everything], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""Reading files of weights: every format, every nesting, and what is no file of weights."""
+"""Reading files of weights: every format, every nesting, and files that do not hold weights."""
 
 from __future__ import annotations
 

@@ -71,9 +71,9 @@ def _zsh(paths: dict[tuple[str, ...], dict[str, str]]) -> str:
 def _fish(paths: dict[tuple[str, ...], dict[str, str]]) -> str:
     lines = []
     for path, follow in paths.items():
-        seen = "; and ".join(f"__fish_seen_subcommand_from {name}" for name in path) or "__fish_use_subcommand"
+        condition = "; and ".join(f"__fish_seen_subcommand_from {name}" for name in path) or "__fish_use_subcommand"
         for word, about in follow.items():
             name = word.lstrip("-")
             kind = "-a" if name == word else "-l" if word.startswith("--") else "-s"
-            lines.append(f"complete -c posewright -n {shlex.quote(seen)} {kind} {name} -d {shlex.quote(about)}")
+            lines.append(f"complete -c posewright -n {shlex.quote(condition)} {kind} {name} -d {shlex.quote(about)}")
     return "\n".join(lines) + "\n"

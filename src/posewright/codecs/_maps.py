@@ -119,12 +119,12 @@ def decode(
         ValueError: maps of another shape.
     """
     values = read_maps(maps, map_size, per_point)
-    lead = (*values.shape[:-3], values.shape[-3] // per_point)
+    leading = (*values.shape[:-3], values.shape[-3] // per_point)
     flat = values.reshape(-1, *((per_point, *map_size) if per_point > 1 else map_size))
     xy, score = np.empty((len(flat), 2)), np.empty(len(flat))
     for part in parts(len(flat), at_a_time):
         xy[part], score[part] = read(flat[part])
-    return xy.reshape(*lead, 2), score.reshape(lead)
+    return xy.reshape(*leading, 2), score.reshape(leading)
 
 
 def parts(count: int, at_a_time: int = 1024) -> Iterator[slice]:

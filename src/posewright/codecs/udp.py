@@ -283,7 +283,7 @@ def _stretched(near: np.ndarray, maps: np.ndarray, which: np.ndarray, peak: np.n
 
 def _steps(log: np.ndarray, damping: float) -> np.ndarray:
     """Newton steps [M, 2] from the middles of squares [M, 3, 3]; the mixed derivative is, as released, one-sided."""
-    (corner, above, _), (left, here, right), (_, below, other) = np.moveaxis(log, 0, -1)
-    dxx, dyy = right - 2 * here + left, below - 2 * here + above
-    dxy = (other - right - below + 2 * here - left - above + corner) / 2
+    (corner, above, _), (left, centre, right), (_, below, other) = np.moveaxis(log, 0, -1)
+    dxx, dyy = right - 2 * centre + left, below - 2 * centre + above
+    dxy = (other - right - below + 2 * centre - left - above + corner) / 2
     return _taylor.newton(np.stack([right - left, below - above]) / 2, np.stack([dxx, dyy, dxy]), damping)

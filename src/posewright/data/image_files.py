@@ -72,7 +72,7 @@ class Finder:
         folder, base = os.path.split(name.replace("\\", "/"))
         official = re.match(r"COCO_((?:train|val|test)20\d\d)_(\d{12}\.\w+)$", base)
         found = self._find(folder, base, official[1] if official else "")
-        if found is None and official:  # the 2017 release holds the images of 2014 under their bare numbers
+        if found is None and official:  # the 2017 release holds the images of 2014 named by number alone
             places = (self._find(folder, official[2], year) for year in ("train2017", "val2017"))
             found = next(filter(None, places), None)
         return found

@@ -107,7 +107,7 @@ class Loader:
         )
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         whole, rest = divmod(len(self.people), self.batch)
         return whole + (rest > 0 and (self.keep_last or whole == 0))
 

@@ -89,7 +89,7 @@ def measure(
     """The COCO metrics of keypoint results, and what explains them.
 
     Every category is evaluated by itself and the metrics are means over the categories that have annotations. Where
-    results carry a `bbox`, its area decides which size range a result belongs to that matches nobody, as in
+    results carry a `bbox`, its area decides the size range of an unmatched result, as in
     pycocotools; else the extent of its keypoints does.
 
     Args:

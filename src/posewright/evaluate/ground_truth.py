@@ -306,7 +306,7 @@ def _by_category(file: coco_format.AnyFile, name: str, notes: list[str]) -> dict
 
 
 def _with_areas(people: dict[int, Annotations], name: str, notes: list[str]) -> dict[int, Annotations]:
-    """The same with areas of boxes where the whole file does without any, as CrowdPose's; without some is an error."""
+    """The same, with areas made from boxes if no annotation has one (CrowdPose); some lacking it is an error."""
     count, lacking = (sum(int(f(group).sum()) for group in people.values()) for f in (_any, _without_area))
     for group in people.values():
         wrong = _without_area(group) if count > lacking else np.zeros(len(group), bool)

@@ -143,5 +143,5 @@ def layout(depth: int, *, caffe: bool = False) -> tuple[Block, Counts, Counts]:
     if depth >= 50:
         return (partial(Bottleneck, caffe=True) if caffe else Bottleneck), _COUNTS[depth], (256, 512, 1024, 2048)
     if caffe:
-        raise ValueError(f"Caffe's stride style is one of bottlenecks, which ResNet-{depth} has none of")
+        raise ValueError(f"Caffe's stride style applies to bottlenecks, and ResNet-{depth} has only basic blocks")
     return BasicBlock, _COUNTS[depth], (64, 128, 256, 512)

@@ -29,7 +29,7 @@ DEPTH = 4
 class Bottleneck(nn.Module):
     """Pre-activation bottleneck: 1x1 to half of the output channels, 3x3, 1x1; every convolution has a bias.
 
-    Nothing follows the sum, and the shortcut, where it changes channels, is a bare convolution of the raw input.
+    Nothing follows the sum, and the shortcut, where it changes channels, is a plain convolution of the raw input.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:

@@ -35,7 +35,7 @@ class Receive(nn.ModuleList):
         channels: of the branches.
         target: the branch.
         outputs: channels of the sum where they are not the branch's own. As in UDP's network, the branch's own path is
-            then a bare 1x1 convolution without normalisation.
+            then a plain 1x1 convolution without normalisation.
     """
 
     def __init__(self, channels: tuple[int, ...], target: int, outputs: int | None = None) -> None:

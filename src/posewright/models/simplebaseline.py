@@ -127,7 +127,7 @@ def _caffe(depth: int, size: tuple[int, int]) -> Spec:
 
 
 def _basic(depth: int, size: tuple[int, int]) -> Spec:
-    """Depths that the official code knows but nobody published weights of: in RGB, as ImageNet's ResNets are."""
+    """Depths that the official code supports but without published weights: in RGB, as ImageNet's ResNets are."""
     return replace(_official(depth, size), colour="rgb")
 
 

@@ -72,7 +72,7 @@ def _from_pil(image: Any, *, upright: bool) -> np.ndarray:
 
 
 def _hint(image: Any) -> str:
-    """What to do about what is no image at all."""
+    """What to do about an object that is not an image."""
     if isinstance(image, (list, tuple)):
         return "; give one image, or several to predictor.many(images)"
     if isinstance(image, (bytes, bytearray, memoryview)):

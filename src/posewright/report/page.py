@@ -19,7 +19,7 @@ from posewright.report.gallery import SURE, Picture, cases
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; color: #222; }
 h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
-p.lead { color: #555; margin-top: 0; } .curves { display: flex; flex-wrap: wrap; gap: 1rem; }
+p.subtitle { color: #555; margin-top: 0; } .curves { display: flex; flex-wrap: wrap; gap: 1rem; }
 table { border-collapse: collapse; } td, th { padding: .25rem .7rem; border: 1px solid #ddd; text-align: right; }
 th:first-child, td:first-child { text-align: left; } th { background: #f5f5f7; }
 .cases { display: flex; flex-wrap: wrap; gap: .7rem; } figure { margin: 0; }
@@ -39,17 +39,17 @@ class Section:
     preformatted: str = ""
 
 
-def write(path: Path, title: str, lead: str, run: Path, sections: Sequence[Section]) -> None:
+def write(path: Path, title: str, subtitle: str, run: Path, sections: Sequence[Section]) -> None:
     """Write the page: the run's curves, where it has a log, then the sections.
 
     Args:
         path: the HTML file, written atomically.
         title: heading.
-        lead: one line under it.
+        subtitle: one line under it.
         run: folder with a run's log; without one the page has no curves.
         sections: what follows.
     """
-    body = [f"<h1>{html.escape(title)}</h1>", f'<p class="lead">{html.escape(lead)}</p>']
+    body = [f"<h1>{html.escape(title)}</h1>", f'<p class="subtitle">{html.escape(subtitle)}</p>']
     if drawn := curves(run):
         body.append(f'<div class="curves">{"".join(drawn)}</div>')
     body.extend(map(_section, sections))

@@ -142,7 +142,7 @@ def _absorb(conv: _ConvNd, norm: _BatchNorm) -> None:
         columns = scale[:, None, None, None]
     conv.weight = nn.Parameter((conv.weight * columns).to(conv.weight.dtype), requires_grad=False)
     conv.bias = nn.Parameter(bias.to(conv.weight.dtype), requires_grad=False)
-    norm.forward = _same  # not replaced in its parent: whoever else holds the norm must see the change too
+    norm.forward = _same  # not replaced in its parent: other references to the norm must see the change too
 
 
 def _same(input: torch.Tensor) -> torch.Tensor:

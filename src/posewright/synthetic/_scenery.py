@@ -142,7 +142,7 @@ def _balls(rng: np.random.Generator) -> list[Solid]:
 
 
 def _false_limbs(rng: np.random.Generator) -> list[Solid]:
-    """Chains of cylinders in the colours of skin and cloth: arms and legs that belong to nobody."""
+    """Chains of cylinders in the colours of skin and cloth: distracting arms and legs without a person."""
     solids: list[Solid] = []
     for _ in range(int(rng.integers(1, 4))):
         joint = rng.normal(0, (0.25, 0.25, 0.05))

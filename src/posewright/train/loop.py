@@ -128,8 +128,8 @@ def rounds(config: TrainConfig, *, resume: bool = False, stop_at: int | None = N
         done: list[Fitted] = []
         while len(done) < config.rounds and (not done or done[-1].finished):
             folder = out / f"round{len(done) + 1}"
-            begun = any(members.gather((folder / "last.pt").exists()))
-            done.append(fit(replace(config, rounds=1, out=str(folder)), resume=begun, stop_at=stop_at))
+            started = any(members.gather((folder / "last.pt").exists()))
+            done.append(fit(replace(config, rounds=1, out=str(folder)), resume=started, stop_at=stop_at))
             config = replace(config, init=str(folder / "last.pt"), reset_head=False, seed=config.seed + 1)
     return done
 
@@ -294,8 +294,8 @@ def _write_page(run: Run, people: KeypointDataset, evaluation: Evaluation) -> No
     """Refresh the run's page: curves so far, and this evaluation's metrics and cases."""
     settings = msgspec.json.format(msgspec.json.encode(run.config), indent=2).decode()
     sections = page.sections(run.spec.name, people, evaluation, settings=settings)
-    lead = f"step {run.step:,} of {run.total:,}"
-    page.write(run.out / "index.html", f"Training of {run.spec.name}", lead, run.out, sections)
+    subtitle = f"step {run.step:,} of {run.total:,}"
+    page.write(run.out / "index.html", f"Training of {run.spec.name}", subtitle, run.out, sections)
 
 
 def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:

@@ -141,7 +141,7 @@ class Run:
         xy, visibility = np.zeros((people, points, 2)), np.full((people, points), 2, np.uint8)
         target, weight = map(torch.from_numpy, codec.encode(xy, visibility))
         part = Batch(torch.zeros(people, 3, *self.spec.size), target, weight, xy, visibility, np.arange(people))
-        self.net.eval()  # batch norms then keep their statistics, and need nobody else's
+        self.net.eval()  # batch norms then keep their statistics and do not synchronise
         moments = [torch.empty_like(p) for p in self.net.parameters() for _ in range(2)]  # such as Adam's
         loss, _ = self._loss(self.net.supervised, part)  # pyright: ignore[reportArgumentType]
         loss.backward()

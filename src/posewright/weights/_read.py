@@ -92,7 +92,7 @@ def _start(path: Path) -> bytes:
 
 
 def _not_weights(start: bytes) -> str:
-    """What a file is that is no file of weights, and what to do."""
+    """What a file is that does not hold weights, and what to do."""
     if not start:
         return "is empty"
     if start.lstrip()[:1] == b"<":
@@ -153,7 +153,7 @@ def _with_tensors(value: Any, fetch: torch_file.Fetch, done: dict[int, Any], dep
 
 
 def _expect_small(note: Any) -> None:
-    """Refuse what would keep whoever walks it busy: lists doubled again and again need few bytes and never end."""
+    """Refuse content that takes too long to walk: lists that double again and again need few bytes."""
     waiting: list[Any] = [note]
     for _ in range(_MAX_VALUES):
         if not waiting:

@@ -84,7 +84,7 @@ class Entry:
 
     @property
     def access(self) -> Access:
-        """Whether a program can fetch it, a person with a browser can, or nobody."""
+        """Whether a program can fetch it, only a person with a browser can, or it is not available."""
         return "direct" if self.fetchable else "browser-only" if self.urls else "unavailable"
 
     @property

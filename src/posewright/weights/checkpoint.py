@@ -52,7 +52,7 @@ class Loaded:
         path: the file.
         read: how many tensors went from the file into the network.
         renamed: the file's names -> the network's, where they differ.
-        dropped: entries of the file that are no weights, or that were not asked for.
+        dropped: entries of the file that are not weights, or that were not asked for.
         zero_filled: parameters and counters that the file lacks and that are zero without it.
         new: parameters that keep the values which the network came with.
     """
@@ -93,7 +93,7 @@ def read(path: Source) -> State:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no file of weights, is damaged, or could only be read by running code that it contains.
+        ValueError: it is not a file of weights, is damaged, or could only be read by running code that it contains.
     """
     path = Path(path)
     with naming(path):
@@ -178,7 +178,7 @@ def read_checkpoint(path: Source) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no checkpoint, or is damaged.
+        ValueError: it is not a checkpoint, or is damaged.
     """
     path = Path(path)
     with naming(path):

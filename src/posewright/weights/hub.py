@@ -187,7 +187,7 @@ def _pull_from(url: str, wanted: Entry, unverified: bool, progress: Progress | N
             if not (wanted.sha256 or unverified):
                 keep = not member  # so that the second call need not download it again
                 raise _Unverified(
-                    f"{wanted.id}: no checksum was published, so that nobody can tell whether {url} is the published "
+                    f"{wanted.id}: no checksum was published, so it cannot be verified that {url} is the published "
                     f"file; the sha256 of what came is {place.parent.name}. To take it: --no-verify"
                 )
             ready_folder(place.parent)

@@ -30,7 +30,7 @@ TYPES = {
     "UInt8": torch.uint8, "UInt16": torch.uint16, "UInt32": torch.uint32, "UInt64": torch.uint64,
     "Bool": torch.bool,
 }  # fmt: skip
-"""MindSpore's number types; strings and hash tables, which it can save too, are no weights."""
+"""MindSpore's number types; strings and hash tables, which it can save too, are not weights."""
 
 MAX_DIMS = 8
 _SLICE = 512 << 20
@@ -71,7 +71,7 @@ def write(
         slice_bytes: tensors of more bytes than this are split.
 
     Raises:
-        ValueError: a tensor's type is none of MindSpore's.
+        ValueError: MindSpore does not have a tensor's type.
     """
     write_with(Path(path), lambda file: _fill(file, tensors, crc, slice_bytes))
 

@@ -286,7 +286,7 @@ _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (
 def _named(name: str) -> Foreign:
     if name not in _KNOWN and not _HARMLESS.fullmatch(name):
         raise ValueError(
-            f"needs {name[:80]}, and nothing that a file brings along is ever run. Where the file was made and can be "
+            f"needs {name[:80]}, and code in a file is never run. Where the file was made and can be "
             "trusted, save the weights alone: torch.save(model.state_dict(), path)"
         )
     return Foreign(name)
