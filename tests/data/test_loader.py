@@ -115,7 +115,7 @@ def test_points_stay_on_their_pixels(people, rule, mirror):
     """However a crop is turned, scaled and mirrored, each point's colour is where the point is."""
     augment = Augment(scale=(0.7, 1.3), rotation=60, rotation_chance=1.0, flip=mirror)
     spec = replace(SPEC, padding=(1.4, 1.4))
-    object.__setattr__(spec, "crop", rule)  # the codec would refuse others; here only the crop matters
+    object.__setattr__(spec, "crop_rule", rule)  # the codec would refuse others; here only the crop matters
     head, red, blue = COLOURS
     colours = (head, blue, red) if mirror else (head, red, blue)  # in a mirror the red wing is the right one
     inside = 0

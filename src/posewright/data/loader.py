@@ -184,22 +184,21 @@ class _Crops(Dataset[Any]):
         if get_worker_info():
             crops.share_memory_()  # before it is filled, so that it is not copied once more on its way
         try:
-            for place, one, rng, out in zip(places, crop.pixel_matrix, rngs, crops.numpy()):
-                self._cut(int(place), one, rng, out)
+            for row, (place, rng, out) in enumerate(zip(places, rngs, crops.numpy())):
+                self._cut(int(place), crop[row : row + 1], rng, out)
         except (OSError, ValueError) as error:
             return error  # raised in the main process: torch would wrap it in two tracebacks
         return crops, xy, np.take_along_axis(visibility, channel, 1)
 
-    def _cut(self, place: int, matrix: np.ndarray, rng: np.random.Generator, out: np.ndarray) -> None:
+    def _cut(self, place: int, crop: Crop, rng: np.random.Generator, out: np.ndarray) -> None:
         people = self.people
         try:
             pixels = image.read(people.image_path[people.image[place]], upright=False)
         except (OSError, ValueError) as error:
             number = people.annotation_id[place]
             raise type(error)(f"{error} (annotation {number} of {people.annotations})") from None
-        image.warp(pixels, matrix, self.size, out, self.border)
-        if self.augment.recolours:
-            out[:] = recolour(self.augment, out, rng)
+        cut = image.warp_all(pixels, crop, self.border)[0]
+        out[:] = recolour(self.augment, cut, rng) if self.augment.recolours else cut
 
 
 def _generator(seed: int, epoch: int, stream: int, place: int) -> np.random.Generator:
