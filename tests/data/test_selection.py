@@ -36,34 +36,34 @@ def people(count, seed):
 
 def test_selected_by_loops():
     spec = SimpleNamespace(size=(256, 192), padding=(1.25, 1.25), crop_rule="standard")
-    some = people(60, seed=3)
+    dataset = people(60, seed=3)
     kept = []
-    for n in range(len(some)):
-        x, y, w, h = some.box[n]
+    for n in range(len(dataset)):
+        x, y, w, h = dataset.box[n]
         centre = (x + w / 2, y + h / 2)
         w, h = max(w, h * 192 / 256) * 1.25, max(h, w * 256 / 192) * 1.25
-        points = some.xy[n][some.visibility[n] > 0]
+        points = dataset.xy[n][dataset.visibility[n] > 0]
         if len(points):
             away = math.dist(points.astype(float).mean(0), centre)
             if math.exp(-(away**2) / (2 * 0.2**2 * w * h)) > 0.2 / 16 * len(points) + 0.45 - 0.2 / 16:
                 kept.append(n)
     assert 5 < len(kept) < 55
-    found = selected(some, spec)
-    assert found.annotation_id.tolist() == some.annotation_id[kept].tolist()
+    found = selected(dataset, spec)
+    assert found.annotation_id.tolist() == dataset.annotation_id[kept].tolist()
     assert found.skipped == {"not centred in their box (select_data)": 60 - len(kept)}
-    far = replace(some, box=some.box + np.array([9000, 0, 0, 0]))
+    far = replace(dataset, box=dataset.box + np.array([9000, 0, 0, 0]))
     with pytest.raises(ValueError, match="no usable annotations: all 60 people are not centred in their box"):
         selected(far, spec)
 
 
 def test_unlabelled_people_go():
-    some = people(4, seed=0)
-    visibility = some.visibility.copy()
+    dataset = people(4, seed=0)
+    visibility = dataset.visibility.copy()
     visibility[:2] = 0
     spec = SimpleNamespace(size=(64, 64), padding=(1.0, 1.0), crop_rule="standard")
     centred = replace(
-        some,
+        dataset,
         visibility=visibility,
-        xy=np.broadcast_to(some.box[:, None, :2] + some.box[:, None, 2:] / 2, some.xy.shape),
+        xy=np.broadcast_to(dataset.box[:, None, :2] + dataset.box[:, None, 2:] / 2, dataset.xy.shape),
     )
-    assert selected(centred, spec).annotation_id.tolist() == some.annotation_id[2:].tolist()
+    assert selected(centred, spec).annotation_id.tolist() == dataset.annotation_id[2:].tolist()

@@ -52,8 +52,8 @@ def parts_of(skeleton: Skeleton) -> dict[str, np.ndarray]:
     partner = dict(skeleton.mirror) | {b: a for a, b in skeleton.mirror}
     for point in skeleton.points:
         other = partner.get(point, point)
-        bare, mirrored = (re.sub("left|right", "", name, flags=re.IGNORECASE).strip("_- .") for name in (point, other))
-        name = point if other == point else bare if bare == mirrored else f"{point} and {other}"
+        plain, mirrored = (re.sub("left|right", "", name, flags=re.IGNORECASE).strip("_- .") for name in (point, other))
+        name = point if other == point else plain if plain == mirrored else f"{point} and {other}"
         parts.setdefault(name, np.isin(skeleton.points, (point, other)))
     return parts
 

@@ -48,10 +48,10 @@ class Pairs:
         rows = np.flatnonzero(np.any(mend, axis=1)[o.pose] & (count[o.person] > 0))
         value = o.oks.copy()
         for part in chunks(len(rows)):
-            some = rows[part]
-            pose, person = o.pose[some], o.person[some]
-            each = np.where(mend[pose], self.mended[some], self.near[some])
-            value[some] = (each * labelled[person]).sum(1) / count[person]
+            chunk = rows[part]
+            pose, person = o.pose[chunk], o.person[chunk]
+            each = np.where(mend[pose], self.mended[chunk], self.near[chunk])
+            value[chunk] = (each * labelled[person]).sum(1) / count[person]
         return value
 
 

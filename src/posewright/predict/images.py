@@ -30,7 +30,7 @@ class ImageFile:
         name: what results call it, unlike any other in the run: the path inside the folder that was given, with
             slashes; or, where two would be called the same, the path inside the folder that holds them all.
         path: the file.
-        pixels: [H, W, 3] uint8 RGB, where it came through standard input and is no file.
+        pixels: [H, W, 3] uint8 RGB, where it came through standard input.
     """
 
     name: str
