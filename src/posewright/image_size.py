@@ -23,7 +23,7 @@ def size_of(data: bytes) -> tuple[int, int] | None:
         data: the file, or as much of its start as holds the header.
 
     Returns:
-        None where it is none of these, or its header is damaged.
+        None where it is not one of these, or its header is damaged.
     """
     try:
         if data[:2] == b"\xff\xd8":

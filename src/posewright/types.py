@@ -261,7 +261,7 @@ class Pose(_Comparable):
         """The point of that name.
 
         Raises:
-            KeyError: the skeleton has none of that name; the message suggests the nearest.
+            KeyError: the skeleton has no such point; the message suggests the nearest.
         """
         points = self.skeleton.points
         if name not in points:

@@ -99,8 +99,8 @@ OTHERS = {repr(find(name).builder): name for name in names() if name not in KIND
 def test_names_of_other_code_are_distinct_and_lead_back(name):
     net: Any = unfilled(find(name), 1)
     own = net.state_dict()
-    for to in get_args(conversion.Format):
-        if to == "mmpose" and net.naming.mmpose is None:
+    for style in get_args(conversion.Format):
+        if style == "mmpose" and net.naming.mmpose is None:
             continue
         foreign = conversion.foreign(net.naming, own, style)
         assert len(set(foreign.values())) == len(own)

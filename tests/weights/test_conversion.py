@@ -122,7 +122,7 @@ def test_names_are_those_of_the_published_networks(
 @pytest.mark.parametrize(
     ("name", "style"),
     [
-        *(("litehrnet-naive-18-256x192", to) for to in get_args(conversion.Format)),
+        *(("litehrnet-naive-18-256x192", style) for style in get_args(conversion.Format)),
         ("lpn-50-256x192", "mindspore"),
         ("hourglass-1-256x256", "official"),
     ],

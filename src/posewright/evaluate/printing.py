@@ -45,8 +45,8 @@ def loss_lines(diagnosis: Diagnosis, count: int = 3) -> list[str]:
 
 def _loss_line(d: Diagnosis, kind: str) -> str:
     counts = d.counts()
-    some = "people" if counts[kind] != 1 else "person"
-    share = {"missed person": f" of {len(d.people)} people", "score order": f" {some}"}.get(kind, "")
+    unit = "people" if counts[kind] != 1 else "person"
+    share = {"missed person": f" of {len(d.people)} people", "score order": f" {unit}"}.get(kind, "")
     line = f"  {100 * d.alone[kind]:4.1f}  {_LOSSES[kind]}: {counts[kind]}"
     if kind not in (*MISPLACED, "missed person"):
         return line + share
