@@ -1,0 +1,84 @@
+"""`posewright serve`: poses over HTTP, and a page to drop photographs on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from posewright.cli._options import Commands, command, existing, weights_file
+
+if TYPE_CHECKING:
+    from posewright.predict.predictor import Predictor
+
+
+def add(commands: Commands) -> None:
+    parser = command(commands, "serve", run, "find keypoints over HTTP, with a page to drop photographs on")
+    parser.add_argument(
+        "models",
+        metavar="MODEL",
+        nargs="*",
+        help="a run's best.pt, a pose system whose weights are available locally, or SYSTEM=FILE; the first is the "
+        "default of requests (default: the model inside the package)",
+    )
+    parser.add_argument("--detector", metavar="ONNX", type=weights_file, help="YOLOX-style detector of people")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
+    parser.add_argument(
+        "--flip-test", action=argparse.BooleanOptionalAction, default=True, help="average with the mirrored image"
+    )
+    parser.add_argument(
+        "--token-file", metavar="FILE", type=existing, help="its text is asked of clients; or $POSEWRIGHT_TOKEN"
+    )
+    parser.add_argument(
+        "--queue", type=int, default=128, metavar="N", help="requests in progress (default: %(default)s)"
+    )
+    parser.add_argument("--timeout", type=float, default=30, metavar="S", help="seconds per request (default: 30)")
+    parser.add_argument("--max-mb", type=float, default=20, metavar="MB", help="of a request (default: 20)")
+    parser.add_argument("--max-megapixels", type=float, default=40, metavar="N", help="of an image (default: 40)")
+    parser.add_argument("--max-boxes", type=int, default=100, metavar="N", help="of an image (default: %(default)s)")
+
+
+def run(options: argparse.Namespace) -> int:
+    try:
+        from posewright.serve import server
+        from posewright.serve.service import Service
+    except ModuleNotFoundError as error:
+        raise ImportError(f"{error.name} is missing: pip install 'posewright[serve]'") from None
+    from posewright.predict.boxes import YoloxDetector
+    from posewright.serve.limits import Limits
+    from posewright.weights import hub
+
+    limits = Limits(
+        bytes=int(options.max_mb * (1 << 20)),
+        pixels=int(options.max_megapixels * 1e6),
+        boxes=options.max_boxes,
+        requests=options.queue,
+        seconds=options.timeout,
+    )
+    with server.listen(options.host, options.port) as listener:  # a port in use is told before anything is loaded
+        models = dict(_model(given, options) for given in options.models or ["default"])
+        detectors = {}
+        if options.detector:
+            detectors[Path(options.detector).stem] = YoloxDetector(hub.resolve(options.detector))
+        token = (
+            Path(options.token_file).read_text().strip()
+            if options.token_file
+            else os.environ.get("POSEWRIGHT_TOKEN", "")
+        )
+        server.run(Service(models, detectors, limits), listener, token, quiet=options.quiet)
+    return 0
+
+
+def _model(given: str, options: argparse.Namespace) -> tuple[str, Predictor]:
+    """A served model and its name: its system's, or for a run's checkpoint the run's folder's."""
+    from posewright.predict.predictor import load
+
+    system, _, file = given.rpartition("=")
+    if system:
+        return system, load(system, existing(file), device=options.device, flip=options.flip_test)
+    if (path := Path(file)).is_file():
+        return path.resolve().parent.name, load(None, path, device=options.device, flip=options.flip_test)
+    return file, load(file, device=options.device, flip=options.flip_test)
