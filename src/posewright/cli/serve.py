@@ -23,8 +23,10 @@ def add(commands: Commands) -> None:
         "default of requests (default: the model inside the package)",
     )
     parser.add_argument("--detector", metavar="ONNX", type=weights_file, help="YOLOX-style detector of people")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen on (default: this machine alone)"
+    )
+    parser.add_argument("--port", type=int, metavar="N", default=8000, help="port to listen on (default: %(default)s)")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
     parser.add_argument(
         "--flip-test", action=argparse.BooleanOptionalAction, default=True, help="average with the mirrored image"
@@ -63,11 +65,8 @@ def run(options: argparse.Namespace) -> int:
         detectors = {}
         if options.detector:
             detectors[Path(options.detector).stem] = YoloxDetector(hub.resolve(options.detector))
-        token = (
-            Path(options.token_file).read_text().strip()
-            if options.token_file
-            else os.environ.get("POSEWRIGHT_TOKEN", "")
-        )
+        file, own = options.token_file, os.environ.get("POSEWRIGHT_TOKEN", "")
+        token = Path(file).read_text().strip() if file else own
         server.run(Service(models, detectors, limits), listener, token, quiet=options.quiet)
     return 0
 

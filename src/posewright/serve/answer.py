@@ -26,7 +26,7 @@ class Pose(BaseModel):
     """A person or an animal."""
 
     score: float = Field(description="of the pose, by the model's scoring rule")
-    box: tuple[float, float, float, float] = Field(description="x, y, width, height in image pixels")
+    box: list[float] = Field(description="x, y, width, height in image pixels")
     keypoints: list[Keypoint] = Field(description="in the order of the model's skeleton")
 
 
@@ -73,7 +73,7 @@ def answer(model: str, poses: Poses, size: tuple[int, int], threshold: float) ->
     found = [
         Pose(
             score=float(poses.instance_score[n]),
-            box=tuple(round(float(v), 3) for v in poses.boxes.xywh[n]),
+            box=[round(float(v), 3) for v in poses.boxes.xywh[n]],
             keypoints=[
                 Keypoint(name=name, x=round(x, 3), y=round(y, 3), score=round(score, 4), shown=score > threshold)
                 for name, (x, y), score in zip(poses.skeleton.points, poses.xy[n].tolist(), poses.score[n].tolist())

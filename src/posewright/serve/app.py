@@ -114,7 +114,7 @@ def _pages() -> APIRouter:
     router = APIRouter()
 
     def page(path: str, file: str) -> None:
-        text = (resources.files(__package__) / file).read_text("utf-8")
+        text = (resources.files("posewright.serve") / file).read_text("utf-8")
         headers = {"Content-Security-Policy": _PAGE_MAY, "Referrer-Policy": "no-referrer"}
         router.add_api_route(path, lambda: HTMLResponse(text, headers=headers), include_in_schema=False)
 
