@@ -16,4 +16,6 @@ def held(images):
     return brightness(images)
 
 
-server.run(Service({"dots": Predictor(SPEC, held, flip=False, batch=2)}), server.listen("127.0.0.1", 0))
+listener = server.listen("127.0.0.1", 0)
+print(server.address(listener), flush=True)
+server.run(Service({"dots": Predictor(SPEC, held, flip=False, batch=2)}), listener)

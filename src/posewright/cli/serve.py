@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posewright.cli._options import Commands, command, existing, weights_file
+from posewright.cli._options import Commands, answer, command, existing, weights_file
 
 if TYPE_CHECKING:
     from posewright.predict.predictor import Predictor
@@ -67,7 +68,13 @@ def run(options: argparse.Namespace) -> int:
             detectors[Path(options.detector).stem] = YoloxDetector(hub.resolve(options.detector))
         file, own = options.token_file, os.environ.get("POSEWRIGHT_TOKEN", "")
         token = Path(file).read_text().strip() if file else own
-        server.run(Service(models, detectors, limits), listener, token, quiet=options.quiet)
+        service, at = Service(models, detectors, limits), server.address(listener)
+        text = f"{', '.join(models)}: {at} (Ctrl-C stops)"
+        if not token and not server.private(listener):
+            text += "\nanyone who reaches this address may use it: --token-file asks clients for a token"
+        answer(options, text, address=at, models=list(models))
+        sys.stdout.flush()  # also where a pipe reads it
+        server.run(service, listener, token)
     return 0
 
 

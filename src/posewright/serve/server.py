@@ -27,14 +27,24 @@ def listen(host: str, port: int) -> socket.socket:
         raise OSError(f"cannot listen on {host}, port {port}: {error}") from None
 
 
-def run(service: Service, listener: socket.socket, token: str = "", *, quiet: bool = False) -> None:
+def address(listener: socket.socket) -> str:
+    """The URL of what listens there."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def private(listener: socket.socket) -> bool:
+    """Whether it is reached from this machine alone."""
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
+
+
+def run(service: Service, listener: socket.socket, token: str = "") -> None:
     """Answer requests until SIGINT or SIGTERM; those accepted by then are answered first.
 
     Args:
         service: what answers; it is closed at the end.
         listener: see `listen`.
         token: see `create_app`.
-        quiet: print nothing but errors.
     """
     config = uvicorn.Config(
         create_app(service, token),
@@ -43,10 +53,4 @@ def run(service: Service, listener: socket.socket, token: str = "", *, quiet: bo
         access_log=False,
         timeout_graceful_shutdown=int(2 * service.limits.seconds) + 1,
     )
-    host, port = listener.getsockname()[:2]
-    if not quiet:
-        at = f"[{host}]" if ":" in host else host
-        print(f"{', '.join(service.models)}: http://{at}:{port} (Ctrl-C stops)", flush=True)
-        if not token and not ipaddress.ip_address(host).is_loopback:
-            print("anyone who reaches this address may use it: --token-file asks clients for a token", flush=True)
     uvicorn.Server(config).run(sockets=[listener])
