@@ -1,8 +1,10 @@
 """`posewright eval` as a user meets it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 SLIM = "simplebaseline-r18-slim-128x96"
 
@@ -113,3 +115,99 @@ def test_a_results_file_gets_the_published_row_and_its_largest_losses_in_words(r
     saved = json.loads((tmp_path / "metrics.json").read_text())
     assert saved["errors"]["missed person"] == 1
     assert saved["losses"]["missed person"] > 0
+
+
+def test_json_has_pck_per_point_on_request(run, listing, last, tmp_path):
+    arguments = ("--data", listing, "--weights", last, "--out", tmp_path, "--no-flip-test", "--pck-threshold", "0.5")
+    status, text, _ = run("eval", *arguments, "--json")
+    assert status == 0
+    said = json.loads(text)
+    assert len(said["metrics"]) == 10
+    (points,) = (c["keypoints"] for c in json.loads(listing.read_text())["categories"])
+    assert said["pck"]["threshold"] == 0.5
+    assert list(said["pck"]["points"]) == points
+    assert all(value == -1 or 0 <= value <= 1 for value in said["pck"]["points"].values())
+    assert json.loads((tmp_path / "metrics.json").read_text())["pck"] == said["pck"]
+
+
+def test_an_evaluation_parses_its_annotations_once_and_writes_json_only_as_results(
+    run, listing, last, tmp_path, monkeypatch
+):
+    reads = []
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path.name) or read_bytes(path))
+    arguments = ("--data", listing, "--out", tmp_path)
+    assert run("eval", *arguments, "--weights", last, "--no-flip-test")[0] == 0
+    assert reads.count(listing.name) == 1
+
+
+def test_data_without_sigmas_is_evaluated_by_pck_with_results_and_detections(run, set_up, edited, tmp_path):
+    def plain(content):
+        for category in content["categories"]:
+            category["keypoints"] = [f"{point}_spot" for point in category["keypoints"]]
+            for key in ("sigmas", "posewright"):
+                category.pop(key, None)
+
+    path = edited(plain)
+    content = json.loads(path.read_text())
+    some = [a for a in content["annotations"] if any(a["keypoints"][2::3]) and not a.get("iscrowd")]
+    found = [{"image_id": a["image_id"], "category_id": 1, "keypoints": a["keypoints"], "score": 1} for a in some]
+    (tmp_path / "results.json").write_text(json.dumps(found))
+    status, text, _ = run("eval", "--data", path, "--results", tmp_path / "results.json", "--out", tmp_path, "--json")
+    assert (status, json.loads(text)["metrics"]) == (0, {"PCK": pytest.approx(1)})
+
+    boxes = [{k: a[k] for k in ("image_id", "category_id", "bbox")} | {"score": 0.5} for a in some]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    settings = ("steps=1", "batch=2", "workers=0", "device=cpu", "flip_test=false")
+    paths = ("--train", path, "--train-images", set_up / "val", "--out", tmp_path / "run")
+    assert run("train", SLIM, *paths, "--set", *settings)[0] == 0
+    arguments = ("--images", set_up / "val", "--weights", tmp_path / "run/last.pt", "--boxes", tmp_path / "boxes.json")
+    status, text, errors = run("eval", "--data", path, *arguments, "--out", tmp_path / "eval")
+    assert status == 0, errors
+    assert "AP is undefined, as no OKS sigmas are published for these points; PCK@" in text
+    assert "| boxes.json |" in text
+
+
+def test_no_flip_test_without_mirror_pairs_unless_asked(run, set_up, edited, tmp_path):
+    def unpaired(content):
+        (category,) = content["categories"]
+        category["keypoints"] = [f"spot {n}" for n in range(len(category["keypoints"]))]
+        category.pop("posewright", None)
+
+    path = edited(unpaired)
+    settings = ("steps=1", "batch=2", "workers=0", "device=cpu")
+    paths = ("--train", path, "--train-images", set_up / "val", "--out", tmp_path / "run")
+    status, _, errors = run("train", SLIM, *paths, "--set", *settings)
+    assert (status, "has no mirror pairs, so nothing is flipped" in errors) == (0, True)
+    arguments = ("--data", path, "--images", set_up / "val", "--weights", tmp_path / "run/last.pt", "--out", tmp_path)
+    assert "no flip test, because person17 has no mirror pairs (--flip-test does it)" in run("eval", *arguments)[1]
+    assert "no flip test" not in run("eval", *arguments, "--flip-test")[1]
+
+
+@pytest.mark.shared
+def test_real_people_of_coco_are_evaluated_end_to_end(run, shared, tmp_path):
+    listing = shared / "data/coco_mini/annotations/person_keypoints_train2017.json"
+    settings = ("steps=1", "batch=2", "workers=0", "device=cpu", "flip_test=false")
+    status, _, errors = run("train", SLIM, "--train", listing, "--out", tmp_path / "run", "--set", *settings)
+    assert status == 0, errors
+    arguments = ("--data", listing, "--out", tmp_path, "--json")
+    status, text, errors = run("eval", *arguments, "--weights", tmp_path / "run/last.pt", "--no-flip-test")
+    assert status == 0, errors
+    said = json.loads(text)
+    assert len(said["metrics"]) == 10
+    assert len(json.loads((tmp_path / "results.json").read_text())) == 86
+    assert said["boxes"] == "gt"
+    again = run("eval", *arguments, "--results", tmp_path / "results.json")[1]
+    assert json.loads(again)["metrics"] == said["metrics"]
+
+
+@pytest.mark.shared
+def test_real_people_of_mpii_are_evaluated_end_to_end(run, shared, tmp_path):
+    path = shared / "data/formats/mpii/test_mpii.json"
+    settings = ("steps=1", "batch=2", "workers=0", "device=cpu", "flip_test=false")
+    status, _, errors = run("train", SLIM, "--train", path, "--out", tmp_path / "run", "--set", *settings)
+    assert status == 0, errors
+    arguments = ("--data", path, "--weights", tmp_path / "run/last.pt", "--out", tmp_path, "--metric", "PCKh")
+    status, text, errors = run("eval", *arguments, "--no-flip-test", "--json")
+    assert status == 0, errors
+    assert {"Head", "Ankle", "Mean", "Mean@0.1"} <= json.loads(text)["metrics"].keys()

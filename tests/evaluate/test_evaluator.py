@@ -268,3 +268,63 @@ def test_other_metrics_and_thresholds_are_options(tmp_path):
     assert scores(oks_threshold=1.0, box_nms=0.5) == [0.9]
     assert scores(soft_nms=True) == [0.9, 0.7, 0.5]
     assert scores(oks_visibility=1.0) == [0.9, 0.7, 0.5]  # no point is above it, so no two poses are alike
+
+
+def test_soft_suppression_orders_by_decayed_scores_and_keeps_everybody(tmp_path):
+    people = make(tmp_path, images=1)
+    box = people.gt_boxes()[30].xywh[0]
+    boxes = {30: Boxes.of([box, box + 1, people.gt_boxes()[30].xywh[1]], [0.9, 0.8, 0.1], "det.json")}
+    greedy = evaluator.results_of(Oracle(people), people, boxes)
+    soft = evaluator.results_of(Oracle(people), people, boxes, options=evaluator.Options(soft_nms=True))
+    assert [r["score"] for r in greedy] == [0.9, 0.1]
+    assert [r["score"] for r in soft] == [0.9, 0.8, 0.1]  # the written scores stay as they are
+
+
+def test_the_keypoint_threshold_decides_which_points_make_a_score(tmp_path):
+    people = make(tmp_path, images=1, each=1)
+    oracle = Oracle(people)
+    oracle.spec.scoring = "above 0.2"
+    many = oracle.many
+
+    def unsure(items, *, upright=True):
+        for poses in many(items, upright=upright):
+            yield replace(poses, score=np.linspace(0, 1, 17)[None])
+
+    oracle.many = unsure
+    ladder = np.linspace(0, 1, 17)
+    for threshold in (0.2, 0.5):
+        options = evaluator.Options(keypoint_threshold=threshold)
+        (found,) = evaluator.results_of(oracle, people, people.gt_boxes(), options=options)
+        assert found["score"] == pytest.approx(ladder[ladder > threshold].mean())
+
+
+def test_results_without_any_confidence_can_be_left_out_as_xtcocotools_does(tmp_path):
+    people = make(tmp_path, images=1, each=1)
+    (found,) = evaluator.evaluate(Oracle(people), people, people.gt_boxes()).results
+    triples = np.reshape(found["keypoints"], (-1, 3))
+    sure = found | {"score": 0.5}
+    unsure = found | {"keypoints": (triples * [1, 1, 0] + [9, 9, 0]).ravel().tolist(), "score": 0.9}
+    (tmp_path / "results.json").write_text(json.dumps([unsure, sure]))
+
+    def evaluated(**changes):
+        files = tmp_path / "people.json", tmp_path / "results.json"
+        return evaluator.evaluate_results(*files, options=evaluator.Options(**changes))
+
+    assert evaluated().metrics["AP50"] < 1  # a better-scored pose beside everybody
+    kept = evaluated(drop_unconfident=True)
+    assert kept.metrics["AP50"] == pytest.approx(1)
+    assert any("left out 1 results without any confidence" in note for note in kept.measured.notes)
+
+
+def test_a_precision_recall_curve_by_hand(tmp_path):
+    people = make(tmp_path, images=1)
+    found = evaluator.evaluate(Oracle(people), people, people.gt_boxes()).results
+    lost = np.reshape(found[1]["keypoints"], (-1, 3)) + np.array([500, 500, 0])
+    results = [found[0] | {"score": 0.9}, found[1] | {"score": 0.8, "keypoints": lost.ravel().tolist()}]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    evaluation = evaluator.evaluate_results(tmp_path / "people.json", tmp_path / "results.json")
+    half = [1.0] * 51 + [0.0] * 50  # one of two people is found, and found first
+    np.testing.assert_allclose(evaluation.measured.precision, [half] * 10)
+    curves = printing.as_dict(evaluation, "half")["precision"]
+    assert curves["recall"][50] == 0.5
+    assert curves["OKS 0.75"] == half

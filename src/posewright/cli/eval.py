@@ -78,10 +78,11 @@ def run(options: argparse.Namespace) -> int:
         losses, explained = _explained(
             evaluation, lambda: diagnosis.diagnose_files(options.data, name, options.pck_threshold)
         )
-        write_json(out / "metrics.json", printing.as_dict(evaluation, name) | losses)
+        content = printing.as_dict(evaluation, name) | losses
+        write_json(out / "metrics.json", content)
         lines = [*printing.lines(evaluation, Path(name).stem), *_published(options.model, evaluation), *explained]
         lines += ["", f"metrics: {out / 'metrics.json'}"]
-        answer(options, "\n".join(lines), metrics=evaluation.metrics, boxes=evaluation.boxes, results=options.results)
+        answer(options, "\n".join(lines), **_said(content), results=options.results)
         return 0
     from posewright.data.skeleton_file import people_for
     from posewright.progress import bar, tick
@@ -98,7 +99,8 @@ def run(options: argparse.Namespace) -> int:
     losses, explained = _explained(
         evaluation, lambda: diagnosis.diagnose(people, evaluation.results, options.pck_threshold)
     )
-    write_json(out / "metrics.json", printing.as_dict(evaluation, name) | losses)
+    content = printing.as_dict(evaluation, name) | losses
+    write_json(out / "metrics.json", content)
     plain = {k: v for k, v in vars(options).items() if isinstance(v, (str, int, float)) and k not in ("quiet", "json")}
     settings = json.dumps(plain, indent=2)
     sections = page.sections(name, people, evaluation, settings=settings)
@@ -117,9 +119,9 @@ def run(options: argparse.Namespace) -> int:
     ]
     if options.contact_sheets:
         lines += [f"contact sheets: {', '.join(map(str, gallery.write_sheets(out, people, evaluation)))}"]
-    said = {"metrics": evaluation.metrics, "boxes": evaluation.boxes, "results": out / "results.json"}
-    said |= {"page": out / "index.html"}
-    answer(options, "\n".join(lines), model=name, **said)
+    answer(
+        options, "\n".join(lines), model=name, **_said(content), results=out / "results.json", page=out / "index.html"
+    )
     return 0
 
 
@@ -143,3 +145,7 @@ def _explained(evaluation: Evaluation, diagnose: Callable[[], Diagnosis]) -> tup
         return {}, ["", f"no failure analysis: {error}"]
     lines = loss_lines(found)
     return {"losses": found.alone, "errors": found.counts()}, ["", *lines] if lines else []
+
+
+def _said(content: dict[str, Any]) -> dict[str, Any]:
+    return {name: content[name] for name in ("metrics", "boxes", "rule", "pck") if name in content}
