@@ -4,7 +4,7 @@ BIN := .venv/bin
 BASE := .venv/.base
 READY := .venv/.ready
 
-.PHONY: install demo test test-slow test-portable fuzz check-systems lint format clean
+.PHONY: install demo test test-slow test-portable fuzz check-systems docs docs-test release lint format clean
 
 install: $(BASE)
 
@@ -30,6 +30,25 @@ fuzz: $(READY)
 # Each pose system learns synthetic people from scratch: an hour or two on two cores.
 check-systems: $(READY)
 	$(BIN)/python benchmarks/check_systems.py
+
+# The site in build/site; a broken link or a missing reference fails.
+docs: $(READY)
+	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+
+# What of the documents takes minutes: the notebooks and the long commands.
+docs-test: $(READY)
+	$(BIN)/python -m pytest -q -m docs
+
+# Builds the package, checks it, installs the wheel into a clean environment and tries it there; uploads nothing.
+release:
+	rm -rf build dist
+	$(PYTHON) -m venv build/tools
+	build/tools/bin/python -m pip install --quiet --disable-pip-version-check build twine
+	build/tools/bin/python -m build --outdir dist .
+	build/tools/bin/python -m twine check --strict dist/*
+	$(PYTHON) -m venv build/clean
+	build/clean/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	build/clean/bin/python -I tests/smoke.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
