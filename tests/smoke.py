@@ -1,4 +1,4 @@
-"""Whether an installed Posewright works, outside of any checkout: `python tests/smoke.py`, by the Python that has it."""
+"""Whether an installed Posewright works outside of any checkout: `python tests/smoke.py`, by the Python that has it."""
 
 import json
 import subprocess

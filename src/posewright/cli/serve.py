@@ -30,7 +30,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("--port", type=int, metavar="N", default=8000, help="port to listen on (default: %(default)s)")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
     parser.add_argument(
-        "--flip-test", action=argparse.BooleanOptionalAction, default=True, help="average with the mirrored image"
+        "--flip-test",
+        action=argparse.BooleanOptionalAction,
+        help="average with the mirrored image (default: where the skeleton has mirror pairs)",
     )
     parser.add_argument(
         "--token-file", metavar="FILE", type=existing, help="its text is asked of clients; or $POSEWRIGHT_TOKEN"

@@ -98,7 +98,7 @@ class Service:
         predictor = _chosen("model", name, self.models)
         try:
             where = self._where(asked)  # before the image: what costs less is checked first
-            pixels = image.decode(asked.image, "image")
+            pixels = image.decode(asked.image, "image", max_pixels=self.limits.pixels)
             poses = predictor(pixels, where)
         except ValueError as error:
             raise HTTPException(422, str(error)) from None
