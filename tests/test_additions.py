@@ -1,4 +1,4 @@
-"""What one addition costs: a model, a codec, a recipe and a command, one new file each, with nothing else touched.
+"""What one addition costs: a model, codec, data format, recipe and command, one new file each, nothing else touched.
 
 The files lie in a temporary folder that the package's folders are told to look into as well, so that everything finds
 them as if they were in the package.
@@ -96,6 +96,37 @@ CONFIG = TrainConfig(model="toy-64x48", train="", steps=2, batch=2, lr=1e-3, wor
 RECIPES = (Recipe("toy_drawn", "Toy on drawn people", CONFIG),)
 '''
 
+FORMAT = '''
+"""Lines: the names of the points, then per person the image and x, y of every point, separated by commas."""
+
+from posewright import coco_format
+from posewright.data import coco
+
+
+def is_format(path):
+    return path.suffix == ".lines"
+
+
+def read(annotations, images=None, *, allow_outside=False):
+    points, *people = (line.split(",") for line in annotations.read_text().split())
+    names = sorted({name for name, *_ in people})
+    content = {
+        "images": [{"id": n, "file_name": name} for n, name in enumerate(names)],
+        "categories": [{"id": 1, "name": "person", "keypoints": points}],
+        "annotations": [person(n, names.index(name), numbers) for n, (name, *numbers) in enumerate(people)],
+    }
+    file = coco_format.read_annotations(content)
+    return coco.of_file(annotations, images, file, None, None, "raise", allow_outside=allow_outside)
+
+
+def person(number, image, numbers):
+    x, y = [float(n) for n in numbers[::2]], [float(n) for n in numbers[1::2]]
+    box = [min(x), min(y), max(x) - min(x) + 1, max(y) - min(y) + 1]
+    keypoints = [value for point in zip(x, y) for value in (*point, 2)]
+    person = {"id": number, "image_id": image, "category_id": 1, "bbox": box, "keypoints": keypoints}
+    return person | {"area": box[2] * box[3]}
+'''
+
 COMMAND = '''
 """`posewright greet`."""
 
@@ -111,7 +142,13 @@ def run(options):
     return 0
 '''
 
-FILES = {"codecs/onehot.py": CODEC, "models/toy.py": MODEL, "train/recipes/toy.py": RECIPE, "cli/greet.py": COMMAND}
+FILES = {
+    "codecs/onehot.py": CODEC,
+    "models/toy.py": MODEL,
+    "data/formats/lines.py": FORMAT,
+    "train/recipes/toy.py": RECIPE,
+    "cli/greet.py": COMMAND,
+}
 
 START = """
 import contextlib, importlib, io, json, sys
@@ -131,9 +168,14 @@ for line in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def posewright(tmp_path_factory):
+def root(tmp_path_factory):
+    """The folder of the new files, in which commands run."""
+    return tmp_path_factory.mktemp("additions")
+
+
+@pytest.fixture(scope="module")
+def posewright(root):
     """The command line with the new files found; it returns what was printed."""
-    root = tmp_path_factory.mktemp("additions")
     for name, text in FILES.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
@@ -169,6 +211,32 @@ def test_it_trains_by_its_recipe_and_by_its_own_name_and_is_evaluated_and_predic
     weights = ("--weights", "runs/toy_drawn/best.pt", "--json")
     assert json.loads(posewright("eval", "--data", listing, *weights))["model"] == "toy-64x48"
     assert json.loads(posewright("predict", "drawn/val", *weights))["images"] == 3
+
+
+def in_lines(listing):
+    """The people of a COCO file as lines in a file beside the images."""
+    content = json.loads(listing.read_text())
+    names = {image["id"]: image["file_name"] for image in content["images"]}
+    people = [
+        [names[a["image_id"]], *(value for n, value in enumerate(a["keypoints"]) if n % 3 < 2)]
+        for a in content["annotations"]
+    ]
+    path = listing.with_suffix(".lines")
+    rows = [content["categories"][0]["keypoints"], *people]
+    path.write_text("\n".join(",".join(map(str, row)) for row in rows))
+    return path, len(people)
+
+
+def test_a_data_format_is_trained_on_evaluated_and_listed(posewright, root):
+    listing = json.loads(posewright("data", "synth", "lines", "--images", 3, "--split", "val", "--json"))["annotations"]
+    lines, people = in_lines(root / listing)
+    sets = ("--train", lines, "--val", lines, "--train-images", "lines/val", "--val-images", "lines/val")
+    fitted = json.loads(posewright("train", "toy_drawn", *sets, "--out", "runs/lines", "--json"))
+    assert fitted["finished"]
+    weights = ("--weights", "runs/lines/best.pt", "--out", "evaluated")
+    text = posewright("eval", "--data", lines, "--images", "lines/val", *weights)
+    assert f"{people} people in 3 images" in text
+    assert "lines        Lines: the names of the points, then per person" in posewright("data", "formats")
 
 
 def test_it_is_listed_and_documented(posewright):

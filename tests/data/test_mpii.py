@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from posewright.data import mpii, sources
+from posewright.data import sources
+from posewright.data.formats import mpii
 from posewright.data.skeleton_file import people_for
 from posewright.evaluate import distances
 from posewright.skeletons import LSP14, MPII16

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from posewright import coco_format
-from posewright.data import coco, mpii
+from posewright.data import coco, formats
 from posewright.data.coco import KeypointDataset
 from posewright.data.image_files import Strings
 from posewright.types import Skeleton
@@ -31,7 +31,7 @@ def read_all(
     points they must be the skeleton's, in its order.
 
     Args:
-        annotations: COCO-format files, or MPII's.
+        annotations: COCO-format files, or those of any format in `data.formats`.
         images: for each of them the folder of its images, or "" to look around it.
         skeleton: what the points are; by default the first file's. Where it has no sigmas, a file's own remain.
         allow_outside: take images whose names lead out of their folders.
@@ -53,8 +53,8 @@ def read_all(
 
 
 def _one(path: Path, images: Path | None, skeleton: Skeleton | None, *, allow_outside: bool) -> KeypointDataset:
-    if mpii.is_mpii(path):
-        return mpii.read(path, images, allow_outside=allow_outside)
+    if other := formats.of(path):
+        return other.read(path, images, allow_outside=allow_outside)
     file = coco_format.read_annotations(path)
     unnamed = not any(category.keypoints for category in file.categories)
     return coco.of_file(path, images, file, skeleton if unnamed else None, None, "raise", allow_outside=allow_outside)

@@ -27,9 +27,8 @@ class _Person(msgspec.Struct):
     headbox: tuple[float, float, float, float] | None = None
 
 
-def is_mpii(annotations: str | os.PathLike[str]) -> bool:
-    """Whether an annotation file is a list, as MPII's is, and no object, as COCO's."""
-    path = Path(annotations)
+def is_format(path: Path) -> bool:
+    """Whether an annotation file is a list, as MPII's is, and not an object, as COCO's."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
