@@ -168,6 +168,17 @@ def test_a_flip_test_without_the_shift():
     np.testing.assert_array_equal(codec.unflip(maps, COCO17), maps[:, COCO17.flip_index, :, ::-1])
 
 
+@pytest.mark.parametrize(("shift", "error"), [(True, 0.5), (False, -1.5)])
+def test_compensation_takes_away_what_a_flip_test_leaves(shift, error):
+    xy = np.linspace((40.0, 50.0), (152.0, 194.0), 20 * 17, endpoint=False).reshape(20, 17, 2)
+    mirrored = np.stack([191 - xy[..., 0], xy[..., 1]], -1)[:, COCO17.flip_index]
+    for compensation, left in ((0.0, error), (error, 0.0)):
+        codec = GaussianHeatmap((256, 192), (64, 48), flip_shift=shift, compensation=compensation)
+        maps, flipped = (codec.encode(points, np.full((20, 17), 2))[0] for points in (xy, mirrored))
+        average = (codec.decode(maps)[0] + codec.decode(codec.unflip(flipped, COCO17))[0]) / 2
+        np.testing.assert_allclose((average - xy).mean((0, 1)), [left, 0], atol=0.05)
+
+
 def test_bad_parameters_are_refused():
     with pytest.raises(ValueError, match="separately is of the quarter rule, which quarter=False turns off"):
         GaussianHeatmap((256, 192), (64, 48), separately=True, quarter=False)

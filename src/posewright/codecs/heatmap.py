@@ -38,6 +38,8 @@ class GaussianHeatmap(MapCodec):
         decoding: "argmax", or "soft-argmax" as in LPN: the mean position under softmax(beta * map).
         beta: sharpness of the softmax; 160 as evaluated in the paper.
         quarter: whether the quarter rule is applied; as published, also to the soft coordinate.
+        compensation: input pixels to take from x, 0 as published. Averaged with mirrored maps, x is 0.5 too large
+            with the shift, and without it (stride - 1) / 2 too small.
     """
 
     sigma: float = 2.0
@@ -46,6 +48,7 @@ class GaussianHeatmap(MapCodec):
     decoding: Literal["argmax", "soft-argmax"] = "argmax"
     beta: float = 160.0
     quarter: bool = True
+    compensation: float = 0.0
 
     def __post_init__(self) -> None:
         MapCodec.__post_init__(self)
@@ -87,7 +90,7 @@ class GaussianHeatmap(MapCodec):
             score = maps.max((1, 2))
         if self.quarter:
             xy = xy + _maps.quarter_shift(maps, pixel, separately=self.separately)
-        return xy * _maps.stride(self.size, self.map_size), score
+        return xy * _maps.stride(self.size, self.map_size) - (self.compensation, 0), score
 
     @property
     def _published_shift(self) -> bool:
