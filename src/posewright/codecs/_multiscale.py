@@ -9,13 +9,11 @@ from functools import cache
 import numpy as np
 
 from posewright import losses
-from posewright.codecs import _blur, _maps, _taylor
+from posewright.codecs import _blur, _maps, _squares
 from posewright.codecs._base import MapCodec
 
 _BORDER = 10
 """Zeros around a map before it is blurred and its maxima are looked for."""
-_SMALL = 9
-"""The largest blur for which looking near the peak first pays; its square stays within the border of zeros."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +111,10 @@ def toward_second_maximum(maps: np.ndarray, kernel: int, shifts: tuple[float, ..
     Returns:
         [M, 2] float64 map pixels, clamped to the map.
     """
-    pixel, _ = _maps.peaks(maps)
-    if kernel <= _SMALL:
-        xy, certain = _walks_near_peaks(maps, pixel, kernel, shifts)
-        rest = np.flatnonzero(~certain)
-        xy[rest] = _walks_on_whole_maps(maps[rest], kernel, shifts)
-    else:
-        xy = _walks_on_whole_maps(maps, kernel, shifts)
+    squares = _squares.of_maxima(maps, kernel, _BORDER)
+    xy, last = _walk(squares.cells, squares.side, squares.origin, shifts)
+    rest = np.flatnonzero(~squares.hold(last))
+    xy[rest] = _walks_on_whole_maps(maps[rest], kernel, shifts)
     height, width = maps.shape[1:]
     return np.clip(xy, 0, (width - 1, height - 1))
 
@@ -135,30 +130,6 @@ def _walks_on_whole_maps(maps: np.ndarray, kernel: int, shifts: tuple[float, ...
 
     pieces = _blur.pieces(maps, kernel, mirrored=reach == _BORDER, border=reach)
     return np.concatenate([walk(blurred) for _, blurred in pieces])
-
-
-def _walks_near_peaks(
-    maps: np.ndarray, pixel: np.ndarray, kernel: int, shifts: tuple[float, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Walks [M, 2] that see only a square around each map's maximum, and whether they are certain [M].
-
-    A blurred value is a weighted mean, so it cannot equal the last maximum that the walk used unless a pixel under the
-    blur does. If all such pixels are so close to the middle of the square that every blur over them is centred within
-    it, then no value outside of it counts.
-    """
-    inner = 2
-    reach = kernel // 2 + inner
-    side = 2 * reach + 1
-    every = np.arange(len(maps))
-    cells = _taylor.blurred_around(maps, every, pixel, kernel, reach, mirrored=False).reshape(-1, side**2)
-    xy, last = _walk(cells, side, pixel - reach, shifts)
-    below = last.astype(np.float32) * np.float32(1 - 1e-6)
-    which, row, column = np.unravel_index(np.flatnonzero(maps.reshape(len(maps), -1) >= below[:, None]), maps.shape)
-    x, y = np.ascontiguousarray(pixel.T)
-    far = (np.abs(column - x[which]) > inner) | (np.abs(row - y[which]) > inner)
-    certain = last > 0
-    certain[which[far]] = False
-    return xy, certain
 
 
 def _walk(

@@ -28,45 +28,45 @@ def blurred_around(
     """
     side = 2 * reach + 1
     windows = _windows(maps, which, pixel, kernel // 2 + reach, mirrored)
-    stencil = _stencil(kernel, side)
-    return (windows.reshape(-1, len(stencil)) @ stencil).reshape(-1, side, side)
+    weights = _weights(kernel, side)
+    rows = (windows.reshape(-1, len(weights)) @ weights).reshape(len(weights), -1)
+    return (weights.T @ rows).reshape(side, -1, side).swapaxes(0, 1).copy()
 
 
 @cache
-def _stencil(kernel: int, side: int) -> np.ndarray:
-    """[(side + kernel - 1)^2, side^2]: a window's pixels to the blurred values in its middle."""
+def _weights(kernel: int, side: int) -> np.ndarray:
+    """[side + kernel - 1, side]: from a row of a window to the blurred values in its middle."""
     along = np.zeros((side + kernel - 1, side))
     for i in range(side):
         along[i : i + kernel, i] = _blur.taps(kernel)
-    return np.kron(along, along)
+    return along
 
 
 def _windows(maps: np.ndarray, which: np.ndarray, pixel: np.ndarray, reach: int, mirrored: bool) -> np.ndarray:
-    """[M, n, n] float64 squares around a pixel each."""
+    """[n, M, n] float64: squares around a pixel each, row by row."""
     height, width = maps.shape[1:]
     side, start = 2 * reach + 1, pixel - reach
-    squares = np.empty((len(which), side, side))
+    squares = np.empty((side, len(which), side))
     inner = ((start >= 0) & (pixel + reach < (width, height))).all(1)
     if inner.any():
         views = sliding_window_view(maps, (side, side), (1, 2))
-        squares[inner] = views[which[inner], start[inner, 1], start[inner, 0]]
-    border = start[~inner]
-    rows, outside_y = _continued(border[:, 1], side, height, mirrored)
-    columns, outside_x = _continued(border[:, 0], side, width, mirrored)
-    values = maps[which[~inner][:, None, None], rows[:, :, None], columns[:, None, :]]
-    values[outside_y[:, :, None] | outside_x[:, None, :]] = 0
-    squares[~inner] = values
+        squares[:, inner] = views[which[inner], start[inner, 1], start[inner, 0]].swapaxes(0, 1)
+    outer, border = which[~inner], start[~inner]
+    rows, in_y = _continued(border[:, 1], side, height, mirrored)
+    columns, in_x = _continued(border[:, 0], side, width, mirrored)
+    cells = (outer[:, None] * height + rows).T[:, :, None] * width + columns
+    squares[:, ~inner] = maps.ravel().take(cells) * in_y.T[:, :, None] * in_x
     return squares
 
 
 def _continued(start: np.ndarray, side: int, length: int, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels [M, side] from each start on, led back into the map, and whether they count as zero there."""
+    """Pixels [M, side] from each start on, led back into the map, and whether they count or are zero there."""
     place = start[:, None] + np.arange(side)
     if not mirrored:
-        return np.clip(place, 0, length - 1), (place < 0) | (place >= length)
+        return np.clip(place, 0, length - 1), (place >= 0) & (place < length)
     period = max(2 * (length - 1), 1)
     folded = np.abs(place) % period
-    return np.minimum(folded, period - folded) % length, np.zeros(place.shape, bool)
+    return np.minimum(folded, period - folded) % length, np.ones(place.shape, bool)
 
 
 def scale_to_peak(near: np.ndarray, maps: np.ndarray, which: np.ndarray, chosen: np.ndarray, kernel: int) -> None:

@@ -74,12 +74,14 @@ class CpnMultiScaleHeatmap(BlurMultiScaleHeatmap):
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        return _maps.decode(maps, self.map_size, self._read)
+        return _maps.decode(maps, self.map_size, self._read, at_a_time=512)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        peak = maps.max((1, 2), keepdims=True)
+        peak = maps.max((1, 2))
         _maps.refuse_not_finite(peak)
-        # A map whose maximum is 0 would turn to NaN; it ends in the same corner as an empty map.
-        scaled = np.divide(maps, peak, out=np.zeros_like(maps), where=peak != 0)
-        xy = _multiscale.toward_second_maximum(scaled, self.blur, self.shifts)
+        xy = _multiscale.toward_second_maximum(maps, self.blur, self.shifts)
+        # A positive factor moves nothing. A map whose maximum is 0 would turn to NaN; it ends where an empty one does.
+        if len(rest := np.flatnonzero(peak <= 0)):
+            scaled = maps[rest] / np.where(peak == 0, np.inf, peak)[rest, None, None]
+            xy[rest] = _multiscale.toward_second_maximum(scaled, self.blur, self.shifts)
         return (xy + 0.5) * _maps.stride(self.size, self.map_size), _multiscale.score_at(maps, xy)

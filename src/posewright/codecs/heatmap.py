@@ -86,8 +86,8 @@ class GaussianHeatmap(MapCodec):
             nearest, pixel = np.rint(place).astype(np.int64), np.floor(place + 0.5).astype(np.int64)
             score = _maps.lookup(maps, nearest[:, 0], nearest[:, 1])
         else:
-            xy = pixel = _maps.peaks(maps, self.empty)[0]
-            score = maps.max((1, 2))
+            pixel, score = _maps.peaks(maps, self.empty)
+            xy = pixel
         if self.quarter:
             xy = xy + _maps.quarter_shift(maps, pixel, separately=self.separately)
         return xy * _maps.stride(self.size, self.map_size) - (self.compensation, 0), score
