@@ -67,18 +67,19 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from posewright.evaluate import diagnosis, evaluator, printing
+    from posewright.evaluate import comparison, diagnosis, evaluator, printing
     from posewright.files import write_json
 
     fields = evaluator.Options.__dataclass_fields__
     rules = evaluator.Options(**{name: getattr(options, name) for name in fields})
     out = Path(options.out)
+    data = {"data": comparison.fingerprint(options.data)}
     if options.results:
         evaluation, name = evaluator.evaluate_results(options.data, options.results, options=rules), options.results
         losses, explained = _explained(
             evaluation, lambda: diagnosis.diagnose_files(options.data, name, options.pck_threshold)
         )
-        content = printing.as_dict(evaluation, name) | losses
+        content = printing.as_dict(evaluation, name) | losses | data
         write_json(out / "metrics.json", content)
         lines = [*printing.lines(evaluation, Path(name).stem), *_published(options.model, evaluation), *explained]
         lines += ["", f"metrics: {out / 'metrics.json'}"]
@@ -99,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
     losses, explained = _explained(
         evaluation, lambda: diagnosis.diagnose(people, evaluation.results, options.pck_threshold)
     )
-    content = printing.as_dict(evaluation, name) | losses
+    content = printing.as_dict(evaluation, name) | losses | data
     write_json(out / "metrics.json", content)
     plain = {k: v for k, v in vars(options).items() if isinstance(v, (str, int, float)) and k not in ("quiet", "json")}
     settings = json.dumps(plain, indent=2)

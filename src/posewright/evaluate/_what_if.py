@@ -134,11 +134,30 @@ def average_precision(
         removed: [D] bool, poses to leave out.
         added: [G] bool, people to count as found perfectly, with the highest scores.
     """
+    return float(average_precisions(overlap, oks, score, removed=removed, added=added)[0])
+
+
+def average_precisions(
+    overlap: Overlap,
+    oks: np.ndarray,
+    score: np.ndarray,
+    *,
+    removed: np.ndarray | None = None,
+    added: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """AP [B] of one category in B draws of its images, which are matched only once; see `average_precision`.
+
+    Args:
+        overlap: see `average_precision`, and so for the others.
+        oks: [P].
+        score: [D].
+        removed: [D] bool.
+        added: [G] bool.
+        weights: [B, M] how often each of M images is drawn; None is one draw of each image once.
+    """
     c = overlap.category
     added = np.zeros(len(c.people), bool) if added is None else added & ~c.ignored
-    total, extra = int((~c.ignored).sum()), int(added.sum())
-    if not total:
-        return -1.0
     ignored = c.ignored | added
     if removed is not None:
         oks = np.where(removed[overlap.pose], -1.0, oks)
@@ -147,14 +166,28 @@ def average_precision(
         order = order[~removed[order]]
     order = order[np.argsort(-score[order], kind="stable")]
     person = person[order]
-    hit = (person >= 0) & ~ignored[person]
-    wrong = np.vstack([np.zeros(len(THRESHOLDS), int), np.cumsum(person < 0, axis=0)])
-    right = extra + np.vstack([np.zeros(len(THRESHOLDS), int), np.cumsum(hit, axis=0)])
-    precision = right / (right + wrong + np.spacing(1))
-    precision[0] = 1.0 if extra else 0.0
+    right = (person >= 0) & ~np.append(ignored, True)[person]
+    wrong = person < 0
+    if weights is None:
+        last = max(c.image.max(initial=0), c.people_image.max(initial=0)) + 1
+        weights = np.ones((1, last), int)
+    values = []
+    for weight in weights:
+        each = weight[c.image[order], None]
+        total = int(weight[c.people_image[~c.ignored]].sum())
+        found = int(weight[c.people_image[added]].sum())
+        values.append(_area(np.cumsum(right * each, axis=0), np.cumsum(wrong * each, axis=0), found, total))
+    return np.array(values)
+
+
+def _area(right: np.ndarray, wrong: np.ndarray, found: int, total: int) -> float:
+    """Mean over thresholds and recalls of the precision of counts [D, T], after `found` certain ones; -1 of nobody."""
+    if not total:
+        return -1.0
+    if found:
+        right, wrong = (np.vstack([np.zeros((1, x.shape[1]), int), x]) for x in (right, wrong))
+    precision = (right + found) / (right + found + wrong + np.spacing(1))
     precision = np.maximum.accumulate(precision[::-1])[::-1]
-    sampled = []
-    for recall, height in zip((right / total).T, precision.T):
-        place = np.searchsorted(recall[0 if extra else 1 :], _RECALLS, side="left")
-        sampled.append(np.append(height[0 if extra else 1 :], 0.0)[place])
-    return float(np.mean(sampled))
+    recall = (right + found) / total
+    places = (np.searchsorted(column, _RECALLS, side="left") for column in recall.T)
+    return float(np.mean([np.append(column, 0.0)[place] for column, place in zip(precision.T, places)]))
