@@ -71,7 +71,11 @@ def _data_of(told: dict[str, Any]) -> tuple[str, str]:
 
 def fingerprint(annotations: str | os.PathLike[str]) -> dict[str, str]:
     """What tells a ground truth from another: its file and the checksum of its bytes."""
-    return {"annotations": str(annotations), "sha256": hashlib.sha256(Path(annotations).read_bytes()).hexdigest()}
+    digest = hashlib.sha256()
+    with Path(annotations).open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return {"annotations": str(annotations), "sha256": digest.hexdigest()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
