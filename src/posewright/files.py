@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 
-def write_with(path: Path, fill: Callable[[BinaryIO], None]) -> None:
+def write_with(path: Path, fill: Callable[[BinaryIO], object]) -> None:
     """Have `fill` write the file; under its own name it appears only once it is complete and on disk.
 
     Raises:
@@ -47,7 +47,7 @@ def write_with(path: Path, fill: Callable[[BinaryIO], None]) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write bytes atomically; see `write_with`."""
-    write_with(path, lambda file: _write(file, data))
+    write_with(path, lambda file: file.write(data))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -120,15 +120,11 @@ def read_json(path: Path, kind: Any, wanted: str, lenient_kind: Any = None) -> A
         FileNotFoundError: there is no such file.
         ValueError: it is a folder, a pipe or a device; not JSON; or of another form.
     """
-    data = _bytes(path)
+    data = regular(path, "a JSON file").read_bytes().removeprefix(b"\xef\xbb\xbf")  # Windows' byte-order mark
     try:
         return msgspec.json.decode(data, type=kind, strict=False)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         return convert(_lenient(data, error, path, wanted), lenient_kind or kind, str(path), wanted)
-
-
-def _bytes(path: Path) -> bytes:
-    return regular(path, "a JSON file").read_bytes().removeprefix(b"\xef\xbb\xbf")  # Windows' byte-order mark
 
 
 def _lenient(data: bytes, error: Exception, path: str | os.PathLike[str], wanted: str) -> Any:
@@ -214,16 +210,6 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def _write(file: BinaryIO, data: bytes) -> None:
-    file.write(data)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-_UMASK = _umask()
+os.umask(_UMASK := os.umask(0))  # to ask for it is to set it
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"

@@ -38,7 +38,9 @@ def run(options: argparse.Namespace) -> int:
     from posewright.cli import parser
 
     paths = dict(_paths(parser(), ()))
-    script = {"bash": _bash, "zsh": _zsh, "fish": _fish}[options.shell](paths)
+    script = _fish(paths) if options.shell == "fish" else _bash(paths)
+    if options.shell == "zsh":
+        script = "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n" + script
     answer(options, script.rstrip("\n"), script=script)
     return 0
 
@@ -62,10 +64,6 @@ def _bash(paths: dict[tuple[str, ...], dict[str, str]]) -> str:
     follow = {shlex.quote("".join(f" {name}" for name in path)): " ".join(words) for path, words in paths.items()}
     words = [f"        {path}) words={shlex.quote(several)} ;;" for path, several in follow.items()]
     return BASH.format(paths=" | ".join(follow), words="\n".join(words))
-
-
-def _zsh(paths: dict[tuple[str, ...], dict[str, str]]) -> str:
-    return "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n" + _bash(paths)
 
 
 def _fish(paths: dict[tuple[str, ...], dict[str, str]]) -> str:

@@ -49,7 +49,7 @@ def download(
     while True:
         before = _size(part)
         try:
-            return _attempt(url, part, limit, progress or _silent, timeout)
+            return _attempt(url, part, limit, progress or (lambda done, total: None), timeout)
         except urllib.error.HTTPError as error:
             error.close()
             if error.code not in _PASSING:
@@ -139,7 +139,3 @@ def _keep_validator(response: HTTPResponse, tag: Path) -> None:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
-
-
-def _silent(done: int, total: int) -> None:
-    pass

@@ -160,10 +160,6 @@ def verify(id: str | None = None) -> list[Checked]:
     return [Checked(name, path, _damage(path, entry(name))) for name, path in found]
 
 
-def _offline() -> bool:
-    return os.environ.get("POSEWRIGHT_OFFLINE", "").lower() not in ("", "0", "no", "false")
-
-
 def check(pattern: str = "*") -> Iterator[tuple[str, str, str]]:
     """Ask every URL of the entries that match for its headers alone: (id, URL, "200, 1234 bytes" or what failed)."""
     places = [(e.id, url) for e in entries(pattern) for url in e.urls]

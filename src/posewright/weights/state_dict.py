@@ -82,7 +82,8 @@ def problems(want: State, found: State, skip: Collection[str] = ()) -> str:
     """
     missing = [k for k in want if k not in found and k not in skip]
     unexpected = [k for k in found if k not in want and k not in skip]
-    wrong = [k for k in found if k in want and k not in skip and not _alike(found[k], want[k])]
+    kinds = {name: (tensor.shape, tensor.is_floating_point()) for name, tensor in want.items() if name not in skip}
+    wrong = [k for k, v in found.items() if k in kinds and (v.shape, v.is_floating_point()) != kinds[k]]
     parts = [f"{len(missing)} parameters missing ({few(missing)})"] if missing else []
     parts += [f"{len(unexpected)} unexpected ({few(unexpected)})"] if unexpected else []
     told = [f"{k} is {_kind(found[k], want[k])}, expected {_kind(want[k], found[k])}" for k in wrong]
@@ -161,10 +162,6 @@ def halved(state: State) -> dict[str, torch.Tensor]:
     if big := [k for k, v in half.items() if v.is_floating_point() and not v.isfinite().all()]:
         raise ValueError(f"float16 reaches to 65504, but {few(big)} has numbers beyond: convert to float32")
     return half
-
-
-def _alike(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return a.shape == b.shape and a.is_floating_point() == b.is_floating_point()
 
 
 def _kind(tensor: torch.Tensor, other: torch.Tensor) -> str:
