@@ -9,23 +9,29 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
+from posewright import draw, image
 from posewright.data import coco
 from posewright.evaluate import evaluator, printing
 from posewright.files import ready_folder, write_json
 from posewright.predict import boxes
 from posewright.predict.folder import predict_images
 from posewright.predict.predictor import load
-from posewright.progress import bar, clock, tick
+from posewright.progress import bar, clock, say, tick
 from posewright.report import page
 from posewright.runtime import torch_runtime
 from posewright.synthetic import people as synthetic
 from posewright.train import recipes
 from posewright.train.distributed import Team
 from posewright.train.loop import TrainConfig, fit, resumed
+from posewright.types import Sample
 
-SPLITS = {"train": 2000, "val": 60, "test": 200}
+SPLITS = {"val": 60, "test": 200, "train": 2000}
 """Images per split: `val` selects the best weights, `test` is used only once, at the end."""
+
+PICTURES = 60
+"""Test images that are written out with their poses."""
 
 SCENE = synthetic.Scene(
     stature=(110, 200), people=(1, 2), things=(0, 2), occluders=(0, 0), crowd=0.0, cut=0.05, calm=1.0
@@ -37,7 +43,8 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
     """Run the demo; a finished run in the folder is reused unless `fresh`, an interrupted one resumes.
 
     Args:
-        out: folder for the data (`data`), the run (`run`), the drawings (`pictures`) and the page (`index.html`).
+        out: folder for the data (`data`), a sheet of it (`people.jpg`), the run (`run`, whose page is refreshed as it
+            learns), the drawings (`pictures`) and the page (`index.html`).
         seed: of the pictures and the training.
         fresh: train again.
 
@@ -46,7 +53,13 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
     """
     start = time.monotonic()
     ready_folder(out)
-    files = {split: _draw_split(out / "data", split, count, seed) for split, count in SPLITS.items()}
+    files = dict[str, Path]()
+    for split, count in SPLITS.items():
+        files[split] = _draw_split(out / "data", split, count, seed)
+        if split == "val":
+            image.write(out / "people.jpg", _sheet(coco.read(files["val"])))
+            say(f"a first look: {out / 'people.jpg'} shows drawn people with their annotations")
+    say(f"learning from scratch; {out / 'run' / 'index.html'} shows how well so far, from the first evaluation on")
     config = replace(
         recipes.find("demo"), train=str(files["train"]), val=str(files["val"]), out=str(out / "run"), seed=seed
     )
@@ -60,7 +73,8 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
     with bar("evaluating", "images") as show:
         evaluation = evaluator.evaluate(predictor, unseen, evaluator.boxes_for(unseen), progress=tick(show))
     write_json(out / "results.json", evaluation.results)
-    drawn = predict_images(predictor, [out / "data" / "test"], out / "pictures", boxes.annotated(files["test"]))
+    shown = sorted((out / "data" / "test").glob("*.jpg"))[:PICTURES]
+    drawn = predict_images(predictor, shown, out / "pictures", boxes.annotated(files["test"]))
     took = clock(time.monotonic() - start)
     subtitle = (
         f"{config.model}, {SPLITS['train']} drawn images, AP {evaluation.metrics['AP']:.3f} on unseen ones, in {took}"
@@ -79,6 +93,18 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
 def _draw_split(folder: Path, split: str, images: int, seed: int) -> Path:
     with bar(f"drawing people ({split})", "images") as show:
         return synthetic.make(folder, images, seed=seed, scene=SCENE, split=split, progress=tick(show))
+
+
+def _sheet(people: coco.KeypointDataset, count: int = 12) -> np.ndarray:
+    """The first images with what is annotated in them."""
+    by_image: dict[Path, list[Sample]] = {}
+    for n in range(len(people)):
+        by_image.setdefault(people[n].path, []).append(people[n])
+    pictures = []
+    for path, samples in list(by_image.items())[:count]:
+        xy, visibility, boxes = (np.stack([getattr(s, name) for s in samples]) for name in ("xy", "visibility", "box"))
+        pictures.append(draw.draw_truth(image.read(path), xy, visibility, boxes, people.skeleton))
+    return draw.sheet(pictures, columns=4, cell=(264, 352))
 
 
 def _train(config: TrainConfig, *, fresh: bool) -> bool:

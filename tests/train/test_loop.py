@@ -105,6 +105,7 @@ def test_a_run_is_evaluated_and_its_best_weights_predict(config, files):
     assert poses.skeleton.name == "coco17"
     rows = read_log(fitted.out)
     assert [r["step"] for r in rows if "AP" in r] == [batches(files), 6]
+    assert (fitted.out / "batch.jpg").exists()
     page = (fitted.out / "index.html").read_text()
     assert f"Training of {SLIM}" in page
     assert "step 6 of 6" in page
@@ -328,7 +329,8 @@ def test_sigmas_of_the_validation_file_do(config, files, tmp_path):
     def renamed(path, sigmas):
         content = json.loads(Path(path).read_text())
         content["categories"][0] |= {"keypoints": [f"p{n}" for n in range(17)], "skeleton": []}
-        content["categories"][0].pop("sigmas", None)
+        for name in ("sigmas", "posewright"):
+            content["categories"][0].pop(name, None)
         content["categories"][0] |= {"sigmas": sigmas} if sigmas else {}
         where = tmp_path / Path(path).name
         where.write_text(json.dumps(content))

@@ -4,8 +4,11 @@ import csv
 import sys
 import types
 
+import numpy as np
 import pytest
+import torch
 
+from posewright.image import read
 from posewright.report.run_folder import read_log
 from posewright.train.run_log import COLUMNS, TAGS, RunLog
 
@@ -61,6 +64,12 @@ def test_tensorboard_gets_the_fields_own_tags_where_it_is_installed(tmp_path, mo
         def add_scalar(self, *scalar):
             written.append(scalar)
 
+        def add_image(self, tag, image, step, dataformats):
+            written.append((tag, image.shape, step, dataformats))
+
+        def add_graph(self, net, images):
+            written.append((type(net).__name__, net.training, tuple(images.shape)))
+
         def close(self):
             written.append("closed")
 
@@ -70,8 +79,12 @@ def test_tensorboard_gets_the_fields_own_tags_where_it_is_installed(tmp_path, mo
     with RunLog(tmp_path, 4) as log:
         log.add({"step": 5, "epoch": 1, "loss": 0.5, "accuracy": float("nan")})
         log.add({"step": 6, "AP": 0.25, "AP50": 0.5})
+        log.add_sheet(6, np.zeros((8, 6, 3), np.uint8))
+        log.add_graph(torch.nn.Identity(), (1, 3, 4, 4), torch.device("cpu"))
+    assert read(tmp_path / "batch.jpg").shape == (8, 6, 3)
     assert written == [
-        (str(tmp_path), 5), ("train_loss", 0.5, 5), ("coco/AP", 0.25, 6), ("coco/AP .5", 0.5, 6), "closed",
+        (str(tmp_path), 5), ("train_loss", 0.5, 5), ("coco/AP", 0.25, 6), ("coco/AP .5", 0.5, 6),
+        ("samples: image, target, prediction", (8, 6, 3), 6, "HWC"), ("Identity", False, (1, 3, 4, 4)), "closed",
     ]  # fmt: skip
 
 

@@ -142,6 +142,11 @@ def _dark(depth: int, size: tuple[int, int]) -> Spec:
     return replace(_official(depth, size), name=_name(depth, "dark-", size), codec=codec, crop_rule="dark")
 
 
+def _slim_dark(size: tuple[int, int]) -> Spec:
+    codec = DarkHeatmap(*_maps(size), blur=3)
+    return replace(_slim(size), name=_name(18, "slim-dark-", size), codec=codec, crop_rule="dark")
+
+
 def _udp(depth: int, size: tuple[int, int]) -> Spec:
     """With UDP's coordinates (Huang et al., arXiv 1911.07524)."""
     return replace(
@@ -188,6 +193,7 @@ SPECS: dict[str, Spec] = {
         *(_basic(depth, size) for depth in (18, 34) for size in (_SMALL, _MIDDLE)),
         *(_official(depth, size) for depth in _DEPTHS for size in (_SMALL, _MIDDLE, _LARGE)),
         *(_slim(size) for size in (_SMALL, (128, 128), _MIDDLE)),
+        _slim_dark(_SMALL),
         *(_caffe(depth, size) for depth in _DEPTHS for size in (_MIDDLE, _LARGE)),
         *(_dark(depth, size) for depth in _DEPTHS for size in (_SMALL, _MIDDLE, _LARGE)),
         *(_udp(depth, size) for depth in _DEPTHS for size in (_MIDDLE, _LARGE)),

@@ -124,7 +124,7 @@ def make(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write a data set in COCO's layout, or find the very same one already there.
+    """Write a data set in COCO's layout, or find the same one already there.
 
     Images go to `folder/split/000000000001.jpg` and so on, annotations to
     `folder/annotations/person_keypoints_<split>.json`, and both appear only once all is drawn. Each image depends on
@@ -136,7 +136,7 @@ def make(
         seed: of everything random.
         scene: what is drawn.
         split: its name.
-        workers: processes; None for one a core.
+        workers: processes; None for one per core.
         progress: called with (done, all) after each image.
 
     Returns:

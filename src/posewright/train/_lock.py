@@ -11,6 +11,11 @@ from pathlib import Path
 
 import msgspec
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 
 class _Owner(msgspec.Struct, frozen=True):
     pid: int
@@ -28,21 +33,31 @@ def locked(folder: Path) -> Iterator[None]:
     """
     path = folder / "run.lock"
     own = _Owner(os.getpid(), socket.gethostname(), time.strftime("%Y-%m-%d %H:%M:%S"), _born(os.getpid()))
-    if (other := _read(path)) and (other.host != own.host or _runs(other)):
-        raise FileExistsError(
-            f"{folder} is in use: process {other.pid} on {other.host} has trained there since {other.started}; wait "
-            f"for it, choose another --out, or, if it no longer runs, delete {path}"
-        )
-    path.unlink(missing_ok=True)  # of an owner that was killed
-    try:
-        with path.open("xb") as file:
-            file.write(msgspec.json.encode(own))
-    except FileExistsError:
-        raise FileExistsError(f"{folder} is in use: another training has just started there") from None
+    with _alone(folder):
+        if (other := _read(path)) and (other.host != own.host or _runs(other)):
+            raise FileExistsError(
+                f"{folder} is in use: process {other.pid} on {other.host} has trained there since {other.started}; "
+                f"wait for it, choose another --out, or, if it no longer runs, delete {path}"
+            )
+        path.write_bytes(msgspec.json.encode(own))
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let only one process at a time look at the lock and take it."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _read(path: Path) -> _Owner | None:

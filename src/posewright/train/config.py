@@ -26,8 +26,8 @@ class TrainConfig:
         val: COCO-format annotations to choose the best weights on; empty keeps the last.
         val_images: where their images are.
         val_boxes: detections JSON to evaluate with; empty takes the annotated boxes.
-        skeleton: a JSON file that says what the points are, in place of the annotations; see `data.skeleton.read`.
-        sigmas: where OKS sigmas come from; see `data.skeleton.with_sigmas`.
+        skeleton: a JSON file that says what the points are, in place of the annotations; see `data.skeleton_file.read`.
+        sigmas: where OKS sigmas come from; see `data.skeleton_file.with_sigmas`.
         out: the run's folder.
         init: weights to start from, a file of any toolkit or the id of published ones in the cache (`posewright
             weights`); empty starts from scratch.
@@ -35,7 +35,7 @@ class TrainConfig:
         backbone: ImageNet weights for the backbone alone, a file or an id as above.
         freeze: parts of the network that stay as they start, by the beginnings of their parameters' names, such as
             ("conv1", "bn1", "layer1"); their batch norms use the statistics that they came with.
-        epochs: passes over the training people.
+        epochs: passes over the training samples.
         steps: optimiser steps instead of `epochs`; 0 counts epochs.
         rounds: whole trainings in a row, each from the weights that the one before ended with; see `train.rounds`.
         batch: training samples per step, over all processes.
@@ -49,7 +49,7 @@ class TrainConfig:
         optimizer, lr, weight_decay, momentum, nesterov: see `optim.optimizer`.
         schedule, milestones, gamma, warmup, warmup_from: see `optim.rate`; milestones are fractions of the run, the
             warm-up is in steps.
-        schedule_per: whether the schedule moves on at every step or once per epoch.
+        schedule_per: whether the schedule advances at every step or once per epoch.
         min_lr: the learning rate that "linear" and "cosine" end with.
         clip: largest gradient norm; 0 does not clip.
         ema: decay of the moving average of the weights, which is then what is evaluated; 0 is without.
@@ -176,7 +176,7 @@ def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
-            raise ValueError(f"--set wants key=value, got {setting!r}")
+            raise ValueError(f"--set expects key=value, got {setting!r}")
         *path, last = key.strip().split(".")
         place: Any = plain
         for part in path:

@@ -1,10 +1,10 @@
 """fit(): the training loop, from annotations to the best checkpoint.
 
-A run is a folder: `config.json`, `log.jsonl`, `log.csv`, `last.pt` (everything needed to resume) and `best.pt` (the
-best weights with their spec, skeleton and metrics). A run that is interrupted, by Ctrl-C, SIGTERM or a crash, is
-resumed by `fit(resumed(folder), resume=True)`; on a CPU the result is bit-identical to that of an uninterrupted run,
-because every random choice depends on the seed, the epoch and the sample alone, and the learning rate on the step
-alone.
+A run is a folder: `config.json`, `log.jsonl`, `log.csv`, `last.pt` (everything needed to resume), `best.pt` (the
+best weights with their spec, skeleton and metrics), its page `index.html`, and `batch.jpg`, a look at its samples. A
+run that is interrupted, by Ctrl-C, SIGTERM or a crash, is resumed by `fit(resumed(folder), resume=True)`; on a CPU the
+result is bit-identical to that of an uninterrupted run, because every random choice depends on the seed, the epoch and
+the sample alone, and the learning rate on the step alone.
 
 Under `torchrun`, processes train as one: each takes its share of every batch and of every evaluation's images, and the
 main process (rank 0) writes and logs. The batch, the steps and the metrics mean what they mean for one process.
@@ -37,6 +37,7 @@ from posewright.train.config import TrainConfig, resumed
 from posewright.train.distributed import TeamPredictor, team
 from posewright.train.optim import rate
 from posewright.train.run_log import RunLog
+from posewright.train.samples import batch_sheet
 from posewright.train.setup import prepared
 from posewright.train.state import Run
 from posewright.weights import checkpoint
@@ -87,6 +88,8 @@ def fit(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None
         _shown(run, "training", "steps") as report,
     ):
         report(run.step, run.total, "")
+        if log and not resume:
+            log.add_graph(run.net, (1, 3, *run.spec.size), run.device)
         while not run.stopped:
             if _due(run):
                 _evaluate(run, log, asked)
@@ -154,7 +157,8 @@ def _show_nothing(done: int, total: int, note: str = "") -> None:
 def _epoch(run: Run, log: RunLog | None, report: Report, asked: list[int], stop_at: int | None) -> None:
     """The rest of the epoch that `run.step` lies in."""
     config = run.config
-    epoch, first = divmod(run.step, len(run.loader))
+    began = run.step
+    epoch, first = divmod(began, len(run.loader))
     saved = mark = time.monotonic()
     waited, steps = 0.0, 0
     for batch, wait in _timed(_surviving(run, epoch, first)):
@@ -163,22 +167,13 @@ def _epoch(run: Run, log: RunLog | None, report: Report, asked: list[int], stop_
         run.step += 1
         # All processes learn of a loss that is not finite, or of a wish to stop, at the same step.
         loss, stop = run.team.sum(part, bool(asked) or run.step == stop_at)
-        if not math.isfinite(loss):
-            raise ValueError(
-                f"the loss is {loss} at step {run.step - 1}: lower lr ({config.lr}), add warm-up steps or clip; "
-                f"{run.out / 'last.pt'} is as it was"
-            )
-        run.first_loss = run.first_loss or loss
-        if loss > DIVERGED * run.first_loss:
-            raise ValueError(
-                f"the training diverged: the loss is {loss:.3g} at step {run.step - 1} and began with "
-                f"{run.first_loss:.3g}; lower lr ({config.lr}), add warm-up steps or clip; {run.out / 'last.pt'} is as "
-                "it was"
-            )
+        _check_loss(run, loss)
         waited, steps = waited + wait, steps + 1
+        if log and run.step == began + 1:
+            log.add_sheet(run.step, batch_sheet(run, batch, maps))
         if run.step % config.log_every == 0 or run.step == run.total:
             took = time.monotonic() - mark
-            row = {
+            row: dict[str, Any] = {
                 "step": run.step,
                 "epoch": epoch + 1,
                 "lr": lr,
@@ -194,6 +189,18 @@ def _epoch(run: Run, log: RunLog | None, report: Report, asked: list[int], stop_
         if time.monotonic() - saved > config.save_minutes * 60:
             run.save()
             saved = time.monotonic()
+
+
+def _check_loss(run: Run, loss: float) -> None:
+    hint = f"lower lr ({run.config.lr}), add warm-up steps or clip; {run.out / 'last.pt'} is as it was"
+    if not math.isfinite(loss):
+        raise ValueError(f"the loss is {loss} at step {run.step - 1}: {hint}")
+    run.first_loss = run.first_loss or loss
+    if loss > DIVERGED * run.first_loss:
+        raise ValueError(
+            f"the training diverged: the loss is {loss:.3g} at step {run.step - 1} and began with "
+            f"{run.first_loss:.3g}; {hint}"
+        )
 
 
 def _surviving(run: Run, epoch: int, first: int) -> Iterator[Batch]:
@@ -243,12 +250,12 @@ def _note(row: dict[str, Any], log: RunLog | None, report: Report, total: int) -
     if log:
         log.add(row)
     words = f"epoch {row['epoch']} loss {row['loss']:.5f} accuracy {row['accuracy']:.3f}"
-    words += f" {row['samples_per_second']:.1f} people/s, data {row['data_share']:.0%} of the time"
+    words += f" {row['samples_per_second']:.1f} samples/s, data {row['data_share']:.0%} of the time"
     report(row["step"], total, words)
 
 
 def _due(run: Run) -> bool:
-    """Whether the weights of this step want evaluating."""
+    """Whether the weights of this step are to be evaluated."""
     if run.val is None or run.step == 0 or run.last_eval_step == run.step:
         return False
     epoch, rest = divmod(run.step, len(run.loader))

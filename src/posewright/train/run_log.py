@@ -5,14 +5,19 @@ from __future__ import annotations
 import csv
 import importlib
 import math
+import warnings
 from io import StringIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import msgspec
+import numpy as np
+import torch
+from torch import nn
 
 from posewright.files import write_bytes, write_text
+from posewright.image import write as write_image
 from posewright.report.run_folder import read_log
 
 COLUMNS: tuple[str, ...] = (
@@ -55,6 +60,19 @@ class RunLog:
         for name in finite if self._board else ():
             if name in TAGS:
                 self._board.add_scalar(TAGS[name], finite[name], finite["step"])
+
+    def add_sheet(self, step: int, sheet: np.ndarray) -> None:
+        """Keep the latest sheet of training samples, [H, W, 3] uint8 RGB, as `batch.jpg`, and all in TensorBoard."""
+        write_image(self._json.with_name("batch.jpg"), sheet)
+        if self._board:
+            self._board.add_image("samples: image, target, prediction", sheet, step, dataformats="HWC")
+
+    def add_graph(self, net: nn.Module, shape: tuple[int, ...], device: torch.device) -> None:
+        """Give TensorBoard the network's graph, traced with an input of that shape; it is left in evaluation mode."""
+        if self._board:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # tracing warns of every size that is read
+                self._board.add_graph(net.eval(), torch.zeros(shape, device=device))
 
     def __enter__(self) -> RunLog:
         return self

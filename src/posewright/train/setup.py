@@ -55,7 +55,7 @@ def prepared(config: TrainConfig, team: Team, *, resume: bool = False) -> Iterat
         config = replace(config, flip_test=False, augment=replace(config.augment, flip=0.0))
     torch.manual_seed(config.seed)
     net = spec.build()
-    if not resume:  # whose checkpoint has all weights: the files that it began with need not be there any more
+    if not resume:  # a checkpoint has all weights: the files that the run started from are no longer needed
         if config.init:
             tell(checkpoint.load(net, hub.resolve(config.init), spec, reset_head=config.reset_head).summary())
         elif config.backbone:

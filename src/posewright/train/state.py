@@ -38,7 +38,7 @@ class Run:
         learner: images to its supervised maps; with several processes, it averages their gradients.
         objective: the loss.
         optimizer, scaler, ema: what follows the gradients; the scaler does nothing but for fp16.
-        loader: this process's share of the training people.
+        loader: this process's share of the training samples.
         val: the people to evaluate on, and their boxes, or None.
         frozen: modules whose statistics do not change.
         device: where the network is.
