@@ -33,7 +33,7 @@ check-systems: $(READY)
 
 # The site in build/site; a broken link or a missing reference fails.
 docs: $(READY)
-	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 # What of the documents takes minutes: the notebooks and the long commands.
 docs-test: $(READY)

@@ -27,8 +27,8 @@ def client(app: FastAPI) -> httpx.AsyncClient:
 
 def ask(app: FastAPI, method: str = "POST", path: str = "/v1/poses", **request) -> httpx.Response:
     async def once():
-        async with client(app) as to:
-            return await to.request(method, path, **request)
+        async with client(app) as session:
+            return await session.request(method, path, **request)
 
     return asyncio.run(once())
 
@@ -232,17 +232,17 @@ def test_a_full_queue_answers_429_and_loses_nothing_it_accepted(predictor, held,
     service = Service({"dots": Predictor(predictor.spec, held, flip=False)}, limits=Limits(requests=3, threads=2))
 
     async def crowd():
-        async with client(create_app(service)) as to:
+        async with client(create_app(service)) as session:
             post = [
-                asyncio.create_task(to.post("/v1/poses", files={"image": png}, data={"boxes": boxes})) for _ in range(3)
+                asyncio.create_task(session.post("/v1/poses", files={"image": png}, data={"boxes": boxes})) for _ in range(3)
             ]
             await asyncio.to_thread(held.started.wait, 20)
             while service.metrics.in_progress < 3:
                 await asyncio.sleep(0.01)
-            late = await to.post("/v1/poses", files={"image": png})
+            late = await session.post("/v1/poses", files={"image": png})
             held.let.set()
             again = [await task for task in post]
-            return late, again, await to.post("/v1/poses", files={"image": png}, data={"boxes": boxes})
+            return late, again, await session.post("/v1/poses", files={"image": png}, data={"boxes": boxes})
 
     late, accepted, after = asyncio.run(crowd())
     assert late.status_code == 429
@@ -284,8 +284,8 @@ def test_a_failure_of_the_server_is_a_500_that_tells_nothing_of_it(predictor, pn
 
     async def once():
         transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url=ADDRESS) as to:
-            return await to.post("/v1/poses", files={"image": png}, data={"boxes": boxes})
+        async with httpx.AsyncClient(transport=transport, base_url=ADDRESS) as session:
+            return await session.post("/v1/poses", files={"image": png}, data={"boxes": boxes})
 
     reply = asyncio.run(once())
     assert (reply.status_code, reply.json()) == (500, {"error": "the server failed (RuntimeError); its log says more"})

@@ -29,10 +29,10 @@ def started(tmp_path):
 
 def send(address: str, data: bytes) -> bytes:
     host, port = address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), 20) as to:
-        to.sendall(data)
-        to.shutdown(socket.SHUT_WR)
-        return to.recv(1 << 16)
+    with socket.create_connection((host, int(port)), 20) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        return connection.recv(1 << 16)
 
 
 NO_HTTP = (
