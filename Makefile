@@ -12,7 +12,7 @@ demo: $(BASE)
 	$(BIN)/posewright demo --out runs/demo
 
 test: $(READY) lint
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow and not docs"
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow

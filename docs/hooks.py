@@ -24,9 +24,10 @@ def weights() -> str:
     lines = [
         "# Published weights",
         "",
-        "`posewright weights pull ID` downloads what is *direct* and compares its checksum. For what is *browser-only* it "
-        "prints the page, the file's name and the `weights import` that follows. Licences are those of the repositories "
-        "that published the files; what they were trained on may allow less. Without a checksum, nobody published one.",
+        "`posewright weights pull ID` downloads what is *direct* and compares its checksum. For what is *browser-only*",
+        "it prints the page, the file's name and the `weights import` that follows. Licences are those of the",
+        "repositories that published the files; what they were trained on may allow less. Without a checksum, nobody",
+        "published one.",
         "",
         "| id | system | data | published | access | sha256 | licence | from |",
         "|---|---|---|---|---|---|---|---|",
@@ -34,7 +35,16 @@ def weights() -> str:
     for entry in hub.entries():
         metric = entry.published[0].summary() if entry.published else ""
         system = f"`{entry.spec}`" if entry.spec else ""
-        cells = (f"`{entry.id}`", system, entry.data, metric, entry.access, entry.sha256[:8], entry.licence, entry.source)
+        cells = (
+            f"`{entry.id}`",
+            system,
+            entry.data,
+            metric,
+            entry.access,
+            entry.sha256[:8],
+            entry.licence,
+            entry.source,
+        )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -43,7 +53,15 @@ def commands() -> str:
     """Every command's help as a page."""
     lines = ["# Commands", "", "Every command takes `--quiet` and `--json`, and `--help` says what stands here.", ""]
     for command in _leaves(parser()):
-        lines += [f"## {command.prog}", "", command.description or "", "", "```text", command.format_usage().strip(), "```"]
+        lines += [
+            f"## {command.prog}",
+            "",
+            command.description or "",
+            "",
+            "```text",
+            command.format_usage().strip(),
+            "```",
+        ]
         lines += ["", "| option | what it does |", "|---|---|"]
         for action in command._actions:
             if action.dest not in ("help", "quiet", "json"):

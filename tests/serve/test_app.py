@@ -233,9 +233,8 @@ def test_a_full_queue_answers_429_and_loses_nothing_it_accepted(predictor, held,
 
     async def crowd():
         async with client(create_app(service)) as session:
-            post = [
-                asyncio.create_task(session.post("/v1/poses", files={"image": png}, data={"boxes": boxes})) for _ in range(3)
-            ]
+            request = {"files": {"image": png}, "data": {"boxes": boxes}}
+            post = [asyncio.create_task(session.post("/v1/poses", **request)) for _ in range(3)]
             await asyncio.to_thread(held.started.wait, 20)
             while service.metrics.in_progress < 3:
                 await asyncio.sleep(0.01)
