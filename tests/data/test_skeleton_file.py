@@ -57,7 +57,7 @@ def test_what_is_no_skeleton_is_refused_by_name(tmp_path, content, message):
     with pytest.raises(ValueError, match=message) as error:
         skeleton_file.read(written(tmp_path, content))
     assert str(error.value).startswith(str(tmp_path / "bug.json"))
-    with pytest.raises(FileNotFoundError, match=r"none.json: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"none.json: no such JSON file"):
         skeleton_file.read(tmp_path / "none.json")
 
 
