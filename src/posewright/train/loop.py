@@ -13,6 +13,8 @@ main process (rank 0) writes and logs. The batch, the steps and the metrics mean
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -206,7 +208,11 @@ def _check_loss(run: Run, loss: float) -> None:
 def _surviving(run: Run, epoch: int, first: int) -> Iterator[Batch]:
     """The epoch's batches; where the system kills a worker, the run is saved and its end explained."""
     try:
-        yield from run.loader.epoch(epoch, first)
+        for batch in run.loader.epoch(epoch, first):
+            if hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread():
+                # torch's handler would raise in the middle of a step; without it, the next batch is where it is noticed
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            yield batch
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
