@@ -15,8 +15,8 @@ def test_the_demo_shows_something_at_once_and_ends_with_a_page(tmp_path, monkeyp
     out = tmp_path / "demo"
     lines = list(demo.demo(out))
     early = capsys.readouterr().err
-    assert f"a first look: {out / 'people.jpg'}" in early
-    assert early.index("a first look") < early.index("drawing people (train)")
+    assert f"a preview: {out / 'people.jpg'}" in early
+    assert early.index("a preview") < early.index("drawing people (train)")
     assert str(out / "run" / "index.html") in early
     assert read(out / "people.jpg").shape == (264, 3 * 352, 3)
     assert lines[-1].startswith(f"open {out / 'index.html'}")

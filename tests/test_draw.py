@@ -92,8 +92,8 @@ def test_scores_do_not_cover_each_other(monkeypatch):
     draw(canvas(), poses)
     width, height = drawing.images.text_size("0.90")
     places = np.array([origin for _, origin in written])
-    apart = np.abs(places[:, None] - places) >= (width, height)
-    assert (apart.any(2) | np.eye(count, dtype=bool)).all()
+    separate = np.abs(places[:, None] - places) >= (width, height)
+    assert (separate.any(2) | np.eye(count, dtype=bool)).all()
     assert (places[:, 0] + width <= 200).all()
     assert (places[:, 1] >= height).all()
     assert written[0] == ("0.90", (52, 56))  # the best stands where it should

@@ -97,7 +97,7 @@ def bound(tree: ast.Module) -> Iterator[tuple[int, str, bool]]:
     """Every name that a file gives to something: its line, the name, and whether it is that of a variable."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
-            yield node.lineno, node.id if isinstance(node, ast.Name) else node.attr, True
+            yield node.lineno, node.id if isinstance(node, ast.Name) else node.attr, isinstance(node, ast.Name)
         elif isinstance(node, ast.arg):
             yield node.lineno, node.arg, True
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):

@@ -190,8 +190,8 @@ def skeleton_of(
         return skeleton, {c.id for c in posed or named} or None
     if not posed:
         raise ValueError(
-            f"{path}: none of its {len(named)} categories lists keypoints, so it is no keypoint file (COCO's are named "
-            "person_keypoints_*.json); if it is, say what the points are (skeleton=...)"
+            f"{path}: none of its {len(named)} categories lists keypoints, so it is not a keypoint file (COCO's are "
+            "named person_keypoints_*.json); if it is, say what the points are (skeleton=...)"
         )
     other = next((c for c in posed if c.keypoints != posed[0].keypoints), None)
     if other is not None:

@@ -58,7 +58,7 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
         files[split] = _draw_split(out / "data", split, count, seed)
         if split == "val":
             image.write(out / "people.jpg", _sheet(coco.read(files["val"])))
-            say(f"a first look: {out / 'people.jpg'} shows drawn people with their annotations")
+            say(f"a preview: {out / 'people.jpg'} shows drawn people with their annotations")
     say(f"learning from scratch; {out / 'run' / 'index.html'} shows how well so far, from the first evaluation on")
     config = replace(
         recipes.find("demo"), train=str(files["train"]), val=str(files["val"]), out=str(out / "run"), seed=seed

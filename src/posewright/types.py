@@ -368,7 +368,7 @@ class Poses(_Comparable):
             category_id: of the people.
             bbox: name the boxes `bbox`, as most tools expect them. COCO's evaluator takes a `bbox` in a keypoint result
                 for the pose's area, which changes the metrics: unmatched detections are assigned to a size range by it.
-                By default they are named `box`, which it passes over.
+                By default they are named `box`, which it ignores.
         """
         triples = np.concatenate([self.xy, self.score[..., None]], 2).reshape(
             len(self), 3 * self.skeleton.num_keypoints

@@ -150,13 +150,13 @@ def test_data_without_sigmas_is_evaluated_by_pck_with_results_and_detections(run
 
     path = edited(plain)
     content = json.loads(path.read_text())
-    some = [a for a in content["annotations"] if any(a["keypoints"][2::3]) and not a.get("iscrowd")]
-    found = [{"image_id": a["image_id"], "category_id": 1, "keypoints": a["keypoints"], "score": 1} for a in some]
+    labelled = [a for a in content["annotations"] if any(a["keypoints"][2::3]) and not a.get("iscrowd")]
+    found = [{"image_id": a["image_id"], "category_id": 1, "keypoints": a["keypoints"], "score": 1} for a in labelled]
     (tmp_path / "results.json").write_text(json.dumps(found))
     status, text, _ = run("eval", "--data", path, "--results", tmp_path / "results.json", "--out", tmp_path, "--json")
     assert (status, json.loads(text)["metrics"]) == (0, {"PCK": pytest.approx(1)})
 
-    boxes = [{k: a[k] for k in ("image_id", "category_id", "bbox")} | {"score": 0.5} for a in some]
+    boxes = [{k: a[k] for k in ("image_id", "category_id", "bbox")} | {"score": 0.5} for a in labelled]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
     settings = ("steps=1", "batch=2", "workers=0", "device=cpu", "flip_test=false")
     paths = ("--train", path, "--train-images", set_up / "val", "--out", tmp_path / "run")

@@ -284,10 +284,10 @@ def test_the_keypoint_threshold_decides_which_points_make_a_score(tmp_path):
     people = make(tmp_path, images=1, each=1)
     oracle = Oracle(people)
     oracle.spec.scoring = "above 0.2"
-    many = oracle.many
+    predict = oracle.many
 
     def unsure(items, *, upright=True):
-        for poses in many(items, upright=upright):
+        for poses in predict(items, upright=upright):
             yield replace(poses, score=np.linspace(0, 1, 17)[None])
 
     oracle.many = unsure

@@ -86,7 +86,7 @@ def test_a_wrong_checksum_is_damage(tmp_path: Path) -> None:
         (entry("a", b"\x08\x01" * 12, "Int8", b"\x05"), "expected up to 8 sizes|do not have"),
         (entry("a", b"\x08\x01", "str", b"\x05"), "'a' is of type 'str'; expected one of Float16"),
         (entry("a", b"\x08\x01", "Int8", b"\x05") * 2, r"'a' has the shape \(1,\) of Int8, but 2 bytes"),
-        (entry("a", b"\x08\x01", "Int8", b"\x05") + entry("a", b"", "Int8", b"\x05"), "'a' stands there twice"),
+        (entry("a", b"\x08\x01", "Int8", b"\x05") + entry("a", b"", "Int8", b"\x05"), "'a' occurs twice"),
         (field(1, field(1, b"a") + field(3, b"")), "'a' is a hash table"),
         (field(1, field(1, b"a")), "entry 'a' lacks its tensor"),
         (field(1, field(2, field(3, b""))), "a tensor lacks its type"),

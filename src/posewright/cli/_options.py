@@ -27,7 +27,7 @@ def command(
 
 
 def answer(options: argparse.Namespace, text: str, **values: Any) -> None:
-    """Print what came of a command: `text`, with --json `values` as one object instead, with --quiet alone nothing."""
+    """Print the outcome of a command: `text`, with --json `values` as one object, with --quiet nothing."""
     if options.json:
         import msgspec
 

@@ -128,7 +128,7 @@ def decode(
 
 
 def parts(count: int, at_a_time: int = 1024) -> Iterator[slice]:
-    """Slices that cut `count` things into parts of at most so many."""
+    """Slices that cut `count` things into parts of limited size."""
     return (slice(i, i + at_a_time) for i in range(0, count, at_a_time))
 
 

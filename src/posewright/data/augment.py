@@ -173,9 +173,9 @@ class _Normal(NamedTuple):
 class _HalfBody(NamedTuple):
     """A published rule for half-body crops."""
 
-    labelled: int  # more than so many points must be labelled
-    side: int  # a half must have more than so many to be chosen
-    least: int  # and at least so many once chosen
+    labelled: int  # more labelled points than this are needed
+    side: int  # a half needs more points than this to be chosen
+    least: int  # and at least this many once chosen
     hips_up: bool  # hips count as upper
     middle: bool  # centred on the middle of the points' extent, else on their mean
     grow: float  # factor on the extent

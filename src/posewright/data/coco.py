@@ -144,7 +144,7 @@ class KeypointDataset:
         """The people of a mask [N]; how many others there were is counted under `reason`.
 
         Raises:
-            ValueError: nobody is left.
+            ValueError: no person is left.
         """
         if not keep.any():
             raise ValueError(f"{self.annotations}: no usable annotations: all {len(self)} people are {reason}")
@@ -228,7 +228,8 @@ def read(
 
     Raises:
         FileNotFoundError: the file or an image is not found.
-        ValueError: the file is not JSON, not COCO, contradicts itself, leaves nobody, or names an image outside.
+        ValueError: the file is not JSON, not COCO, contradicts itself, has no usable annotations, or names an image
+        outside.
     """
     path = Path(annotations)
     file = coco_format.read_annotations(path)

@@ -22,7 +22,7 @@ def selected(people: KeypointDataset, spec: Spec) -> KeypointDataset:
         spec: its size, padding and rule make the crop.
 
     Raises:
-        ValueError: nobody is left.
+        ValueError: no person is left.
     """
     region = geometry.region_of_box(people.box, spec.size, padding=spec.padding, rule=spec.crop_rule, cleaned=True)
     labelled = people.visibility > 0

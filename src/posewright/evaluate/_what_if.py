@@ -125,7 +125,7 @@ def average_precision(
     removed: np.ndarray | None = None,
     added: np.ndarray | None = None,
 ) -> float:
-    """AP of one category; -1 where nobody counts.
+    """AP of one category; -1 without people that count.
 
     Args:
         overlap: D poses, G people, P pairs.
@@ -181,7 +181,7 @@ def average_precisions(
 
 
 def _area(right: np.ndarray, wrong: np.ndarray, found: int, total: int) -> float:
-    """Mean over thresholds and recalls of the precision of counts [D, T], after `found` certain ones; -1 of nobody."""
+    """Mean over thresholds and recalls of the precision of counts [D, T], after `found` certain ones; -1 if none."""
     if not total:
         return -1.0
     if found:

@@ -39,8 +39,8 @@ POINT_KINDS = ("unlabelled", "good", "jitter", "inversion", "swap", "miss", "mis
 """
 
 RESULT_KINDS = ("match", "duplicate", "background", "excused")
-"""What a detection can be: of a person; of a person that a better-scored detection is of; of nobody; of a crowd or of a
-person without labelled points."""
+"""What a detection can be: of a person; of a person that a better-scored detection is of; of no person; of a crowd or
+of a person without labelled points."""
 
 MENDED = ("miss", "swap", "inversion", "jitter", "good", "score order", "duplicate", "background", "missed person")
 """What is mended, in the order in which it is mended one after the other, as in the paper; "good" makes good points
@@ -64,7 +64,7 @@ class Diagnosis:
 
     Attributes:
         metric: "AP", or "PCK" where the points have no OKS sigmas.
-        value: of the metric, 0..1; -1 where nobody counts.
+        value: of the metric, 0..1; -1 without people that count.
         skeleton: what the K points are.
         people: the G people.
         kind: [G, K] what each point is, a place in `POINT_KINDS`.
@@ -273,7 +273,7 @@ class _Repair:
 
 
 def _ap(cases: Sequence[_Case], repair: _Repair) -> float:
-    """AP after a repair, the mean over the categories; -1 where nobody counts."""
+    """AP after a repair, the mean over the categories; -1 without people that count."""
     values = []
     for number, case in enumerate(cases):
         overlap, match = case.pairs.overlap, case.pairs.match
@@ -292,7 +292,7 @@ def _ap(cases: Sequence[_Case], repair: _Repair) -> float:
 
 
 def _pck(cases: Sequence[_Case], repair: _Repair) -> float:
-    """PCK after a repair, the mean over the points; -1 where nobody counts."""
+    """PCK after a repair, the mean over the points; -1 without people that count."""
     right, labelled = (np.zeros(cases[0].kind.shape[1], int) for _ in range(2))
     for number, case in enumerate(cases):
         found = repair.of_people(case, number)[:, None] & (case.kind > 0)

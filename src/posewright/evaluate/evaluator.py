@@ -175,7 +175,7 @@ def boxes_for(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no detections file, or has nothing on these images.
+        ValueError: it is not a detections file, or has nothing on these images.
     """
     if not detections:
         return people.gt_boxes()

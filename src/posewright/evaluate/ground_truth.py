@@ -318,9 +318,7 @@ def _with_areas(people: dict[int, Annotations], name: str, notes: list[str]) -> 
         unlabelled = (group.keypoints[..., 2] > 0).sum(1) == 0
         boxless = np.isnan(group.box[:, 0]) & (unlabelled | (lacking > 0))
         if boxless.any():
-            raise ValueError(
-                f"{name}: {_named(group, boxless)} has no bbox, which stands in for its missing area or keypoints"
-            )
+            raise ValueError(f"{name}: {_named(group, boxless)} has no bbox, and its area or keypoints are missing too")
     if not lacking:
         return {n: replace(group, box=np.nan_to_num(group.box)) for n, group in people.items()}
     notes.append(f"{name}: no annotation has an area; {AREA_OF_BOX} of the box is taken, as CrowdPose does")

@@ -23,7 +23,7 @@ def oks(xy: np.ndarray, other: np.ndarray, area: np.ndarray | float, sigmas: Sig
     Against an annotation, `area` is the annotation's; between two detections it is the mean of both areas.
 
     Args:
-        xy: [..., K, 2] in pixels; only the points that count, for every one of them does.
+        xy: [..., K, 2] in pixels; only the points that count: all given points do.
         other: [..., K, 2] in pixels.
         area: [...] square pixels.
         sigmas: [..., K], k is 2 sigma.
@@ -153,7 +153,7 @@ def _nearness(
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A test whether the OKS of the poses i [P] and j [P] is above the threshold.
 
-    Most pairs are told apart by a few points: as no point adds more than 1, an OKS above the threshold leaves only
+    A few points decide most pairs: as no point adds more than 1, an OKS above the threshold leaves only
     (1 - threshold) K to be lost, and the points of the smallest sigmas lose theirs first.
     """
     if visible is not None:

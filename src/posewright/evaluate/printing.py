@@ -24,7 +24,7 @@ _LOSSES = {
     "jitter": "points near their place but not on it (jitter)",
     "score order": "scores that order detections wrongly",
     "duplicate": "second detections of one person",
-    "background": "detections of nobody",
+    "background": "detections of no person",
     "missed person": "people who were not found",
 }
 _WHERE = {"size": "in {} people", "visible keypoints": "in people with {} visible", "view": "in people seen {}"}

@@ -1,4 +1,4 @@
-"""ResNet (He et al., arXiv 1512.03385): the blocks and the body that many families stand on.
+"""ResNet (He et al., arXiv 1512.03385): the blocks and the body that many families are built on.
 
 Parameter names are torchvision's, which the official pose checkpoints share.
 """

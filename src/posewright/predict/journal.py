@@ -22,7 +22,7 @@ CSV_COLUMNS = ("file_name", "image_id", "person", "point", "x", "y", "score")
 
 
 class Entry(msgspec.Struct):
-    """What came of one image.
+    """The outcome for one image.
 
     Attributes:
         name: the image, as the run calls it.
@@ -89,7 +89,7 @@ class Journal:
         return msgspec.json.decode(self._file.readline(), type=Entry)
 
     def add(self, entry: Entry) -> None:
-        """Write down what came of an image; from here on it is not lost when this process is killed."""
+        """Record the outcome for an image; from here on it survives a kill of this process."""
         place = self._file.seek(0, io.SEEK_END)
         self._file.write(msgspec.json.encode(entry) + b"\n")
         self._file.flush()

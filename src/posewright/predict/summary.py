@@ -1,4 +1,4 @@
-"""What a run over images is asked to write, and what came of it in numbers and words."""
+"""What a run over images should write, and its outcome in numbers and words."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Output:
 
 @dataclass(slots=True)
 class Summary:
-    """What came of a run over images.
+    """The outcome of a run over images.
 
     Attributes:
         out: the folder with the drawings and `results.json`.

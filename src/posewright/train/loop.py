@@ -48,7 +48,7 @@ __all__ = ["Fitted", "TrainConfig", "fit", "resumed", "rounds"]
 
 
 DIVERGED = 1e4
-"""A loss so many times that of the first step is of a training that has diverged."""
+"""Training has diverged once the loss is this many times that of the first step."""
 
 
 @dataclass(frozen=True, slots=True)

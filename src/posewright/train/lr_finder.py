@@ -21,7 +21,7 @@ from posewright.train.setup import prepared
 from posewright.train.state import Run
 
 WORSE = 4.0
-"""The sweep ends where the loss is so many times its best: from there on it only gets worse."""
+"""The sweep ends once the loss is this many times its best: beyond, it only gets worse."""
 
 _SMOOTH = 0.9  # of the losses before, in the running mean
 

@@ -218,7 +218,7 @@ def convert(source: Source, target: Source, style: Format, spec: Spec | None = N
     * "official": as the original PyTorch code of the family saves it;
     * "mmpose": as mmpose 1.x. Its MSPN and RSN have no biases before normalisations; ours go into the means;
     * "mindspore": a .ckpt as the published MindSpore networks have it, where there are any, and else with our names and
-      MindSpore's words. The counters of batches, which torch alone has, ride along: MindSpore passes over them;
+      MindSpore's words. The counters of batches, which only torch has, are written too: MindSpore ignores them;
     * "safetensors": our names, and what the file says of itself.
 
     Reading the result gives the same bits as before, but for biases that went into means.

@@ -93,7 +93,7 @@ def pull(id: str, *, offline: bool | None = None, unverified: bool = False, prog
     Args:
         id: see `entries`.
         offline: never use the network; None asks $POSEWRIGHT_OFFLINE.
-        unverified: take a file that no published checksum vouches for, over https only.
+        unverified: take a file without a published checksum, over https only.
         progress: called with the bytes downloaded and in all (0 where that is not known).
 
     Raises:
@@ -117,7 +117,7 @@ def pull(id: str, *, offline: bool | None = None, unverified: bool = False, prog
     reasons = []
     for url in urls:
         if not wanted.sha256 and urlsplit(url).scheme != "https":
-            reasons.append(f"{url}: not asked over {urlsplit(url).scheme}, for no checksum was published")
+            reasons.append(f"{url}: not requested over {urlsplit(url).scheme}, for no checksum was published")
             continue
         try:
             return _pull_from(url, wanted, unverified, progress)
@@ -129,7 +129,7 @@ def pull(id: str, *, offline: bool | None = None, unverified: bool = False, prog
 
 
 class _Unverified(ValueError):
-    """A file came that no published checksum vouches for."""
+    """A downloaded file has no published checksum."""
 
 
 def import_file(id: str, path: str | os.PathLike[str]) -> Path:
@@ -164,7 +164,7 @@ def check(pattern: str = "*") -> Iterator[tuple[str, str, str]]:
     """Ask every URL of the entries that match for its headers alone: (id, URL, "200, 1234 bytes" or what failed)."""
     places = [(e.id, url) for e in entries(pattern) for url in e.urls]
     with ThreadPoolExecutor(8) as pool:
-        yield from ((id, url, told) for (id, url), told in zip(places, pool.map(lambda p: head(p[1]), places)))
+        yield from ((id, url, answer) for (id, url), answer in zip(places, pool.map(lambda p: head(p[1]), places)))
 
 
 def _pull_from(url: str, wanted: Entry, unverified: bool, progress: Progress | None) -> Path:
@@ -184,7 +184,7 @@ def _pull_from(url: str, wanted: Entry, unverified: bool, progress: Progress | N
                 keep = not member  # so that the second call need not download it again
                 raise _Unverified(
                     f"{wanted.id}: no checksum was published, so it cannot be verified that {url} is the published "
-                    f"file; the sha256 of what came is {place.parent.name}. To take it: --no-verify"
+                    f"file; the sha256 of the downloaded file is {place.parent.name}. To take it: --no-verify"
                 )
             ready_folder(place.parent)
             part.replace(place)

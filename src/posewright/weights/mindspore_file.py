@@ -44,7 +44,7 @@ def parse(data: bytes) -> dict[str, torch.Tensor]:
     """The tensors in a checkpoint's bytes, by tag, in file order.
 
     Raises:
-        ValueError: it is no such file, is damaged, or holds something else than tensors of numbers.
+        ValueError: it is not such a file, is damaged, or holds something other than tensors of numbers.
     """
     parts: dict[str, list[_Part]] = {}
     for number, message in _fields(_checked(memoryview(data))):
@@ -167,7 +167,7 @@ def _packed(values: memoryview) -> list[int]:
 def _tensor(tag: str, parts: list[_Part]) -> torch.Tensor:
     dims, kind, _ = parts[0]
     if any(part[:2] != (dims, kind) for part in parts):
-        raise ValueError(f"{tag!r} stands there twice, with different shapes or types")
+        raise ValueError(f"{tag!r} occurs twice, with different shapes or types")
     if kind not in TYPES:
         raise ValueError(f"{tag!r} is of type {kind[:40]!r}; expected one of {', '.join(TYPES)}")
     if len(dims) > MAX_DIMS or any(d < 0 for d in dims):

@@ -73,7 +73,7 @@ def _keypoints_of(shape: tuple[int, ...], one: tuple[int, ...], two: tuple[int, 
 
 
 def problems(want: State, found: State, skip: Collection[str] = ()) -> str:
-    """What keeps `found` from filling `want`, in words; empty where nothing does.
+    """Why `found` does not fit `want`, in words; empty if it fits.
 
     Args:
         want: the network's state dict.
@@ -86,13 +86,13 @@ def problems(want: State, found: State, skip: Collection[str] = ()) -> str:
     wrong = [k for k, v in found.items() if k in kinds and (v.shape, v.is_floating_point()) != kinds[k]]
     parts = [f"{len(missing)} parameters missing ({few(missing)})"] if missing else []
     parts += [f"{len(unexpected)} unexpected ({few(unexpected)})"] if unexpected else []
-    told = [f"{k} is {_kind(found[k], want[k])}, expected {_kind(want[k], found[k])}" for k in wrong]
-    parts += [f"{len(wrong)} of another shape or kind ({few(told)})"] if wrong else []
+    described = [f"{k} is {_kind(found[k], want[k])}, expected {_kind(want[k], found[k])}" for k in wrong]
+    parts += [f"{len(wrong)} of another shape or kind ({few(described)})"] if wrong else []
     return "; ".join(parts)
 
 
 def advice(spec: Spec, want: State, found: State, given: State) -> str:
-    """What may be the matter with a file that does not fit, and what to do about it; may be empty.
+    """The likely cause why a file does not fit, and a hint what to do about it; may be empty.
 
     Args:
         spec: what the network is.
@@ -125,7 +125,7 @@ def likely(given: State) -> str | None:
             other = {(k, v.shape) for k, v in own.items() if not k.endswith(COUNTER)}
             shared = {k for k, _ in shapes} & {k for k, _ in other}
             if len(shared) < _ALIKE / 2 * min(len(shapes), len(other)):
-                break  # nor will the family's other networks, whose names are not so different
+                break  # the family's other networks have similar names
             scores[spec.name] = len(shapes & other) / len(shapes | other)
     best = max(scores, key=lambda name: scores[name], default=None)
     return best if best and scores[best] > _ALIKE else None

@@ -8,7 +8,7 @@ neither time nor memory, and every size is checked against the bytes that are re
 """
 
 # Not a pickle.Unpickler with a strict find_class: that runs no foreign code either, but 300 kB of nested tuples as a
-# key of a dict overflow its stack (hash recurses in C), 130 bytes of tuples doubled 64 times keep it hashing for ever,
+# key of a dict overflow its stack (hash recurses in C), 130 bytes of tuples doubled 64 times make it hash without end,
 # and 8 bytes (LONG_BINPUT) make its memo an array of 16 GB. None of that can be overridden.
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def _fetch_from(content: Callable[[Storage], bytearray]) -> Fetch:
 
 
 def _fits(tensor: TensorAt, count: int) -> bool:
-    """Whether the view lies within `count` numbers and repeats none of them, as a tensor grown out of nothing would."""
+    """Whether the view lies within `count` numbers and repeats none of them, as an expanded tensor would."""
     if len(tensor.shape) != len(tensor.stride) or min((tensor.offset, *tensor.shape, *tensor.stride)) < 0:
         return False
     last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride))
@@ -266,7 +266,7 @@ class _Machine:
     def _storage(self, pid: tuple[Any, ...]) -> Storage:
         kind, dtype, key, _, size, *view = pid  # whatever a file puts there: nothing is hashed, compared or shown
         if not (isinstance(key, str) and isinstance(size, int) and isinstance(dtype, Foreign) and size >= 0):
-            raise ValueError("names a storage by something else than its type, key and size: damaged, or malicious")
+            raise ValueError("names a storage by something other than its type, key and size: damaged, or malicious")
         if kind != "storage" or dtype.name not in _STORAGES or view not in ([], [None]):
             raise ValueError(f"names a storage of {dtype.name:.80} in a way that this PyTorch format does not: damaged")
         found = Storage(key, _STORAGES[dtype.name], size)
@@ -308,7 +308,7 @@ def _made(callee: Any, arguments: tuple[Any, ...]) -> Any:
         case "_rebuild_from_type_v2":  # a tensor with attributes: (how to rebuild it, its class, arguments, attributes)
             rebuild, _, inner, _ = arguments
             if rebuild.name == callee.name:
-                raise ValueError("rebuilds a tensor from one that is yet to be rebuilt: damaged, or malicious")
+                raise ValueError("rebuilds a tensor from one that is not rebuilt yet: damaged, or malicious")
             return _made(rebuild, inner)
         case "Size":
             return tuple(*arguments)
@@ -323,7 +323,7 @@ def _tensor_at(storage: Any, offset: Any, shape: Any, stride: Any, dtype: torch.
         raise ValueError(f"holds a tensor of more than {_MAX_DIMS} dimensions: damaged, or malicious")
     numbers = (offset, *view.shape, *view.stride)
     if not isinstance(storage, Storage) or not all(type(v) is int and v.bit_length() < 64 for v in numbers):
-        raise ValueError("describes a tensor by something else than a storage and sizes: damaged, or malicious")
+        raise ValueError("describes a tensor by something other than a storage and sizes: damaged, or malicious")
     return view
 
 
