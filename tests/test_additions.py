@@ -100,23 +100,22 @@ FORMAT = '''
 """Lines: the names of the points, then per person the image and x, y of every point, separated by commas."""
 
 from posewright import coco_format
-from posewright.data import coco
+from posewright.data.formats import Annotated
 
 
 def is_format(path):
     return path.suffix == ".lines"
 
 
-def read(annotations, images=None, *, allow_outside=False):
-    points, *people = (line.split(",") for line in annotations.read_text().split())
+def read(path):
+    points, *people = (line.split(",") for line in path.read_text().split())
     names = sorted({name for name, *_ in people})
     content = {
         "images": [{"id": n, "file_name": name} for n, name in enumerate(names)],
         "categories": [{"id": 1, "name": "person", "keypoints": points}],
         "annotations": [person(n, names.index(name), numbers) for n, (name, *numbers) in enumerate(people)],
     }
-    file = coco_format.read_annotations(content)
-    return coco.of_file(annotations, images, file, None, None, "raise", allow_outside=allow_outside)
+    return Annotated(path, coco_format.read_annotations(content))
 
 
 def person(number, image, numbers):

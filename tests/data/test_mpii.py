@@ -39,11 +39,11 @@ def test_centre_and_scale_become_boxes_as_published(written):
 
 
 def test_pckh_is_measured_by_head_boxes_or_else_the_head(written):
-    people = mpii.read(written(person()))
+    people = mpii.people(written(person()))
     predicted = people.xy.astype(float) + 3
     values, _, rule = distances.measured("PCKh", predicted, people)  # head: 10, 5 apart, so 5.6 at the threshold
     assert (values["Mean"], rule) == (100, "PCKh@0.5 in percent, of the head, upper_neck to head_top")
-    people = mpii.read(written(person(headbox=[1, 1, 4, 5])))  # 0.6 of a diagonal of 5 is 3
+    people = mpii.people(written(person(headbox=[1, 1, 4, 5])))  # 0.6 of a diagonal of 5 is 3
     values, _, rule = distances.measured("PCKh", predicted, people)
     assert (values["Mean"], rule) == (0, "PCKh@0.5 in percent, of 0.6 of the head box's diagonal")
 
@@ -56,7 +56,7 @@ def test_head_boxes_and_joints_are_those_of_the_official_ground_truth_beside_it(
     missing[3, 1] = 1
     heads = np.array([[[1, 5], [1, 5]], [[4, 9], [5, 8]]], float)  # corner, axis, person
     io.savemat(path.with_name("gt_valid.mat"), {"pos_gt_src": joints, "jnt_missing": missing, "headboxes_src": heads})
-    people = mpii.read(path)
+    people = mpii.people(path)
     np.testing.assert_array_equal(people.head_box, [[0, 0, 3, 4], [4, 4, 8, 7]])
     np.testing.assert_array_equal(people.xy[1, 2], joints[2, :, 1] - 1)
     assert people.visibility.tolist() == [[2] * 16, [2] * 3 + [0] + [2] * 12]
@@ -64,10 +64,10 @@ def test_head_boxes_and_joints_are_those_of_the_official_ground_truth_beside_it(
     assert rule == "PCKh@0.5 in percent, of 0.6 of the head box's diagonal"
     written(person())
     with pytest.raises(ValueError, match=r"gt_valid.mat: expected pos_gt_src \(16, 2, 1\) for the 1 people beside it"):
-        mpii.read(path)
+        mpii.people(path)
     path.with_name("gt_valid.mat").write_bytes(b"MATLAB 5.0 MAT-file" * 9)
     with pytest.raises(ValueError, match=r"gt_valid.mat: expected MPII's ground truth .*; not a MATLAB file"):
-        mpii.read(path)
+        mpii.people(path)
 
 
 def test_it_is_training_data_too_alone_or_beside_others(written):
@@ -88,6 +88,6 @@ def test_it_is_training_data_too_alone_or_beside_others(written):
 )
 def test_faulty_entries_are_named(written, change, message):
     with pytest.raises(ValueError, match=message):
-        mpii.read(written(person(**change)))
+        mpii.people(written(person(**change)))
     with pytest.raises(FileNotFoundError, match=r"1 of 1 images not found, first 'b.jpg'"):
-        mpii.read(written(person(image="b.jpg")))
+        mpii.people(written(person(image="b.jpg")))

@@ -1,22 +1,33 @@
-"""`posewright data`: data sets made, formats listed."""
+"""`posewright data`: data sets made, converted and checked."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from posewright.cli._options import Commands, answer, command
+from posewright.cli._options import Commands, answer, command, existing
+
+if TYPE_CHECKING:
+    from posewright.data.formats import Annotated
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "data", help="make data, list formats", description="Make data, and list the annotation formats."
-    )
+    about = "make, convert and check data sets"
+    parser = commands.add_parser("data", help=about, description=f"{about.capitalize()}.")
     tasks = parser.add_subparsers(title="tasks", metavar="TASK", required=True)
     synth = command(tasks, "synth", _synth, "draw synthetic people with COCO annotations")
     synth.add_argument("folder", metavar="FOLDER", help="where to put them")
     synth.add_argument("--images", type=int, metavar="NUMBER", default=1000, help="how many (default: %(default)s)")
     synth.add_argument("--split", metavar="NAME", default="train", help="name of the split (default: %(default)s)")
     synth.add_argument("--seed", type=int, metavar="NUMBER", default=0, help="the same seed draws the same pictures")
+    convert = command(tasks, "convert", _convert, "convert annotations from one format to another")
+    convert.add_argument("source", metavar="FROM", type=existing, help="annotations of any format: a file or a folder")
+    convert.add_argument("target", metavar="TO", help="the file or folder to write")
+    convert.add_argument("--format", default="", metavar="NAME", help="what to write; by default told by the name")
+    convert.add_argument(
+        "--results", metavar="JSON", type=existing, help="write these keypoint results, of the annotations' images"
+    )
     command(tasks, "formats", _formats, "list the annotation formats that --train, --val and --data take")
 
 
@@ -33,10 +44,45 @@ def _synth(options: argparse.Namespace) -> int:
     return 0
 
 
+def _convert(options: argparse.Namespace) -> int:
+    from posewright.data import formats
+
+    found = formats.read(options.source)
+    target = Path(options.target)
+    if options.results:
+        return _convert_results(options, found)
+    lost = formats.write(found, target, options.format)
+    said = [f"{len(found.file.annotations)} annotations of {len(found.file.images)} images: {target}"]
+    for words, counts in (("filled in", found.filled), ("lost", found.lost | lost)):
+        said += [f"{words}: {', '.join(f'{n} {what}' for what, n in counts.items())}"] if counts else []
+    values = {"annotations": len(found.file.annotations), "images": len(found.file.images), "written": target}
+    answer(options, "\n".join(said), **values, filled=found.filled, lost=found.lost | lost)
+    return 0
+
+
+def _convert_results(options: argparse.Namespace, found: Annotated) -> int:
+    import msgspec
+
+    from posewright import coco_format
+    from posewright.data.formats import deeplabcut
+
+    target = Path(options.target)
+    if target.suffix.lower() not in (".csv", ".h5"):
+        raise ValueError(f"{target}: results are converted to DeepLabCut's tables: name a .csv or .h5 file")
+    skeleton, _ = coco_format.skeleton_of(found.path, found.file, None, None)
+    results = [msgspec.to_builtins(result) for result in coco_format.read_results(options.results)]
+    names = {image.id: image.file_name for image in found.file.images}
+    deeplabcut.write_table(deeplabcut.predictions(results, names, skeleton.points), target.with_suffix(".csv"))
+    answer(options, f"{len(results)} poses in {len(names)} images: {target}", poses=len(results), written=target)
+    return 0
+
+
 def _formats(options: argparse.Namespace) -> int:
     from posewright.data import formats
 
-    about = {"coco": "COCO's JSON of keypoints, of any skeleton."}
-    about |= {name: (formats.named(name).__doc__ or "").partition("\n")[0] for name in formats.names()}
-    answer(options, "\n".join(f"{name:<12} {line}" for name, line in about.items()), formats=about)
+    modules = {name: formats.named(name) for name in formats.names()}
+    about = {name: (module.__doc__ or "").partition("\n")[0] for name, module in modules.items()}
+    written = [name for name, module in modules.items() if hasattr(module, "write")]
+    lines = [f"{name:<12} {line}{' Written, too.' if name in written else ''}" for name, line in about.items()]
+    answer(options, "\n".join(lines), formats=about, written=written)
     return 0

@@ -21,7 +21,11 @@ def add(commands: Commands) -> None:
     about = "evaluate weights, or a results file, with the ten COCO metrics (or PCK where a skeleton has no sigmas)"
     parser = command(commands, "eval", run, about, aliases=["val", "test"])
     parser.add_argument(
-        "--data", required=True, metavar="JSON", type=existing, help="COCO-format annotations, or MPII's"
+        "--data",
+        required=True,
+        metavar="JSON",
+        type=existing,
+        help="annotations: COCO's, MPII's, or any of `posewright data formats`",
     )
     parser.add_argument(
         "--images", metavar="FOLDER", type=existing, help="folder of their images, where it is not beside them"
@@ -67,6 +71,10 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    import msgspec
+
+    from posewright import coco_format
+    from posewright.data import formats, sources
     from posewright.evaluate import comparison, diagnosis, evaluator, printing
     from posewright.files import write_json
 
@@ -75,9 +83,11 @@ def run(options: argparse.Namespace) -> int:
     out = Path(options.out)
     data = {"data": comparison.fingerprint(options.data)}
     if options.results:
-        evaluation, name = evaluator.evaluate_results(options.data, options.results, options=rules), options.results
+        name, read = options.results, formats.read(options.data)
+        found = [msgspec.to_builtins(result) for result in coco_format.read_results(name)]
+        evaluation = evaluator.evaluate_results(read, found, options=rules, name=name)
         losses, explained = _explained(
-            evaluation, lambda: diagnosis.diagnose_files(options.data, name, options.pck_threshold)
+            evaluation, lambda: diagnosis.diagnose(sources.unseen(read), found, options.pck_threshold)
         )
         content = printing.as_dict(evaluation, name) | losses | data
         write_json(out / "metrics.json", content)

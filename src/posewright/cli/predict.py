@@ -85,13 +85,15 @@ def _input(text: str) -> str:
 
 
 def _boxes(options: argparse.Namespace) -> BoxFile | Detector | None:
+    from posewright.data import formats
     from posewright.predict import boxes
     from posewright.weights import hub
 
-    if options.boxes:
+    if options.boxes and formats.recognised(options.boxes) == "coco":
         return boxes.detections(options.boxes, threshold=options.box_threshold or 0.0)
-    if options.annotations:
-        return boxes.annotated(options.annotations)
+    if source := options.boxes or options.annotations:
+        found = formats.read(source)
+        return boxes.annotated(found.path, found.file)
     if options.detector:
         threshold = DETECTOR_THRESHOLD if options.box_threshold is None else options.box_threshold
         return boxes.YoloxDetector(hub.resolve(options.detector), score=threshold)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from posewright import coco_format
 from posewright.data import coco, formats
 from posewright.data.coco import KeypointDataset
+from posewright.data.formats import Annotated
 from posewright.data.image_files import Strings
 from posewright.types import Skeleton
 
@@ -31,7 +31,7 @@ def read_all(
     points they must be the skeleton's, in its order.
 
     Args:
-        annotations: COCO-format files, or those of any format in `data.formats`.
+        annotations: files or folders of any format in `data.formats`.
         images: for each of them the folder of its images, or "" to look around it.
         skeleton: what the points are; by default the first file's. Where it has no sigmas, a file's own remain.
         allow_outside: take images whose names lead out of their folders.
@@ -52,12 +52,25 @@ def read_all(
     return sets[0] if len(sets) == 1 else _joined(sets)
 
 
+def unseen(found: Annotated, skeleton: Skeleton | None = None) -> KeypointDataset:
+    """The people of annotations whose images are not looked for; errors as of `coco.read`."""
+    return _filled(found, coco.of_file(found.path, None, found.file, skeleton, None, "keep"))
+
+
 def _one(path: Path, images: Path | None, skeleton: Skeleton | None, *, allow_outside: bool) -> KeypointDataset:
-    if other := formats.of(path):
-        return other.read(path, images, allow_outside=allow_outside)
-    file = coco_format.read_annotations(path)
-    unnamed = not any(category.keypoints for category in file.categories)
-    return coco.of_file(path, images, file, skeleton if unnamed else None, None, "raise", allow_outside=allow_outside)
+    name = formats.recognised(path)
+    if hasattr(formats.named(name), "people"):
+        return formats.named(name).people(path, images, allow_outside=allow_outside)
+    found = formats.read(path, name)
+    unnamed = not any(category.keypoints for category in found.file.categories)
+    skeleton = skeleton if unnamed else None
+    people = coco.of_file(found.path, images, found.file, skeleton, None, "raise", allow_outside=allow_outside)
+    return _filled(found, people)
+
+
+def _filled(found: Annotated, people: KeypointDataset) -> KeypointDataset:
+    """The people, with what was filled in and lost when their file was read."""
+    return replace(people, filled=found.filled | people.filled, skipped=found.lost | people.skipped)
 
 
 def _joined(sets: Sequence[KeypointDataset]) -> KeypointDataset:

@@ -69,12 +69,16 @@ def _data_of(told: dict[str, Any]) -> tuple[str, str]:
     return (str(data.get("annotations", "")), str(data.get("sha256", ""))) if isinstance(data, dict) else ("", "")
 
 
+_TEXTS = {".csv", ".json", ".txt", ".xml", ".yaml"}  # of annotations that are a folder
+
+
 def fingerprint(annotations: str | os.PathLike[str]) -> dict[str, str]:
-    """What tells a ground truth from another: its file and the checksum of its bytes."""
-    digest = hashlib.sha256()
-    with Path(annotations).open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+    """What tells a ground truth from another: its file and the checksum of its bytes (of a folder, of its texts)."""
+    digest, path = hashlib.sha256(), Path(annotations)
+    for part in sorted(p for p in path.rglob("*") if p.suffix in _TEXTS) if path.is_dir() else [path]:
+        with part.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
     return {"annotations": str(annotations), "sha256": digest.hexdigest()}
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
@@ -24,6 +23,7 @@ from posewright.types import Boxes, Poses
 
 if TYPE_CHECKING:
     from posewright.data.coco import KeypointDataset
+    from posewright.data.formats import Annotated
     from posewright.predict.predictor import Predictor
     from posewright.progress import Tick
     from posewright.spec import Spec
@@ -122,40 +122,41 @@ def evaluate(
 
 
 def evaluate_results(
-    annotations: str | os.PathLike[str], results: str | os.PathLike[str], *, options: Options = Options()
+    annotations: str | os.PathLike[str] | Annotated,
+    results: str | os.PathLike[str] | Sequence[dict[str, Any]],
+    *,
+    options: Options = Options(),
+    name: str = "",
 ) -> Evaluation:
-    """Evaluate a keypoint results file; no image is needed.
+    """Evaluate keypoint results; no image is needed.
 
     For all metrics but AP each annotated person gets the result whose box overlaps theirs most; the box is the result's
     `box` or `bbox`, else the extent of its keypoints.
 
     Args:
-        annotations: COCO-format annotations.
-        results: COCO-format keypoint results of the same images.
+        annotations: a file of any format (`posewright.data.formats`), or what was read of one.
+        results: COCO-format keypoint results of the same images, a file or its content.
         options: which metric, and its settings; those that change the results themselves do nothing here.
+        name: what messages call the results; by default their file.
 
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: a file is not what it should be; or the metric cannot be had for this skeleton.
     """
-    from posewright.data import coco
+    from posewright.data import formats, sources
 
-    path, source = Path(annotations), f"of {results}"
-    file = coco_format.read_annotations(path)
-    posed = [c for c in file.categories if c.keypoints]
+    read = annotations if isinstance(annotations, formats.Annotated) else formats.read(annotations)
+    name = name or coco_format.name_of(results, "results")
+    source = f"of {name}"
+    posed = [c for c in read.file.categories if c.keypoints]
     points = tuple(posed[0].keypoints or ()) if posed else ()
-    known = all(from_category(msgspec.to_builtins(c), f"{path}: category {c.name}").sigmas for c in posed)
+    known = all(from_category(msgspec.to_builtins(c), f"{read.path}: category {c.name}").sigmas for c in posed)
     if options.pck_threshold is None and (options.metric == "AP" or (not options.metric and known)):
-        measured = measure(
-            GroundTruth.of_file(str(path), file),
-            Results.of(results),
-            boxes=source,
-            drop_unconfident=options.drop_unconfident,
-        )
+        truth, found = GroundTruth.of_file(str(read.path), read.file), Results.of(results, name)
+        measured = measure(truth, found, boxes=source, drop_unconfident=options.drop_unconfident)
         return Evaluation(measured.metrics, [], measured, None, "", points, source)
-    people = coco.of_file(path, None, file, None, None, "keep")
     found = [msgspec.to_builtins(r) for r in coco_format.read_results(results)]
-    return _evaluation(people, found, None, source, options)
+    return _evaluation(sources.unseen(read), found, None, source, options)
 
 
 def main_metric(metrics: dict[str, float]) -> str:

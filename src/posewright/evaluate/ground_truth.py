@@ -128,17 +128,18 @@ class Results:
         return len(self.score)
 
     @staticmethod
-    def of(source: Source) -> Results:
+    def of(source: Source, name: str = "") -> Results:
         """The content of a keypoint results file.
 
         Args:
             source: the file, or what it holds: a list of {image_id, category_id, keypoints: [x, y, score] * K, score}.
+            name: what messages call it; by default the file.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: it is not such a list; the message names the entry.
         """
-        name, found = coco_format.name_of(source, "results"), coco_format.read_results(source)
+        name, found = name or coco_format.name_of(source, "results"), coco_format.read_results(source)
         sized = bool(found) and bool(found[0].bbox)
         for n, r in enumerate(found):
             if len(r.keypoints) % 3:

@@ -96,17 +96,21 @@ class BoxFile:
         )
 
 
-def annotated(path: PathLike) -> BoxFile:
+def annotated(path: PathLike, file: coco_format.AnyFile | None = None) -> BoxFile:
     """The annotated boxes of a COCO annotation file, cleaned as the official loaders do (`geometry.sanitise_box`).
 
     Those of its keypoint categories; where it has none, those of "person". Crowds are skipped and counted, and so are
     annotations without a finite box that reaches into the image.
 
+    Args:
+        path: the file.
+        file: what was read of it already, of a file in another format.
+
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is not a COCO annotation file, or has neither keypoint categories nor "person".
     """
-    coco = coco_format.read_annotations(path)
+    coco = file or coco_format.read_annotations(path)
     wanted = {c.id for c in coco.categories if c.keypoints} or {c.id for c in coco.categories if c.name == "person"}
     if not wanted:
         names = ", ".join(c.name for c in coco.categories[:10])

@@ -8,9 +8,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from posewright import coco_format
 from posewright.coco_format import AREA_OF_BOX
 from posewright.data import matlab
 from posewright.data.coco import KeypointDataset
+from posewright.data.formats import Annotated, _assemble
 from posewright.data.image_files import Strings, find_all
 from posewright.files import read_json, short
 from posewright.skeletons import MPII16
@@ -35,7 +37,23 @@ def is_format(path: Path) -> bool:
         return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
 
 
-def read(
+def read(path: Path) -> Annotated:
+    """The people as COCO has them, with the boxes of `people`; head boxes are lost. See `Format.read`."""
+    found = _people(path)
+    names = list(dict.fromkeys(person.image for person in found))
+    boxes = _boxes(found).tolist()
+    instances = []
+    for person, box in zip(found, boxes):
+        triples = np.column_stack([np.array(person.joints) - 1, 2 * (np.array(person.joints_vis) > 0)])
+        triples[triples[:, 2] == 0] = 0
+        instances.append(_assemble.Instance(names.index(person.image), triples, box))
+    images = [coco_format.Image(n, name) for n, name in enumerate(names, 1)]
+    heads = sum(person.headbox is not None for person in found)
+    lost = {"head boxes": heads} if heads else {}
+    return _assemble.annotated(path, [_assemble.category(MPII16, name="person")], images, instances, lost)
+
+
+def people(
     annotations: str | os.PathLike[str],
     images: str | os.PathLike[str] | None = None,
     *,
@@ -58,16 +76,7 @@ def read(
         ValueError: it is not such a file, or the file of head boxes does not fit it.
     """
     path = Path(annotations)
-    wanted = "MPII's list of people {image, center, scale, joints, joints_vis}"
-    people: list[_Person] = read_json(path, list[_Person], wanted)
-    for n, person in enumerate(people):
-        if len(person.joints) != 16 or len(person.joints_vis) != 16 or not person.scale > 0:
-            raise ValueError(
-                f"{path}: person {n} ({short(person.image, 80)}): expected 16 joints, 16 joints_vis and a scale above "
-                f"0, got {len(person.joints)}, {len(person.joints_vis)} and {person.scale:g}"
-            )
-    if not people:
-        raise ValueError(f"{path}: no usable annotations: expected {wanted}, got none")
+    people = _people(path)
     names = list(dict.fromkeys(person.image for person in people))
     found, searched = find_all(path, Path(images) if images else None, names, allow_outside=allow_outside)
     if absent := [name for name, place in zip(names, found) if place is None]:
@@ -75,11 +84,7 @@ def read(
             f"{path}: {len(absent)} of {len(names)} images not found, first {short(absent[0], 120)!r}; looked in "
             f"{', '.join(searched) or 'no folder that exists'}; say which folder holds the images"
         )
-    scale = np.array([person.scale for person in people], np.float64)
-    centre = np.array([person.center for person in people], np.float64)
-    down = np.where(centre[:, 0] != -1, _SHIFT * scale, 0.0)
-    centre = centre + np.stack([np.zeros(len(people)), down], 1) - 1
-    box = np.concatenate([centre - 100 * scale[:, None], np.repeat(200 * scale[:, None], 2, 1)], 1)
+    box = _boxes(people)
     rows = {name: row for row, name in enumerate(names)}
     joints = np.array([person.joints for person in people], np.float32)
     visible = np.array([person.joints_vis for person in people]) > 0
@@ -102,6 +107,29 @@ def read(
         AREA_OF_BOX * box[:, 2] * box[:, 3],
         head_box=None if head is None else head - 1,
     )
+
+
+def _people(path: Path) -> list[_Person]:
+    wanted = "MPII's list of people {image, center, scale, joints, joints_vis}"
+    people: list[_Person] = read_json(path, list[_Person], wanted)
+    for n, person in enumerate(people):
+        if len(person.joints) != 16 or len(person.joints_vis) != 16 or not person.scale > 0:
+            raise ValueError(
+                f"{path}: person {n} ({short(person.image, 80)}): expected 16 joints, 16 joints_vis and a scale above "
+                f"0, got {len(person.joints)}, {len(person.joints_vis)} and {person.scale:g}"
+            )
+    if not people:
+        raise ValueError(f"{path}: no usable annotations: expected {wanted}, got none")
+    return people
+
+
+def _boxes(people: list[_Person]) -> np.ndarray:
+    """Boxes [N, 4] of centre and scale, as published."""
+    scale = np.array([person.scale for person in people], np.float64)
+    centre = np.array([person.center for person in people], np.float64)
+    down = np.where(centre[:, 0] != -1, _SHIFT * scale, 0.0)
+    centre = centre + np.stack([np.zeros(len(people)), down], 1) - 1
+    return np.concatenate([centre - 100 * scale[:, None], np.repeat(200 * scale[:, None], 2, 1)], 1)
 
 
 def _official(path: Path, people: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,0 +1,167 @@
+"""Annotated images and instances made into COCO's schema, and taken out of it again."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from posewright import coco_format
+from posewright.data.formats import Annotated
+from posewright.files import short
+from posewright.skeletons import to_category
+from posewright.types import Skeleton
+
+MARGIN = 20.0
+"""Pixels around the extent of an instance's points where a format has no boxes, as DeepLabCut's own crops have them."""
+
+
+class Instance(NamedTuple):
+    """One annotated person or animal.
+
+    Attributes:
+        image: its image, as a place in the list of images.
+        keypoints: [K, 3] x, y, visibility.
+        box: x, y, width, height, or None where the format has none.
+        category: its category's id.
+        area: square pixels, or None.
+    """
+
+    image: int
+    keypoints: np.ndarray
+    box: Sequence[float] | None = None
+    category: int = 1
+    area: float | None = None
+
+
+def category(skeleton: Skeleton, number: int = 1, name: str = "") -> coco_format.Category:
+    """A skeleton as a category."""
+    return msgspec.convert(to_category(skeleton, number, name or skeleton.name), coco_format.Category)
+
+
+def annotated(
+    path: Path,
+    categories: Sequence[coco_format.Category],
+    images: Sequence[coco_format.Image],
+    instances: Iterable[Instance],
+    lost: dict[str, int] | None = None,
+) -> Annotated:
+    """COCO's schema of images and instances; those without a labelled point and a box are left out.
+
+    Where an instance has no box, it is the extent of its labelled points and `MARGIN` pixels around, within the image.
+    """
+    annotations: list[coco_format.Annotation[list[float] | None]] = []
+    filled: Counter[str] = Counter()
+    for instance in instances:
+        labelled = instance.keypoints[:, 2] > 0
+        if instance.box is None and not labelled.any():
+            continue
+        box = instance.box
+        if box is None:
+            filled[f"boxes (the points' extent and {MARGIN:g} px)"] += 1
+            box = around(instance.keypoints[labelled, :2], images[instance.image])
+        annotations.append(
+            coco_format.Annotation(
+                image_id=images[instance.image].id,
+                id=len(annotations) + 1,
+                category_id=instance.category,
+                bbox=[float(v) for v in box],
+                keypoints=[float(v) for v in instance.keypoints.ravel()],
+                area=instance.area,
+                iscrowd=False,
+                num_keypoints=int(labelled.sum()),
+            )
+        )
+    file = coco_format.File(list(images), annotations, list(categories))
+    return Annotated(path, file, dict(filled), lost or {})
+
+
+def around(xy: np.ndarray, image: coco_format.Image) -> list[float]:
+    """The box x, y, width, height around points [n, 2], `MARGIN` pixels wider on each side, within the image."""
+    low, high = xy.min(0) - MARGIN, xy.max(0) + MARGIN
+    if image.width and image.height:
+        low, high = np.maximum(low, 0), np.minimum(high, (image.width, image.height))
+    return [*low, *np.maximum(high - low, 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image and its instances, in the order of the file."""
+
+    image: coco_format.Image
+    instances: list[Instance]
+
+
+def pictures(found: Annotated) -> tuple[Skeleton, list[Picture], Counter[str]]:
+    """The skeleton, the images with their instances, and what of the file is no instance (crowds), counted.
+
+    Raises:
+        ValueError: its ids contradict each other, or its categories differ in their keypoints.
+    """
+    file, lost = found.file, Counter[str]()
+    coco_format.check_ids(found.path, file)
+    skeleton, chosen = coco_format.skeleton_of(found.path, file, None, None)
+    rows = [n for n, a in enumerate(file.annotations) if chosen is None or a.category_id in chosen]
+    lost.update({"annotations of other categories": len(file.annotations) - len(rows)})
+    every = coco_format.packed(found.path, file, rows, skeleton.num_keypoints)
+    shown = [Picture(image, []) for image in file.images]
+    place = {image.id: n for n, image in enumerate(file.images)}
+    for n in range(len(every)):
+        if every.crowd[n]:
+            lost["crowds"] += 1
+            continue
+        row = place[int(every.image_id[n])]
+        box = None if np.isnan(every.box[n]).any() else every.box[n].tolist()
+        area = None if np.isnan(every.area[n]) else float(every.area[n])
+        keypoints = every.keypoints[n].astype(np.float64)
+        shown[row].instances.append(Instance(row, keypoints, box, int(every.category_id[n]), area))
+    return skeleton, shown, +lost
+
+
+def lost_fields(found: Annotated, shown: Iterable[Picture], *fields: str) -> dict[str, int]:
+    """How many instances have something that a format cannot hold: "boxes", "areas" or "hidden points".
+
+    Boxes that were made of the points when the annotations were read are not lost.
+    """
+    count: Counter[str] = Counter()
+    for instance in (i for picture in shown for i in picture.instances):
+        count["boxes"] += instance.box is not None
+        count["areas"] += instance.area is not None
+        count["hidden points (written as visible)"] += int((instance.keypoints[:, 2] == 1).sum())
+    count["boxes"] -= sum(n for name, n in found.filled.items() if name.startswith("boxes"))
+    return {name: n for name, n in (+count).items() if name.startswith(fields)}
+
+
+def head(path: Path, size: int = 1 << 16) -> str:
+    """The first bytes of a file as text, to tell its format by; nothing where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(size).decode("utf-8", "replace").removeprefix("\ufeff").lstrip()
+    except OSError:
+        return ""
+
+
+def number(text: str, where: str) -> float:
+    """A finite number.
+
+    Raises:
+        ValueError: the text is none; the message begins with `where`.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not np.isfinite(value):
+        raise ValueError(f"{where}: expected a finite number, got {short(text, 60)!r}")
+    return value
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts img2 before img10."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
