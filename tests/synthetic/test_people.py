@@ -11,7 +11,7 @@ import pytest
 
 from posewright import image as images
 from posewright.skeletons import COCO17, from_category
-from posewright.synthetic import _body
+from posewright.synthetic import _body, dataset
 from posewright.synthetic import people as synthetic
 from posewright.synthetic._figure import figure
 from posewright.synthetic._solids import Blob, Limb, Look, Section, View
@@ -299,7 +299,7 @@ def test_a_set_is_in_cocos_layout(tmp_path):
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_workers_and_the_number_of_images_change_nothing(tmp_path, monkeypatch):
     make(tmp_path / "one", 10, seed=1, scene=SMALL, workers=1)
-    monkeypatch.setattr(synthetic, "_POOL_FROM", 2)
+    monkeypatch.setattr(dataset, "_POOL_FROM", 2)
     make(tmp_path / "two", 10, seed=1, scene=SMALL, workers=2)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     make(tmp_path / "few", 3, seed=1, scene=SMALL, workers=1)
@@ -340,7 +340,7 @@ def test_what_was_not_drawn_here_is_left_alone(tmp_path):
 def test_missing_images_are_told(tmp_path):
     make(tmp_path, 2, scene=SMALL)
     (tmp_path / "train" / "000000000002.jpg").unlink()
-    with pytest.raises(ValueError, match="should hold 2 images, but some are gone"):
+    with pytest.raises(ValueError, match="should hold 2 images, but some are missing"):
         make(tmp_path, 2, scene=SMALL)
 
 

@@ -16,11 +16,17 @@ def add(commands: Commands) -> None:
     about = "make, convert and check data sets"
     parser = commands.add_parser("data", help=about, description=f"{about.capitalize()}.")
     tasks = parser.add_subparsers(title="tasks", metavar="TASK", required=True)
-    synth = command(tasks, "synth", _synth, "draw synthetic people with COCO annotations")
+    synth = command(tasks, "synth", _synth, "draw synthetic people or animals with COCO annotations")
     synth.add_argument("folder", metavar="FOLDER", help="where to put them")
     synth.add_argument("--images", type=int, metavar="NUMBER", default=1000, help="how many (default: %(default)s)")
     synth.add_argument("--split", metavar="NAME", default="train", help="name of the split (default: %(default)s)")
     synth.add_argument("--seed", type=int, metavar="NUMBER", default=0, help="the same seed draws the same pictures")
+    synth.add_argument(
+        "--species", nargs="+", metavar="NAME", help="animals instead: rodent, or some of horse, tiger, sheep, dog, cow"
+    )
+    synth.add_argument(
+        "--frames", type=int, metavar="NUMBER", default=1, help="of animals: consecutive frames per sequence"
+    )
     convert = command(tasks, "convert", _convert, "convert annotations from one format to another")
     convert.add_argument("source", metavar="FROM", type=existing, help="annotations of any format: a file or a folder")
     convert.add_argument("target", metavar="TO", help="the file or folder to write")
@@ -33,13 +39,19 @@ def add(commands: Commands) -> None:
 
 def _synth(options: argparse.Namespace) -> int:
     from posewright.progress import bar, tick
-    from posewright.synthetic import people as synthetic
+    from posewright.synthetic import animals, people
 
-    with bar("drawing people", "images") as report:
-        path = synthetic.make(
-            options.folder, options.images, seed=options.seed, split=options.split, progress=tick(report)
-        )
-    text = f"{options.images} images of synthetic people; annotations: {path}"
+    what = ", ".join(options.species or ["people"])
+    if options.frames != 1 and not options.species:
+        raise ValueError("--frames is for animals: name --species too")
+    with bar(f"drawing {what}", "images") as report:
+        shared = {"seed": options.seed, "split": options.split, "progress": tick(report)}
+        if options.species:
+            scene = animals.AnimalScene(species=tuple(options.species), frames=options.frames)
+            path = animals.make(options.folder, options.images, scene=scene, **shared)
+        else:
+            path = people.make(options.folder, options.images, **shared)
+    text = f"{options.images} synthetic images ({what}); annotations: {path}"
     answer(options, text, images=options.images, annotations=path)
     return 0
 

@@ -160,10 +160,10 @@ def posed(rng: np.random.Generator, body: Body, *, calm: bool = False) -> Bones:
         arms, legs = arms[::-1], legs[::-1]
     arms[:, 3], legs[:, 3] = np.abs(arms[:, 3]), np.abs(legs[:, 3])  # elbows and knees bend one way only
     ground = _facing(rng, calm)
-    pelvis = ground @ _turn(0, 0.35 * bend) @ _turn(2, rng.normal(0, 3))
-    chest = pelvis @ _turn(0, 0.65 * bend + rng.normal(2, 6)) @ _turn(2, rng.normal(0, 6)) @ _turn(1, rng.normal(0, 9))
+    pelvis = ground @ turn(0, 0.35 * bend) @ turn(2, rng.normal(0, 3))
+    chest = pelvis @ turn(0, 0.65 * bend + rng.normal(2, 6)) @ turn(2, rng.normal(0, 6)) @ turn(1, rng.normal(0, 9))
     nod = rng.normal(4, 11) - 0.45 * bend
-    skull = chest @ _turn(1, rng.normal(0, 20)) @ _turn(0, nod) @ _turn(2, rng.normal(0, 7))
+    skull = chest @ turn(1, rng.normal(0, 20)) @ turn(0, nod) @ turn(2, rng.normal(0, 7))
     neck = chest @ np.array([0, body.trunk, 0])
     head = neck + chest @ np.array([0, 0.045, 0.008]) + skull @ np.array([0, 0.062 * body.head, 0.012])
     shoulders, elbows, wrists, hands = _arms(body, chest, neck, arms)
@@ -172,7 +172,7 @@ def posed(rng: np.random.Generator, body: Body, *, calm: bool = False) -> Bones:
                  toes, stance.startswith("sitting"))  # fmt: skip
 
 
-def _turn(axis: int, degrees: float) -> np.ndarray:
+def turn(axis: int, degrees: float) -> np.ndarray:
     """[3, 3] rotation about x (0), y (1) or z (2)."""
     angle = np.deg2rad(degrees)
     i, j = (axis + 1) % 3, (axis + 2) % 3
@@ -186,15 +186,15 @@ def _facing(rng: np.random.Generator, calm: bool) -> np.ndarray:
     """From the body's axes to the view's: turned any way, somewhat oftener to us, seen a bit from above."""
     yaw = rng.normal(0, 40) if calm or rng.random() < 0.4 else rng.uniform(-180, 180)
     roll = rng.uniform(-180, 180) if not calm and rng.random() < 0.03 else rng.normal(0, 5)
-    return np.diag([1.0, -1.0, -1.0]) @ _turn(2, roll) @ _turn(0, rng.normal(6, 9)) @ _turn(1, yaw)
+    return np.diag([1.0, -1.0, -1.0]) @ turn(2, roll) @ turn(0, rng.normal(6, 9)) @ turn(1, yaw)
 
 
 def _arms(body: Body, chest: np.ndarray, neck: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """[4, 2, 3] shoulders, elbows, wrists and hands from angles [2, 4] as in `_ARMS`."""
     arms = []
     for side, (flexion, abduction, twist, bend) in zip((1, -1), angles):
-        upper = chest @ _turn(2, side * abduction) @ _turn(0, -flexion) @ _turn(1, -side * twist)
-        lower = upper @ _turn(0, -bend)
+        upper = chest @ turn(2, side * abduction) @ turn(0, -flexion) @ turn(1, -side * twist)
+        lower = upper @ turn(0, -bend)
         lift = 0.035 * max(0, abduction - 60) / 100  # shoulders rise with raised arms
         shoulder = neck + chest @ np.array([side * body.shoulder, lift - 0.012, 0])
         elbow = shoulder - upper[:, 1] * body.arm[0]
@@ -207,10 +207,10 @@ def _legs(body: Body, pelvis: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """[4, 2, 3] hips, knees, ankles and toes from angles [2, 5] as in `_LEGS`."""
     legs = []
     for side, (flexion, abduction, twist, bend, foot) in zip((1, -1), angles):
-        thigh = pelvis @ _turn(2, side * abduction) @ _turn(0, -flexion) @ _turn(1, -side * twist)
-        shin = thigh @ _turn(0, bend)
+        thigh = pelvis @ turn(2, side * abduction) @ turn(0, -flexion) @ turn(1, -side * twist)
+        shin = thigh @ turn(0, bend)
         hip = pelvis[:, 0] * side * body.hip
         knee = hip - thigh[:, 1] * body.leg[0]
         ankle = knee - shin[:, 1] * body.leg[1]
-        legs.append((hip, knee, ankle, ankle + shin @ _turn(0, foot) @ np.array([0, -0.030, 0.100])))
+        legs.append((hip, knee, ankle, ankle + shin @ turn(0, foot) @ np.array([0, -0.030, 0.100])))
     return np.array(legs).transpose(1, 0, 2)

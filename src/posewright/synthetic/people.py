@@ -7,32 +7,25 @@ other, partly outside the image. Left and right are told by the face, the feet, 
 from __future__ import annotations
 
 import os
-import tempfile
-import zlib
-from collections.abc import Callable, Generator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from posewright import files
-from posewright import image as images
-from posewright.skeletons import COCO17, to_category
+from posewright.skeletons import COCO17
 from posewright.synthetic._body import pick
 from posewright.synthetic._figure import Figure, figure
 from posewright.synthetic._scenery import backdrop, thing
 from posewright.synthetic._solids import Solid, View
+from posewright.synthetic.composition import between, compose, photograph, visibility_of
+from posewright.synthetic.dataset import Drawing, write_split
 from posewright.synthetic.renderer import Layer, render
 
 VERSION = 2
 """Raised whenever the same seed and scene would draw something else."""
-
-_POOL_FROM = 48  # fewer images are drawn sooner than worker processes start
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +90,7 @@ def draw_scene(rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, list
             person or the person's own body, 0 (and x = y = 0) where it is outside. `area` counts the visible pixels
             of the person, and `bbox` bounds them. People with fewer than three joints to be seen have no keypoints.
     """
-    size = (_between(rng, scene.height), _between(rng, scene.width))
+    size = (between(rng, scene.height), between(rng, scene.width))
     light = np.array([rng.normal(0, 0.6), rng.uniform(-1.2, -0.3), rng.uniform(-1.0, -0.4)])
     light /= np.linalg.norm(light)
     picture = backdrop(rng, size)
@@ -108,10 +101,10 @@ def draw_scene(rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, list
         if layer is not None:
             if actor.person is not None:
                 _ground_shadow(picture, actor)
-            _compose(picture, top, layer, number)
+            compose(picture, top, layer, number)
             layers.append((number, actor, layer))
     annotations = [_annotate(top, number, a, layer) for number, a, layer in layers if a.person is not None]
-    return _photograph(rng, scene, picture), [a for a in annotations if a is not None]
+    return photograph(rng, scene.blur, scene.noise, picture), [a for a in annotations if a is not None]
 
 
 def make(
@@ -146,39 +139,29 @@ def make(
         ValueError: the split is already there and was made with other parameters, or is not synthetic.
         OSError: the folder cannot be written.
     """
-    if images < 1 or not split or Path(split).name != split:
-        raise ValueError(f"expected one image or more and a plain name for the split, got {images} and {split!r}")
-    folder = Path(folder)
-    place, listing = folder / split, folder / "annotations" / f"person_keypoints_{split}.json"
-    made_of = _info(images, seed, scene, split)
-    if _already_there(place, listing, made_of):
-        return listing
-    with tempfile.TemporaryDirectory(prefix=f".{split}.", dir=files.ready_folder(folder)) as beside:
-        unfinished = Path(beside) / split
-        unfinished.mkdir()
-        drawn = []
-        with closing(_draw_all(partial(_draw_one, unfinished, seed, scene, split), images, workers)) as results:
-            for result in results:
-                drawn.append(result)
-                if progress is not None:
-                    progress(len(drawn), images)
-        files.write_json(listing, _coco(drawn, made_of))
-        if place.is_dir():
-            place.rmdir()  # it is empty, and some systems do not rename onto a folder
-        unfinished.replace(place)
-    return listing
+    made_of = {"description": "Synthetic people drawn by Posewright", "version": VERSION, "scene": asdict(scene)}
+    writer = partial(_draw_one, scene)
+    return write_split(
+        folder, images, writer, COCO17, made_of, seed=seed, split=split, workers=workers, progress=progress
+    )
+
+
+def _draw_one(scene: Scene, seeds: tuple[int, int], number: int) -> Drawing:
+    rng = np.random.default_rng([*seeds, number])
+    image, annotations = draw_scene(rng, scene)
+    return image, annotations, between(rng, scene.quality)
 
 
 def _cast(rng: np.random.Generator, scene: Scene, size: tuple[int, int]) -> list[_Actor]:
     """Who and what is in the image, and where."""
     people: list[_Actor] = []
-    for _ in range(_between(rng, scene.people)):
+    for _ in range(between(rng, scene.people)):
         people.append(_person(rng, scene, size, people))
     actors = list(people)
-    for _ in range(_between(rng, scene.things)):
+    for _ in range(between(rng, scene.things)):
         reach = float(np.exp(rng.uniform(*np.log(scene.stature)))) * rng.uniform(0.4, 1.1)
         actors.append(_Actor(thing(rng), View(rng.uniform(0, 1, 2) * size[::-1], reach, 6.0), rng.random()))
-    for _ in range(_between(rng, scene.occluders) if people else 0):
+    for _ in range(between(rng, scene.occluders) if people else 0):
         victim = pick(rng, people)
         assert victim.person is not None
         joint = victim.view.project(pick(rng, list(victim.person.joints)))[:2]
@@ -212,11 +195,6 @@ def _spots(rng: np.random.Generator, xy: np.ndarray, size: tuple[int, int], cut:
     return spots
 
 
-def _between(rng: np.random.Generator, ends: tuple[int, int]) -> int:
-    """A whole number from the least to the greatest, both included."""
-    return int(rng.integers(ends[0], ends[1] + 1))
-
-
 def _ground_shadow(picture: np.ndarray, actor: _Actor) -> None:
     """Darken the background under the feet, in place."""
     assert actor.person is not None
@@ -233,28 +211,13 @@ def _ground_shadow(picture: np.ndarray, actor: _Actor) -> None:
         picture[r[0] : r[1] + 1, c[0] : c[1] + 1] *= 1 - np.float32(0.45) * fall[..., None].astype(np.float32)
 
 
-def _compose(picture: np.ndarray, top: np.ndarray, layer: Layer, number: int) -> None:
-    """Lay a layer over the picture and note where it is on top, in place."""
-    height, width = layer.alpha.shape
-    at = (slice(layer.top, layer.top + height), slice(layer.left, layer.left + width))
-    picture[at] *= (1 - layer.alpha)[..., None]
-    picture[at] += layer.colour
-    np.copyto(top[at], np.where(layer.body > 0.5 * layer.alpha, 2 * number, 2 * number - 1), where=layer.alpha >= 0.5)
-
-
 def _annotate(top: np.ndarray, number: int, actor: _Actor, layer: Layer) -> dict[str, Any] | None:
     """What COCO would say of a person, or None where nothing of the person can be seen."""
     assert actor.person is not None
     rows, columns = np.nonzero(top == 2 * number)
     if not rows.size:
         return None
-    joints = actor.view.project(actor.person.joints)
-    xy, limit = joints[:, :2], np.array(top.shape[::-1]) - 1
-    inside = ((xy >= 0) & (xy <= limit)).all(1)
-    column, row = np.rint(xy.clip(0, limit)).astype(int).T
-    covered = (top[row, column] + 1) // 2 > number
-    hidden = layer.depth_at(xy) < joints[:, 2] - actor.person.slack * actor.view.scale
-    visibility = np.where(inside, np.where(covered | hidden, 1, 2), 0)
+    xy, visibility = visibility_of(top, number, actor.view, actor.person.joints, actor.person.slack, layer)
     if (visibility == 2).sum() < 3:
         visibility[:] = 0
     left, upper = int(columns.min()), int(rows.min())
@@ -267,82 +230,3 @@ def _annotate(top: np.ndarray, number: int, actor: _Actor, layer: Layer) -> dict
         "area": int(rows.size),
         "iscrowd": 0,
     }
-
-
-def _photograph(rng: np.random.Generator, scene: Scene, picture: np.ndarray) -> np.ndarray:
-    """Light, lens and sensor: [H, W, 3] uint8."""
-    tint = np.float32(rng.uniform(0.8, 1.2)) * rng.normal(1, 0.05, 3).astype(np.float32)
-    picture = images.blur(picture, rng.uniform(*scene.blur)) * tint + np.float32(rng.uniform(-12, 18))
-    flat = np.frombuffer(rng.bytes(picture.size), np.int8).reshape(picture.shape)  # uniform: 74 is its deviation
-    return (picture + flat * np.float32(rng.uniform(*scene.noise) / 74)).clip(0, 255).astype(np.uint8)
-
-
-def _draw_one(folder: Path, seed: int, scene: Scene, split: str, number: int) -> dict[str, Any]:
-    rng = np.random.default_rng([seed, zlib.crc32(split.encode()), number])
-    image, annotations = draw_scene(rng, scene)
-    name = f"{number:012d}.jpg"
-    files.write_bytes(folder / name, images.encode(image, ".jpg", _between(rng, scene.quality)))
-    entry = {"id": number, "file_name": name, "height": image.shape[0], "width": image.shape[1]}
-    return {"image": entry, "annotations": annotations}
-
-
-def _draw_all(
-    draw: Callable[[int], dict[str, Any]], count: int, workers: int | None
-) -> Generator[dict[str, Any], None, None]:
-    """Results of `draw` for 1..count, in order."""
-    workers = _cores() if workers is None else workers
-    if workers < 2 or count < _POOL_FROM:
-        yield from map(draw, range(1, count + 1))
-        return
-    pool = ProcessPoolExecutor(workers)
-    try:
-        yield from pool.map(draw, range(1, count + 1), chunksize=8)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _info(count: int, seed: int, scene: Scene, split: str) -> dict[str, Any]:
-    return {
-        "description": "Synthetic people drawn by Posewright",
-        "version": VERSION,
-        "images": count,
-        "seed": seed,
-        "split": split,
-        "scene": msgspec.to_builtins(asdict(scene)),
-    }
-
-
-def _coco(drawn: list[dict[str, Any]], info: dict[str, Any]) -> dict[str, Any]:
-    rows = [{"image_id": d["image"]["id"]} | a for d in drawn for a in d["annotations"]]
-    return {
-        "info": info,
-        "licenses": [],
-        "images": [d["image"] for d in drawn],
-        "annotations": [{"id": i} | row for i, row in enumerate(rows, 1)],
-        "categories": [to_category(COCO17)],
-    }
-
-
-def _already_there(place: Path, listing: Path, info: dict[str, Any]) -> bool:
-    """Whether this very data set is there; an error where anything else is."""
-    filled = place.exists() and (not place.is_dir() or any(place.iterdir()))
-    if not filled and not listing.exists():
-        return False
-    try:
-        found = msgspec.json.decode(listing.read_bytes())["info"]
-    except (OSError, ValueError, LookupError, TypeError):
-        found = None
-    if found == msgspec.json.decode(msgspec.json.encode(info)):
-        if filled and sum(1 for _ in place.glob("*.jpg")) != info["images"]:
-            raise ValueError(
-                f"{place} should hold {info['images']} images, but some are missing; remove it to render it again"
-            )
-        return filled  # without images it is what an interrupted run left
-    what = listing if listing.exists() else place
-    was = f"was made of {found}" if found else "is there and was not drawn here"
-    raise ValueError(f"{what} {was}; wanted {info}: choose another folder or split, or remove it")
