@@ -33,7 +33,7 @@ def test_same_pool_pads_at_the_right_and_bottom():
 
 @pytest.mark.parametrize(
     ("depth", "caffe", "message"),
-    [(20, False, "18, 34, 50, 101, 152 layers, got 20"), (18, True, "ResNet-18 has none")],
+    [(20, False, "18, 34, 50, 101, 152 layers, got 20"), (18, True, "ResNet-18 has only basic blocks")],
 )
 def test_refuses_resnets_that_are_not(depth, caffe, message):
     with pytest.raises(ValueError, match=message):
