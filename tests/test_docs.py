@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 import posewright as pw
-from posewright import catalogue
+from posewright import catalogue, image
 from posewright.cli import main, parser
+from posewright.predict.video_file import VideoFile
 from posewright.synthetic import people as synthetic
 from posewright.train import recipes
 from posewright.train.loop import TrainConfig, fit
@@ -92,6 +93,12 @@ def laid_out(words, drawn, folder):
             shutil.copy(drawn / "val" / "000000000001.jpg", path)
         elif path.suffix == ".onnx":
             path.touch()
+        elif path.suffix == ".mp4":
+            pytest.importorskip("av")
+            video = VideoFile(path, (96, 128), 5)
+            for n in range(3):
+                video.add(n / 5, image.read(drawn / "val" / "000000000001.jpg"))
+            video.close()
         elif path.suffix in (".pt", ".pth", ".ckpt"):
             shutil.copy(drawn / "run" / "last.pt", path)
         elif not path.suffix:

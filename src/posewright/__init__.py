@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from posewright.models import find, names
     from posewright.predict import boxes as detect
     from posewright.predict.predictor import Predictor, load
+    from posewright.predict.video import video
     from posewright.spec import Spec
     from posewright.types import Boxes, Crop, Pose, Poses, Skeleton
 
@@ -35,13 +36,14 @@ __all__ = [
     "find",
     "load",
     "names",
+    "video",
     "weights",
 ]
 
 _HOMES = {
     "Boxes": "types", "Crop": "types", "Pose": "types", "Poses": "types", "Skeleton": "types",
     "Spec": "spec", "find": "models", "names": "models",
-    "Predictor": "predict.predictor", "load": "predict.predictor",
+    "Predictor": "predict.predictor", "load": "predict.predictor", "video": "predict.video",
 }  # fmt: skip
 
 

@@ -43,6 +43,7 @@ def draw(
     scores: bool = True,
     hidden: np.ndarray | None = None,
     faint: bool = False,
+    labels: Sequence[str] | None = None,
 ) -> np.ndarray:
     """The image with poses on it, the best-scored on top; lines and points are as large as the person asks for.
 
@@ -56,6 +57,7 @@ def draw(
         scores: whether each pose's score is written at its box.
         hidden: [N, K] bool, keypoints drawn as rings instead of discs.
         faint: draw the keypoints that are not above the threshold, and their bones, too, faintly.
+        labels: N texts, written instead of the scores.
 
     Returns:
         A new image.
@@ -85,7 +87,8 @@ def draw(
             images.draw_box(canvas, poses.boxes.xywh[n].clip(-_FAR, _FAR), BOX, max(1, round(sizes[n] / 150)))
         _draw_pose(canvas, poses.xy[n].clip(-_FAR, _FAR), shown[n], hidden[n], float(sizes[n]), points, bones)
     if scores:
-        _write_scores(canvas, poses, order[::-1])
+        texts = [f"{score:.2f}" for score in poses.instance_score] if labels is None else labels
+        _write_labels(canvas, poses, texts, order[::-1])
     return canvas
 
 
@@ -216,13 +219,12 @@ def _legend_strip(legend: Sequence[LegendEntry], width: int) -> np.ndarray:
     return strip
 
 
-def _write_scores(canvas: np.ndarray, poses: Poses, order: np.ndarray) -> None:
-    """Each pose's score at the top left corner of its box, the first in order first: those that follow give way."""
+def _write_labels(canvas: np.ndarray, poses: Poses, texts: Sequence[str], order: np.ndarray) -> None:
+    """Each pose's text at the top left corner of its box, the first in order first: those that follow give way."""
     size = max(0.45, min(canvas.shape[:2]) / 1600)
     taken: list[tuple[int, int, int]] = []
-    for n in order:
-        text = f"{poses.instance_score[n]:.2f}"
-        width, height = (side + 3 for side in images.text_size(text, size))
+    for n in map(int, order):
+        width, height = (side + 3 for side in images.text_size(texts[n], size))
         left, top = (int(v) for v in poses.boxes.xywh[n, :2].clip(-_FAR, _FAR))
         x = min(max(left, 0) + 2, max(canvas.shape[1] - width, 0))
         y = max(top - 4, height)
@@ -233,7 +235,7 @@ def _write_scores(canvas: np.ndarray, poses: Poses, order: np.ndarray) -> None:
                 break
             y = max(in_way) + height
         taken.append((x, y, width))
-        images.draw_text(canvas, text, (x, y), WHITE, size)
+        images.draw_text(canvas, texts[n], (x, y), WHITE, size)
 
 
 def _words(point: str) -> set[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -256,3 +256,33 @@ def text_size(text: str, size: float = 0.45) -> tuple[int, int]:
     """(width, height) in pixels of what `draw_text` draws above its line."""
     (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
     return width, height
+
+
+def capture(source: int | str) -> Iterator[np.ndarray]:
+    """Frames [H, W, 3] uint8 RGB of a camera, by its number, or of a video file, read by OpenCV.
+
+    Raises:
+        ValueError: there is no such camera, or the file is not a video that OpenCV can read.
+    """
+    opened = cv2.VideoCapture(source)
+    try:
+        if not opened.isOpened():
+            if isinstance(source, int):
+                raise ValueError(f"camera {source}: not there, in use by another program, or not permitted")
+            raise ValueError(f"{source}: not a video that can be read")
+        while True:
+            done, bgr = opened.read()
+            if not done:
+                return
+            yield cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    finally:
+        opened.release()
+
+
+def frame_rate(path: str) -> float:
+    """Frames per second of a video file, as OpenCV reads it; 0 where it does not know."""
+    opened = cv2.VideoCapture(path)
+    try:
+        return float(opened.get(cv2.CAP_PROP_FPS))
+    finally:
+        opened.release()

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from posewright import image
+
 SLIM = "simplebaseline-r18-slim-128x96"
 
 
@@ -135,6 +137,32 @@ def test_standard_input_patterns_and_sub_folders(run, set_up, last, tmp_path, mo
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"no image")))
     status, _, errors = run("predict", "-", "--weights", last, "--out", tmp_path / "piped")
     assert (status, "standard input: not an image that can be read" in errors) == (2, True)
+
+
+def test_a_video_is_predicted_and_what_cannot_be_one_is_refused(run, set_up, listing, last, tmp_path):
+    pytest.importorskip("scipy")
+    av = pytest.importorskip("av")
+    from posewright.predict.video_file import VideoFile
+
+    clip = VideoFile(tmp_path / "clip.mp4", (96, 128), 5)
+    for n in range(3):
+        clip.add(n / 5, image.read(set_up / "val" / "000000000001.jpg"))
+    clip.close()
+    arguments = ("--weights", last, "--out", tmp_path / "out", "--smooth", "one-euro", "--detect-every", "2")
+    status, text, _ = run("predict", tmp_path / "clip.mp4", *arguments)
+    assert status == 0
+    assert "3 frames, 0.40 s, " in text
+    with av.open(str(tmp_path / "out" / "clip_pose.mp4")) as file:
+        assert len(list(file.decode(video=0))) == 3
+    status, text, _ = run("predict", set_up / "val", "--fps", "10", *arguments)
+    assert (status, "6 frames, 0.50 s, " in text) == (0, True)
+    for words, message in (
+        ((tmp_path / "clip.mp4", "--annotations", listing), "boxes in a video come from --detector"),
+        (("98", "--weights", last), "camera 98: not there"),
+        ((tmp_path / "gone.mp4",), "gone.mp4: no such file"),
+    ):
+        status, _, errors = run("predict", *words)
+        assert (status, message in errors.splitlines()[-1]) == (2, True)
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "meta2", "gpu"])

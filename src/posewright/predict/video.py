@@ -1,0 +1,140 @@
+"""Poses in videos: boxes from a detector now and then and from the last poses between, ids, and steady points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from posewright.predict.boxes import suppressed, two_pass_boxes
+from posewright.predict.frames import Frames, VideoSource, open_frames, read_ahead
+from posewright.predict.predictor import Predictor, load
+from posewright.predict.track import SURE, OneEuro, Tracker
+from posewright.types import Boxes, Poses
+
+Detector: TypeAlias = Callable[[np.ndarray], Boxes]
+
+Smoothing: TypeAlias = Literal["none", "one-euro"]
+
+_SAME = 0.9
+"""Boxes from tracks that overlap by more are of one person."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPoses:
+    """The poses in one frame; unpacks into `frame, time, poses`.
+
+    Attributes:
+        frame: [H, W, 3] uint8 RGB, upright.
+        time: seconds since the start.
+        poses: N of them.
+        ids: [N] int64, the same for the same person from frame to frame, from 1.
+        number: the frame's place in the video, from 0.
+    """
+
+    frame: np.ndarray = field(repr=False)
+    time: float
+    poses: Poses
+    ids: np.ndarray
+    number: int
+
+    def __iter__(self) -> Iterator[np.ndarray | float | Poses]:
+        return iter((self.frame, self.time, self.poses))
+
+
+def video(
+    source: VideoSource,
+    predictor: Predictor | None = None,
+    detector: Detector | None = None,
+    *,
+    every: int | None = None,
+    smooth: Smoothing = "none",
+    rate: float = 25.0,
+) -> Iterator[VideoPoses]:
+    """The poses in each frame of a video, as it is read: `for frame, time, poses in pw.video("x.mp4")`.
+
+    Memory does not grow with the video's length. Boxes come from the detector in every `every`-th frame and whenever
+    nobody is followed, and from the last poses, moved on, in the frames between.
+
+    Args:
+        source: a video file or the address of a stream; a camera's number; a folder or pattern of frames.
+        predictor: finds the poses; None loads the default model.
+        detector: finds the boxes; None takes the video for one of one person, found by two-pass inference.
+        every: frames from one call of the detector to the next, 1 or more; None takes a third of a second.
+        smooth: "one-euro" steadies the points of each track (`track.OneEuro`), "none" leaves them as found.
+        rate: frames per second of a folder of frames.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a video, none of its frames can be decoded, there is no such camera, or a setting is out
+            of its range.
+        ModuleNotFoundError: SciPy is not installed.
+    """
+    return follow(open_frames(source, rate=rate), predictor or load(), detector, every=every, smooth=smooth)
+
+
+def follow(
+    frames: Frames,
+    predictor: Predictor,
+    detector: Detector | None,
+    *,
+    every: int | None = None,
+    smooth: Smoothing = "none",
+) -> Iterator[VideoPoses]:
+    """The poses in frames that are open; see `video`."""
+    every = max(1, round(frames.rate / 3)) if every is None else every
+    if every < 1:
+        raise ValueError(f"every must be at least 1 frame, got {every}")
+    if smooth not in ("none", "one-euro"):
+        raise ValueError(f"smooth must be 'none' or 'one-euro', got {smooth!r}")
+    return _follow(frames, predictor, detector or two_pass_boxes(predictor), every, smooth)
+
+
+def _follow(
+    frames: Frames, predictor: Predictor, detector: Detector, every: int, smooth: Smoothing
+) -> Iterator[VideoPoses]:
+    tracker, steady, since = Tracker(predictor.spec.skeleton), _Steady(), every
+    for frame in read_ahead(frames.frames, latest=frames.live):
+        expected = tracker.expected_boxes(frame.time)
+        detect = since >= every or not len(expected)
+        since = 1 if detect else since + 1
+        boxes = detector(frame.image) if detect else _inside(suppressed(expected, _SAME), frame.image)
+        poses = predictor(frame.image, boxes)
+        if not detect:
+            poses = poses[(poses.score > SURE).sum(1) >= _enough(poses)]  # the others have left, or are hidden
+        ids = tracker.update(frame.time, poses, detected=detect)
+        if smooth == "one-euro":
+            poses = replace(poses, xy=steady(frame.time, ids, poses))
+        yield VideoPoses(frame.image, frame.time, poses, ids, frame.number)
+
+
+class _Steady:
+    """A One-Euro filter for each track that was there in the last second."""
+
+    def __init__(self) -> None:
+        self._filters: dict[int, tuple[float, OneEuro]] = {}
+
+    def __call__(self, time: float, ids: np.ndarray, poses: Poses) -> np.ndarray:
+        """The points [N, K, 2], smoothed."""
+        self._filters = {i: (seen, f) for i, (seen, f) in self._filters.items() if time - seen < 1}
+        out = poses.xy.copy()
+        for n, i in enumerate(ids.tolist()):
+            one = self._filters[i][1] if i in self._filters else OneEuro()
+            out[n] = one(time, poses.xy[n], float(np.sqrt(poses.boxes.xywh[n, 2:].prod())))
+            self._filters[i] = (time, one)
+        return out
+
+
+def _enough(poses: Poses) -> int:
+    """How many sure points make somebody."""
+    return min(4, max(1, poses.skeleton.num_keypoints // 2))
+
+
+def _inside(boxes: Boxes, image: np.ndarray) -> Boxes:
+    """Boxes cut off at the image's edges; those outside are left out."""
+    near = np.clip(boxes.xywh[:, :2], 0, None)
+    far = np.minimum(boxes.xywh[:, :2] + boxes.xywh[:, 2:], (image.shape[1], image.shape[0]))
+    kept = (far - near > 2).all(1)
+    return Boxes(np.concatenate([near, far - near], 1)[kept], boxes.score[kept], boxes.source)

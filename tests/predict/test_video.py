@@ -1,0 +1,294 @@
+"""Videos in and out: times, sound, rotation, what is broken, and what an interruption leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import posewright as pw
+from posewright import image
+from posewright.codecs.heatmap import GaussianHeatmap
+from posewright.predict.frames import open_frames, read_ahead
+from posewright.predict.predictor import Predictor
+from posewright.predict.recording import predict_video
+from posewright.predict.video import follow
+from posewright.spec import Spec
+from posewright.types import Boxes, Skeleton
+
+av = pytest.importorskip("av")
+pytest.importorskip("scipy")
+
+SPEC = Spec(
+    "tiny", lambda channels: torch.nn.Identity(), GaussianHeatmap((32, 32), (32, 32)),
+    Skeleton("three", ("red", "green", "blue")), (32, 32), mean=(0, 0, 0), std=(255, 255, 255),
+)  # fmt: skip
+PREDICTOR = Predictor(SPEC, lambda images: images, flip=False)  # each colour's brightest place
+TIMES = [0.0, 0.04, 0.08, 0.2, 0.24, 0.4, 0.44, 0.48, 0.52, 0.6]
+CORNERS = np.array([(20, 20), (8, 36), (44, 24)])  # of red, green and blue, in a person's box
+
+
+def picture(x: float) -> np.ndarray:
+    """A person of three coloured dots, whose box starts at (x, 10)."""
+    out = np.zeros((96, 160, 3), np.uint8)
+    for corner, colour in zip(CORNERS, np.eye(3) * 255):
+        image.draw_disc(out, (corner[0] + x, corner[1] + 10), 3, tuple(int(c) for c in colour))
+    return out
+
+
+def detector(pixels: np.ndarray) -> Boxes:
+    """The box of that person, wherever the green dot is."""
+    detector.calls += 1
+    rows, columns = np.nonzero(pixels[..., 1] > 128)
+    if not len(rows):
+        return Boxes.of([])
+    return Boxes.of([[columns.mean() - 8, rows.mean() - 36, 56, 64]], [0.9], "dots")
+
+
+def make(path: Path, times=TIMES, *, sound: str = "", codec: str = "libx264", speed: float = 60) -> Path:
+    with av.open(str(path), "w") as file:
+        video = file.add_stream(codec, rate=25)
+        video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
+        video.codec_context.time_base, video.codec_context.gop_size = Fraction(1, 1000), 1
+        audio = file.add_stream(sound, rate=16000, layout="mono") if sound else None
+        for n, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(picture(10 + speed * time), format="rgb24")
+            frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
+            file.mux(video.encode(frame))
+            if audio:
+                noise = np.random.default_rng(n).integers(-9000, 9000, (1, 1024)).astype(np.int16)
+                part = av.AudioFrame.from_ndarray(noise, format="s16", layout="mono")
+                part.sample_rate, part.pts, part.time_base = 16000, n * 1024, Fraction(1, 16000)
+                for resampled in av.AudioResampler(format=audio.format, layout="mono", rate=16000).resample(part):
+                    file.mux(audio.encode(resampled))
+        for stream in file.streams:
+            file.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def clip(tmp_path) -> Path:
+    return make(tmp_path / "clip.mp4", sound="aac")
+
+
+def run(path, tmp_path, **options):
+    detector.calls = 0
+    return predict_video(open_frames(path), PREDICTOR, tmp_path / "out", detector, **options)
+
+
+def pictures(path: Path) -> tuple[list[float], list[np.ndarray]]:
+    with av.open(str(path)) as file:
+        decoded = list(file.decode(video=0))
+    return [float(f.time) for f in decoded], [f.to_ndarray(format="rgb24") for f in decoded]
+
+
+def test_a_video_becomes_a_video_lines_and_a_table(clip, tmp_path):
+    summary = run(clip, tmp_path, every=5)
+    assert (summary.frames, summary.people, summary.poses) == (10, 1, 10)
+    assert detector.calls == 2
+    out = tmp_path / "out"
+    lines = [json.loads(line) for line in (out / "clip_poses.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in lines] == list(range(10))
+    np.testing.assert_allclose([line["time"] for line in lines], TIMES, atol=1e-3)
+    with (out / "clip_poses.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["frame", "time", "id", "point", "x", "y", "score"]
+    assert len(rows) == 30
+    for row in rows:  # found where it was drawn, also in frames without a detector
+        corner = CORNERS[SPEC.skeleton.points.index(row["point"])]
+        assert abs(float(row["x"]) - (corner[0] + 10 + 60 * float(row["time"]))) < 4
+        assert abs(float(row["y"]) - (corner[1] + 10)) < 4
+        assert row["id"] == "1"
+    times, drawn = pictures(out / "clip_pose.mp4")
+    np.testing.assert_allclose(times, TIMES, atol=2e-3)
+    assert drawn[0].shape == (96, 160, 3)
+    with av.open(str(out / "clip_pose.mp4")) as file:
+        assert file.streams.video[0].codec_context.name == "h264"
+
+
+@pytest.mark.parametrize(("name", "sound"), [("clip.mp4", "aac"), ("clip.avi", "pcm_s16le")])
+def test_sound_is_kept(tmp_path, name, sound):
+    clip = make(tmp_path / name, [n / 25 for n in range(12)], sound=sound, codec="mpeg4")
+    run(clip, tmp_path)
+    with av.open(str(tmp_path / "out" / "clip_pose.mp4")) as file:
+        assert file.streams.audio[0].codec_context.name == "aac"
+        seconds = sum(frame.samples / frame.sample_rate for frame in file.decode(audio=0))
+    assert seconds > 0.35
+
+
+def test_a_rotation_flag_is_obeyed(clip):
+    upright = next(open_frames(clip).frames).image
+    data = bytearray(clip.read_bytes())
+    matrix = data.index(b"tkhd") + 4 + 40  # of the first track; version 0
+    quarter = (0, 1 << 16, 0, -(1 << 16), 0, 0)  # clockwise
+    for n, value in enumerate(quarter):
+        data[matrix + 4 * n : matrix + 4 * n + 4] = value.to_bytes(4, "big", signed=True)
+    clip.write_bytes(data)
+    turned = next(open_frames(clip).frames).image
+    assert turned.shape == (160, 96, 3)
+    np.testing.assert_array_equal(turned, np.rot90(upright, -1))
+
+
+def test_a_truncated_video_yields_what_there_is_and_says_so(tmp_path):
+    clip = make(tmp_path / "clip.mkv", [n / 25 for n in range(50)], speed=30)
+    data = clip.read_bytes()
+    clip.write_bytes(data[: len(data) // 2])
+    summary = run(clip, tmp_path)
+    assert 5 < summary.frames < 45
+    assert "the video ends early" in str(summary)
+    assert len(pictures(tmp_path / "out" / "clip_pose.mp4")[0]) == summary.frames
+
+
+def test_broken_frames_are_left_out_and_counted(tmp_path):
+    clip = make(tmp_path / "clip.mkv", [n / 25 for n in range(30)], codec="mpeg4")
+    with av.open(str(clip)) as file:
+        places = [(packet.pos, packet.size) for packet in file.demux(video=0) if packet.size]
+    data = bytearray(clip.read_bytes())
+    for at, size in places[10:13]:
+        start = data.index(b"\x00\x00\x01", at)
+        data[start : start + size - 16] = bytes([0xFF]) * (size - 16)
+    clip.write_bytes(data)
+    summary = run(clip, tmp_path)
+    assert 20 <= summary.frames < 30
+    assert "broken pieces of the video were left out" in str(summary)
+
+
+def test_folders_of_frames_are_videos_on_request(tmp_path):
+    for n in range(6):
+        image.write(tmp_path / "frames" / f"{n:03}.png", picture(10 + n))
+    (tmp_path / "frames" / "002.png").write_bytes(b"broken")
+    frames = open_frames(tmp_path / "frames", rate=10)
+    summary = predict_video(frames, PREDICTOR, tmp_path / "out", detector)
+    assert (summary.frames, summary.length) == (5, 0.5)
+    assert "002.png: not an image" in str(summary)
+    assert (tmp_path / "out" / "frames_pose.mp4").exists()
+
+
+def test_who_leaves_and_comes_back_is_searched_for(tmp_path):
+    there = [n for n in range(30) if not 8 <= n < 16]
+    for n in range(30):
+        image.write(tmp_path / "frames" / f"{n:03}.png", picture(30) if n in there else picture(30) * 0)
+    detector.calls = 0
+    frames = open_frames(tmp_path / "frames", rate=25)
+    found = {v.number: v.ids.tolist() for v in follow(frames, PREDICTOR, detector, every=100)}
+    assert [n for n, ids in found.items() if ids] == there
+    assert {i for ids in found.values() for i in ids} == {1}
+    assert 8 <= detector.calls <= 10  # once at the start, and in each frame without anybody
+
+
+def test_pw_video_yields_frame_time_and_poses(clip):
+    detector.calls = 0
+    found = list(pw.video(clip, PREDICTOR, detector, smooth="one-euro"))
+    assert len(found) == 10
+    for n, each in enumerate(found):
+        frame, time, poses = each
+        assert frame.shape == (96, 160, 3)
+        assert time == pytest.approx(TIMES[n], abs=1e-3)
+        assert (len(poses), each.ids.tolist(), each.number) == (1, [1], n)
+    with pytest.raises(ValueError, match="smooth must be"):
+        pw.video(clip, PREDICTOR, detector, smooth="kalman")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="every must be at least 1"):
+        pw.video(clip, PREDICTOR, detector, every=0)
+
+
+def test_leaving_early_ends_the_reading(clip):
+    videos = pw.video(clip, PREDICTOR, detector)
+    next(videos)
+    videos.close()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_what_is_not_a_video_is_refused_in_one_line(tmp_path, monkeypatch):
+    (tmp_path / "text.mp4").write_text("hello " * 99)
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    with av.open(str(tmp_path / "sound.mp4"), "w") as file:
+        stream = file.add_stream("aac", rate=16000, layout="mono")
+        part = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        part.sample_rate = 16000
+        file.mux(stream.encode(part))
+        file.mux(stream.encode(None))
+    for name, message in (
+        ("text.mp4", "not a video that can be read"),
+        ("empty.mp4", "not a video that can be read"),
+        ("sound.mp4", "expected a video, got a file with audio"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            open_frames(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"gone\.mp4: no such file"):
+        open_frames(tmp_path / "gone.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(ValueError, match="got a pipe or a device"):
+        open_frames(tmp_path / "pipe.mp4")
+    with pytest.raises(ValueError, match="camera 97: not there, in use by another program, or not permitted"):
+        open_frames(97)
+    clip = make(tmp_path / "clip.mp4")
+    monkeypatch.setattr("posewright.predict.frames._next", lambda packets: (None, ""))
+    with pytest.raises(ValueError, match="no picture in it can be decoded"):
+        next(open_frames(clip).frames)
+
+
+def test_without_pyav_opencv_reads_and_no_video_is_written(clip, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    summary = run(clip, tmp_path)
+    assert summary.frames == 10
+    assert "read by OpenCV" in str(summary)
+    assert "no annotated video is written: videos are written by PyAV: pip install posewright[video]" in str(summary)
+    assert [path.name for path in summary.files] == ["clip_poses.jsonl", "clip_poses.csv"]
+
+
+def test_reading_ahead_passes_errors_on_after_what_came_before():
+    def items():
+        yield 1
+        raise ValueError("no more")
+
+    ahead = read_ahead(items())
+    assert next(ahead) == 1
+    with pytest.raises(ValueError, match="no more"):
+        next(ahead)
+
+
+RUN = """
+import os, sys
+from pathlib import Path
+from test_video import PREDICTOR, detector, open_frames, predict_video
+calls = 0
+detector.calls = 0
+def slow(pixels):
+    global calls
+    calls += 1
+    if calls == 20:
+        import time
+        time.sleep(0.5)  # what came before gets to the disk
+        os.kill(os.getpid(), int(sys.argv[1]))
+    return detector(pixels)
+summary = predict_video(open_frames(sys.argv[2]), PREDICTOR, Path(sys.argv[3]), slow, every=1)
+print(summary)
+sys.exit(128 + summary.stopped)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills as Unix does")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_what_was_written_before_a_kill_can_be_read(tmp_path, number):
+    clip, out = make(tmp_path / "clip.mp4", [n / 5 for n in range(40)], speed=8), tmp_path / "out"
+    ended = subprocess.run(
+        [sys.executable, "-c", RUN, str(int(number)), str(clip), str(out)],
+        cwd=Path(__file__).parent, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == (-number if number == signal.SIGKILL else 128 + number), ended.stderr
+    lines = [json.loads(line) for line in (out / "clip_poses.jsonl").read_text().splitlines()]
+    assert 15 <= len(lines) < 40
+    assert len((out / "clip_poses.csv").read_text().splitlines()) == 1 + 3 * len(lines)
+    times, _ = pictures(out / "clip_pose.mp4")
+    assert len(times) >= len(lines) - 6  # fragments of a second: 5 frames here
+    if number == signal.SIGTERM:
+        assert len(times) == len(lines)
+        assert "stopped: " in ended.stdout
