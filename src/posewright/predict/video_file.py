@@ -166,4 +166,4 @@ def _encoded(container: Any, track: Any, stream: Any, notes: list[str]) -> Itera
 
 def _layout(about: Any) -> str:
     """The layout of channels, by name: some files tell only how many they are."""
-    return {1: "mono", 2: "stereo"}.get(about.layout.nb_channels, about.layout.name)
+    return {1: "mono", 2: "stereo"}.get(about.layout.nb_channels) or str(about.layout.name)
