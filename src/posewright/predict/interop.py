@@ -201,11 +201,10 @@ def from_deeplabcut(table: pandas.DataFrame, skeleton: Skeleton | None = None) -
         return plain[columns].to_numpy(np.float64).reshape(len(plain), len(animals), -1)
 
     xy = np.concatenate([values("x")[..., None], values("y")[..., None]], -1)
-    labelled = np.isfinite(xy).all(3)
     scored = "likelihood" in table.columns.get_level_values("coords")
-    score = values("likelihood") if scored else labelled.astype(np.float64)
+    score = values("likelihood") if scored else np.isfinite(xy).all(3).astype(np.float64)
     found = {}
-    for n, frame in enumerate(plain.index):
-        present = labelled[n].any(1)
-        found[frame] = poses_of(xy[n][present], score[n][present], skeleton, source="deeplabcut")
+    for frame, points, scores in zip(plain.index, xy, score):
+        present = np.isfinite(points).all(2).any(1)
+        found[frame] = poses_of(points[present], scores[present], skeleton, source="deeplabcut")
     return found
