@@ -202,7 +202,7 @@ def from_deeplabcut(table: pandas.DataFrame, skeleton: Skeleton | None = None) -
 
     xy = np.concatenate([values("x")[..., None], values("y")[..., None]], -1)
     scored = "likelihood" in table.columns.get_level_values("coords")
-    score = values("likelihood") if scored else np.isfinite(xy).all(3).astype(np.float64)
+    score = np.asarray(values("likelihood") if scored else np.isfinite(xy).all(3), np.float64)
     found = {}
     for frame, points, scores in zip(plain.index, xy, score):
         present = np.isfinite(points).all(2).any(1)
