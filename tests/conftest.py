@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# What `auto` takes depends on what is installed and writes into the user's cache; tests ask for other runtimes by name.
+os.environ["POSEWRIGHT_RUNTIME"] = "torch"
 
 TESTS = Path(__file__).resolve().parent
 SHARED = TESTS.parents[1] / "shared"

@@ -76,6 +76,13 @@ def ready_folder(folder: Path) -> Path:
     return folder
 
 
+def cache_folder() -> Path:
+    """Where files are kept: $POSEWRIGHT_CACHE, or posewright/ in the user's cache folder."""
+    if own := os.environ.get("POSEWRIGHT_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "posewright"
+
+
 def short(text: str, most: int = 300) -> str:
     """Text of unknown origin as a message may hold it: printable, and cut in the middle to `most` characters."""
     half = (most - 3) // 2

@@ -66,6 +66,18 @@ def model_options(parser: argparse.ArgumentParser) -> None:
         "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)"
     )
     parser.add_argument(
+        "--runtime",
+        choices=("auto", "torch", "onnx", "openvino"),
+        default="auto",
+        help="what runs the network; auto: the fastest that is installed (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bf16", "fp16"),
+        default="float32",
+        help="of the network's arithmetic (default: %(default)s)",
+    )
+    parser.add_argument(
         "--flip-test",
         action=argparse.BooleanOptionalAction,
         help="average with the mirrored image (default: where the skeleton has mirror pairs)",
@@ -83,4 +95,11 @@ def predictor_of(options: argparse.Namespace) -> Predictor:
 
     if options.max_pixels is not None:
         os.environ["POSEWRIGHT_MAX_PIXELS"] = str(options.max_pixels)  # every reader's, in worker processes too
-    return load(options.model, options.weights, device=options.device, flip=options.flip_test)
+    return load(
+        options.model,
+        options.weights,
+        device=options.device,
+        flip=options.flip_test,
+        runtime=options.runtime,
+        precision=options.precision,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from posewright.predict import batching
 from posewright.predict.boxes import two_pass_boxes
 from posewright.predict.inputs import Image, Where, as_image, boxes_in
 from posewright.predict.scoring import rescore
-from posewright.runtime import torch_runtime
+from posewright.runtime import selection, torch_runtime
+from posewright.runtime.selection import Precision, Runtime
 from posewright.spec import Spec
 from posewright.types import Poses, Skeleton
 from posewright.weights import hub
@@ -38,9 +39,13 @@ class Predictor:
         flip: average with the mirrored image, as published metrics do; None: where the skeleton has mirror pairs.
         batch: crops per run of the network.
         device: where the network runs: "cpu", "cuda", "cuda:1", ..., or "auto", a GPU where there is one.
+        runtime: what runs a module: "torch", "onnx" (ONNX Runtime), "openvino", or "auto", the fastest installed. All
+            but torch translate it first, once: the file is kept in the cache.
+        precision: "float32", "bf16" or "fp16" where device and runtime have them.
 
     Raises:
-        ValueError: `batch` is below 1, or there is no such device.
+        ModuleNotFoundError: the runtime is not installed.
+        ValueError: `batch` is below 1, or there is no such device, or runtime, or precision there.
     """
 
     def __init__(
@@ -51,12 +56,18 @@ class Predictor:
         flip: bool | None = None,
         batch: int = 32,
         device: str | torch.device = "auto",
+        runtime: Literal["auto"] | Runtime = "torch",
+        precision: Precision = "float32",
     ) -> None:
         if batch < 1:
             raise ValueError(f"batch must be at least 1 crop, got {batch}")
         self.flip = spec.skeleton.can_flip if flip is None else flip
         self.spec, self.batch, self.device = spec, batch, torch_runtime.device_of(device)
-        self.net = torch_runtime.prepared(net, spec.size, self.device) if isinstance(net, nn.Module) else net
+        if isinstance(net, nn.Module):
+            self.runtime = selection.chosen(runtime, spec.name.split("-")[0], self.device, precision)
+            self.net = selection.ready(net, spec.size, self.device, self.runtime, precision)
+        else:
+            self.runtime, self.net = "caller", net
 
     def __call__(self, image: Image, boxes: Where = None, *, upright: bool = True) -> Poses:
         """The poses in one image.
@@ -121,6 +132,8 @@ def load(
     flip: bool | None = None,
     batch: int = 32,
     device: str | torch.device = "auto",
+    runtime: Literal["auto"] | Runtime = "auto",
+    precision: Precision = "float32",
 ) -> Predictor:
     """A pose system with its weights, ready to predict.
 
@@ -134,6 +147,8 @@ def load(
         flip: see `Predictor`.
         batch: see `Predictor`.
         device: see `Predictor`.
+        runtime: see `Predictor`.
+        precision: see `Predictor`.
 
     Raises:
         LookupError: no pose system is named so.
@@ -161,7 +176,7 @@ def load(
     spec = spec.with_skeleton(_skeleton(about.skeleton if about else spec.skeleton, skeleton, num_keypoints))
     net = spec.build()
     load_weights(net, weights, spec)
-    return Predictor(spec, net, flip=flip, batch=batch, device=device)
+    return Predictor(spec, net, flip=flip, batch=batch, device=device, runtime=runtime, precision=precision)
 
 
 def _skeleton(known: Skeleton, asked: Skeleton | None, num_keypoints: int | None) -> Skeleton:

@@ -1,11 +1,15 @@
-"""ONNX files behind one call, by ONNX Runtime; measured before anything is allocated for them."""
+"""Networks as ONNX files, and such files behind one call; measured before anything is allocated for them."""
 
 from __future__ import annotations
 
+import io
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from posewright.files import regular, short
 
@@ -40,6 +44,7 @@ class OnnxModel:
         _check_sizes(path)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised; its own lines on stderr are not ours
+        options.intra_op_num_threads = torch.get_num_threads()
         # Its idle threads would otherwise spin, on the very cores that torch computes on.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
@@ -56,6 +61,44 @@ class OnnxModel:
     def __call__(self, array: np.ndarray) -> list[np.ndarray]:
         """The network's outputs for a float32 array, in the file's order."""
         return [np.asarray(o) for o in self._session.run(None, {self._session.get_inputs()[0].name: array})]
+
+
+class OnnxNetwork:
+    """A network of an ONNX file: images [N, 3, H, W] float32 to maps [N, C, h, w]. Safe to call from several threads.
+
+    Raises:
+        ModuleNotFoundError, FileNotFoundError, ValueError: see `OnnxModel`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._model = OnnxModel(path)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The maps of images."""
+        return torch.from_numpy(self._model(images.contiguous().numpy())[0])
+
+
+def to_onnx(net: nn.Module, size: tuple[int, int]) -> bytes:
+    """A network as an ONNX file: input "images" [N, 3, H, W], output "maps" [N, C, h, w], for any N.
+
+    Args:
+        net: in evaluation mode, on the CPU.
+        size: (height, width) of its input.
+    """
+    file, any_number = io.BytesIO(), {0: "N"}
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's newer exporter takes minutes for HRNet, with the same graph
+        torch.onnx.export(
+            net,
+            (torch.zeros(2, 3, *size),),
+            file,  # pyright: ignore[reportArgumentType]
+            dynamo=False,
+            opset_version=17,
+            input_names=["images"],
+            output_names=["maps"],
+            dynamic_axes={"images": any_number, "maps": any_number},
+        )
+    return file.getvalue()
 
 
 def _check_sizes(path: Path) -> None:

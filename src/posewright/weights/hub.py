@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from posewright.files import ready_folder, write_text, write_with
+from posewright.files import cache_folder, ready_folder, write_text, write_with
 from posewright.models import DEFAULT
 from posewright.weights._download import Progress, download, head
 from posewright.weights._registry import Entry, Published, entries, entry, published, table
@@ -43,13 +43,6 @@ class Checked:
     id: str
     path: Path
     problem: str
-
-
-def cache_folder() -> Path:
-    """Where files are kept: $POSEWRIGHT_CACHE, or posewright/ in the user's cache folder."""
-    if own := os.environ.get("POSEWRIGHT_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "posewright"
 
 
 def cached(id: str) -> Path | None:

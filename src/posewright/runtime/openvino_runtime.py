@@ -1,0 +1,63 @@
+"""Networks of ONNX or OpenVINO files by OpenVINO, on the CPU."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from posewright.files import regular, short
+
+_TYPES = {"float32": "f32", "bf16": "bf16", "fp16": "f16"}
+
+
+class OpenVinoNetwork:
+    """A network of a file: images [N, 3, H, W] float32 to maps [N, C, h, w]. Safe to call from several threads.
+
+    Args:
+        path: an ONNX file, or an OpenVINO one (.xml, with its .bin beside it).
+        precision: "float32", "bf16" or "fp16"; what a file holds in int8 is computed in int8 whatever this is.
+
+    Raises:
+        ModuleNotFoundError: OpenVINO is not installed; the message says how to get it.
+        FileNotFoundError: there is no such file.
+        ValueError: it is no network that OpenVINO reads, or this CPU does not compute in that precision.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], precision: str = "float32") -> None:
+        core = _core(path)
+        path = regular(Path(path), "a network's file")
+        able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision != "float32" and precision.upper() not in able:
+            raise ValueError(f"this CPU does not compute in {precision}: use float32, or another machine")
+        settings = {
+            "INFERENCE_PRECISION_HINT": _TYPES[precision],  # its own choice would be bf16 where the CPU has it
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        try:
+            self._compiled = core.compile_model(core.read_model(path), "CPU", settings)
+        except RuntimeError as error:
+            raise ValueError(f"{path}: not a network that OpenVINO reads ({short(str(error))})") from None
+        self._requests = threading.local()
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The maps of images."""
+        if not hasattr(self._requests, "own"):
+            self._requests.own = self._compiled.create_infer_request()
+        outputs = self._requests.own.infer([images.contiguous().numpy()], share_inputs=True)
+        return torch.from_numpy(outputs[0])
+
+
+def _core(path: str | os.PathLike[str]) -> Any:
+    try:
+        import openvino
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            f"{path}: this needs OpenVINO; install it with `pip install posewright[openvino]`"
+        ) from None
+    return openvino.Core()

@@ -1,0 +1,152 @@
+"""Which runtime runs a network: torch, ONNX Runtime or OpenVINO; and the network made ready for it."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor, nn
+
+from posewright import __version__
+from posewright.files import cache_folder, write_bytes
+from posewright.progress import say
+from posewright.runtime import torch_runtime
+from posewright.runtime.onnx_runtime import OnnxNetwork, to_onnx
+from posewright.runtime.openvino_runtime import OpenVinoNetwork
+
+Runtime = Literal["torch", "onnx", "openvino"]
+Precision = Literal["float32", "bf16", "fp16"]
+Network: TypeAlias = Callable[[Tensor], Tensor]
+
+_ORDER: tuple[Runtime, ...] = ("openvino", "onnx", "torch")
+_ORDERS: dict[str, tuple[Runtime, ...]] = {"lpn": ("onnx", "openvino", "torch")}
+"""The runtimes from the fastest on, by the family of the network where it is another: measured by `posewright bench`
+at float32 on two cores of an x86 CPU with AVX-512 (torch 2.13, ONNX Runtime 1.31, OpenVINO 2026.4)."""
+_PACKAGES: dict[Runtime, str] = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
+_TOLERANCE = 1e-3
+"""Of the maps' root mean square; float32 networks differ by 1e-6."""
+
+
+def installed() -> list[Runtime]:
+    """The runtimes that can be used here; the others need an extra, and `onnx`, which writes what they read."""
+    has_onnx = find_spec("onnx") is not None
+    return [r for r, package in _PACKAGES.items() if r == "torch" or (has_onnx and find_spec(package))]
+
+
+def fastest(family: str, device: torch.device, precision: Precision = "float32") -> Runtime:
+    """The fastest installed runtime for a family of networks: torch on a GPU, else the first installed of the table."""
+    if device.type != "cpu":
+        return "torch"
+    order = [r for r in _ORDERS.get(family, _ORDER) if r in installed()]
+    return order[0] if precision == "float32" else "openvino" if "openvino" in order else "torch"
+
+
+def ready(
+    net: nn.Module,
+    size: tuple[int, int],
+    device: torch.device,
+    runtime: Runtime,
+    precision: Precision = "float32",
+) -> Network:
+    """A copy of a network for prediction, by one of the runtimes.
+
+    ONNX Runtime and OpenVINO read the network from a file, which is written once into the cache (`cache_folder`), under
+    a name that depends on its weights, its code and the versions; at float32 its maps are compared with the network's
+    own before it is used for the first time.
+
+    Args:
+        net: takes images [N, 3, H, W]; stays as it is.
+        size: their (height, width).
+        device: where it runs; only torch runs on another than the CPU.
+        runtime: see above.
+        precision: of the arithmetic; the maps are float32 in any case.
+
+    Raises:
+        ModuleNotFoundError: the runtime is not installed; the message says how to get it.
+        ValueError: the runtime cannot run there or in that precision, or yields other maps than the network.
+    """
+    if runtime == "torch":
+        return _in_torch(torch_runtime.prepared(net, size, device), device, precision)
+    if device.type != "cpu":
+        raise ValueError(f"runtime {runtime!r} runs on the CPU, not on {device}: use runtime 'torch' there")
+    if runtime == "onnx" and precision != "float32":
+        raise ValueError(f"runtime 'onnx' computes in float32, not in {precision}: use runtime 'openvino'")
+    if runtime not in installed():
+        raise ModuleNotFoundError(
+            f"runtime {runtime!r} is not installed: `pip install posewright[{runtime}]`, or use runtime 'torch'"
+        )
+    path = cache_folder() / "networks" / f"{_key(net, size)}.onnx"
+    own = None
+    if not path.is_file():
+        own = torch_runtime.prepared(net, size)
+        write_bytes(path, to_onnx(own, size))
+    ready = OnnxNetwork(path) if runtime == "onnx" else OpenVinoNetwork(path, precision)
+    if own is not None and precision == "float32":
+        _compare(own, ready, size, path)
+    return ready
+
+
+def _in_torch(net: nn.Module, device: torch.device, precision: Precision) -> Network:
+    if precision == "float32":
+        return net
+    if precision == "bf16" and not torch_runtime.can_bf16(device):
+        raise ValueError(f"{device} does not compute in bf16: use float32")
+    if precision == "fp16" and device.type == "cpu":
+        raise ValueError("torch computes in fp16 on GPUs, not on CPUs: use bf16 or float32")
+
+    def run(images: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16):
+            return net(images).float()
+
+    return run
+
+
+def _key(net: nn.Module, size: tuple[int, int]) -> str:
+    """A name for a network's file: of its weights, its code and what translates it."""
+    digest = hashlib.sha256()
+    digest.update(f"{torch.__version__} {__version__} {size} {net!r}".encode())
+    for file in sorted({inspect.getsourcefile(type(module)) or "" for module in net.modules()}):
+        if Path(file).is_file() and "site-packages" not in file:
+            digest.update(Path(file).read_bytes())
+    for name, tensor in net.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _compare(own: nn.Module, other: Network, size: tuple[int, int], path: Path) -> None:
+    """Refuse, and remove, a file whose maps are not the network's own."""
+    images = torch.randn(3, 3, *size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        want = own(images)
+    off = float((other(images) - want).norm() / want.norm().clamp_min(1e-30))
+    if not off < _TOLERANCE:
+        path.unlink(missing_ok=True)
+        raise ValueError(
+            f"the network's file yields other maps than the network (by {off:.1e} of their root mean square, at most "
+            f"{_TOLERANCE:g} is taken): use runtime 'torch'"
+        )
+
+
+def chosen(asked: str, family: str, device: torch.device, precision: Precision = "float32") -> Runtime:
+    """The runtime asked for; "auto" is the environment's POSEWRIGHT_RUNTIME, else the fastest, which is said.
+
+    Raises:
+        ValueError: there is no such runtime.
+    """
+    if asked == "auto":
+        asked = os.environ.get("POSEWRIGHT_RUNTIME", "auto")
+    if asked == "auto":
+        found = fastest(family, device, precision)
+        if found != "torch":
+            say(f"runtime: {found} (--runtime torch, onnx or openvino chooses another)")
+        return found
+    if asked not in (names := get_args(Runtime)):
+        raise ValueError(f"runtime: expected auto, {', '.join(names)}, got {asked!r}")
+    return asked  # pyright: ignore[reportReturnType]

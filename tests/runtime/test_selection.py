@@ -1,0 +1,132 @@
+"""Runtimes: the same maps and keypoints from each, translated once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from posewright.codecs.heatmap import GaussianHeatmap
+from posewright.predict.predictor import Predictor
+from posewright.runtime import onnx_runtime, selection
+from posewright.skeletons import LSP14
+from posewright.spec import Spec
+
+CPU = torch.device("cpu")
+SPEC = Spec("tiny-64x48", lambda k: Tiny(k), GaussianHeatmap((64, 48), (16, 12)), LSP14, (64, 48))
+
+
+class Tiny(nn.Module):
+    """With what networks have: a folded norm, a strided convolution, a sum in place, an upsampling."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.norm = nn.Conv2d(3, 8, 5, 4, 2), nn.BatchNorm2d(8)
+        self.down, self.up = nn.Conv2d(8, 8, 3, 2, 1), nn.ConvTranspose2d(8, 8, 4, 2, 1)
+        self.head = nn.Conv2d(8, channels, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = self.norm(self.stem(images)).relu_()
+        x += self.up(self.down(x))
+        return self.head(x)
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("POSEWRIGHT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "networks"
+
+
+def needs(runtime: str) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip({"onnx": "onnxruntime", "openvino": "openvino"}[runtime])
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_keypoints_are_those_of_torch(runtime):
+    needs(runtime)
+    pixels = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
+    boxes = [[5, 5, 50, 70], [40, 10, 60, 60], [0, 0, 120, 90]]
+    want = Predictor(SPEC, Tiny(14))(pixels, boxes)
+    predictor = Predictor(SPEC, Tiny(14), runtime=runtime, batch=2)
+    assert predictor.runtime == runtime
+    np.testing.assert_allclose(predictor(pixels, boxes).xy, want.xy, atol=0.05)
+    np.testing.assert_allclose(predictor(pixels, boxes).score, want.score, atol=1e-4)
+    with ThreadPoolExecutor(4) as pool:
+        for poses in pool.map(lambda _: predictor(pixels, boxes), range(8)):
+            np.testing.assert_allclose(poses.xy, want.xy, atol=0.05)
+
+
+def test_a_network_is_translated_once_and_again_when_its_weights_change(cache, monkeypatch):
+    needs("onnx")
+    net, calls, write = Tiny(2), [], onnx_runtime.to_onnx
+    monkeypatch.setattr(selection, "to_onnx", lambda *given: calls.append(given) or write(*given))
+    for _ in range(2):
+        selection.ready(net, (64, 48), CPU, "onnx")
+    assert len(calls) == 1
+    net.head.bias.data += 1
+    selection.ready(net, (64, 48), CPU, "onnx")
+    selection.ready(net, (64, 64), CPU, "onnx")
+    assert len(calls) == 3
+    assert len(list(cache.glob("*.onnx"))) == 3
+
+
+def test_a_file_that_yields_other_maps_is_not_kept(cache, monkeypatch):
+    needs("onnx")
+    other = Tiny(2).eval()
+    nn.init.constant_(other.head.bias, 5)
+    monkeypatch.setattr(selection, "to_onnx", lambda net, size: onnx_runtime.to_onnx(other, size))
+    with pytest.raises(ValueError, match=r"yields other maps than the network .*use runtime 'torch'"):
+        selection.ready(Tiny(2), (64, 48), CPU, "onnx")
+    assert not list(cache.glob("*"))
+
+
+def test_auto_is_the_fastest_that_is_installed(monkeypatch, capsys):
+    monkeypatch.delenv("POSEWRIGHT_RUNTIME")
+    for here, family, want in (
+        (["torch", "onnx", "openvino"], "hrnet", "openvino"),
+        (["torch", "onnx", "openvino"], "lpn", "onnx"),
+        (["torch", "onnx"], "hrnet", "onnx"),
+        (["torch"], "hrnet", "torch"),
+    ):
+        monkeypatch.setattr(selection, "installed", lambda here=here: here)
+        assert selection.chosen("auto", family, CPU) == want
+        assert (f"runtime: {want}" in capsys.readouterr().err) == (want != "torch")
+    assert selection.fastest("hrnet", torch.device("cuda")) == "torch"
+    monkeypatch.setenv("POSEWRIGHT_RUNTIME", "onnx")
+    assert selection.chosen("auto", "hrnet", CPU) == "onnx"
+    assert selection.chosen("torch", "hrnet", CPU) == "torch"
+
+
+@pytest.mark.parametrize(
+    ("runtime", "device", "precision", "message"),
+    [
+        ("fast", "cpu", "float32", "runtime: expected auto, torch, onnx, openvino, got 'fast'"),
+        ("onnx", "cpu", "bf16", "runtime 'onnx' computes in float32, not in bf16"),
+        ("openvino", "meta", "float32", "runtime 'openvino' runs on the CPU, not on meta: use runtime 'torch'"),
+        ("torch", "cpu", "fp16", "torch computes in fp16 on GPUs"),
+    ],
+)
+def test_what_cannot_run_is_refused(runtime, device, precision, message):
+    with pytest.raises(ValueError, match=message):
+        Predictor(SPEC, Tiny(14), runtime=runtime, device=device, precision=precision)
+
+
+def test_a_runtime_that_is_missing_names_its_extra(monkeypatch):
+    monkeypatch.setattr(selection, "installed", lambda: ["torch"])
+    with pytest.raises(ModuleNotFoundError, match=r"'openvino' is not installed: `pip install posewright\[openvino\]`"):
+        Predictor(SPEC, Tiny(14), runtime="openvino")
+
+
+def test_half_precision_where_this_machine_has_it():
+    if not selection.torch_runtime.can_bf16(CPU):
+        pytest.skip("no bf16 here")
+    images = torch.randn(2, 3, 64, 48)
+    want = selection.ready(Tiny(2), (64, 48), CPU, "torch")(images)
+    maps = selection.ready(Tiny(2), (64, 48), CPU, "torch", "bf16")(images)
+    assert maps.dtype == torch.float32
+    assert 0 < (maps - want).norm() < 0.05 * want.norm()
