@@ -43,8 +43,9 @@ def fastest(family: str, device: torch.device, precision: Precision = "float32")
     """The fastest installed runtime for a family of networks: torch on a GPU, else the first installed of the table."""
     if device.type != "cpu":
         return "torch"
-    order = [r for r in _ORDERS.get(family, _ORDER) if r in installed()]
-    return order[0] if precision == "float32" else "openvino" if "openvino" in order else "torch"
+    here = installed()
+    order = _ORDERS.get(family, _ORDER) if precision == "float32" else ("openvino", "torch")
+    return next((runtime for runtime in order if runtime in here), "torch")
 
 
 def ready(
