@@ -44,7 +44,7 @@ def fastest(family: str, device: torch.device, precision: Precision = "float32")
     if device.type != "cpu":
         return "torch"
     here = installed()
-    order = _ORDERS.get(family, _ORDER) if precision == "float32" else ("openvino", "torch")
+    order: tuple[Runtime, ...] = _ORDERS.get(family, _ORDER) if precision == "float32" else ("openvino", "torch")
     return next((runtime for runtime in order if runtime in here), "torch")
 
 
