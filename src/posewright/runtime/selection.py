@@ -45,7 +45,10 @@ def fastest(family: str, device: torch.device, precision: Precision = "float32")
         return "torch"
     here = installed()
     order: tuple[Runtime, ...] = _ORDERS.get(family, _ORDER) if precision == "float32" else ("openvino", "torch")
-    return next((runtime for runtime in order if runtime in here), "torch")
+    for runtime in order:
+        if runtime in here:
+            return runtime
+    return "torch"
 
 
 def ready(
