@@ -54,11 +54,11 @@ def test_the_interval_holds_no_difference_where_there_is_none(files):
 
 
 def test_other_boxes_and_other_ground_truths_are_refused_with_the_reason(files):
-    bare = Contender.of(files / "good.json")
+    plain = Contender.of(files / "good.json")
     with pytest.raises(ValueError, match="no ground truth is known: name the annotations with --data"):
-        same_grounds([bare, bare])
-    stated = replace(bare, boxes="gt", annotations=str(files / "gt.json"))
-    assert same_grounds([stated, bare]) == str(files / "gt.json")
+        same_grounds([plain, plain])
+    stated = replace(plain, boxes="gt", annotations=str(files / "gt.json"))
+    assert same_grounds([stated, plain]) == str(files / "gt.json")
     with pytest.raises(
         ValueError, match=r"good has boxes from gt, good from yolox\.json: their metrics do not compare"
     ):

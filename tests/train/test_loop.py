@@ -109,8 +109,10 @@ def test_a_run_is_evaluated_and_its_best_weights_predict(config, files):
     page = (fitted.out / "index.html").read_text()
     assert f"Training of {SLIM}" in page
     assert "step 6 of 6" in page
-    assert "<svg" in page
-    assert "data:image/jpeg" in page
+    assert '"title":"loss"' in page
+    assert '"picture":"' in page
+    assert len(json.loads((fitted.out / "metrics.json").read_text())["data"]["sha256"]) == 64
+    assert (fitted.out / "results.json").exists()
     assert (fitted.out / "log.csv").read_text().count("\n") == 1 + len(rows)
 
 

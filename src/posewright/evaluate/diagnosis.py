@@ -108,50 +108,40 @@ class Diagnosis:
 
 
 def diagnose(
-    people: KeypointDataset, results: list[dict[str, Any]] | Results, threshold: float | None = None
+    people: KeypointDataset | str | os.PathLike[str],
+    results: list[dict[str, Any]] | str | os.PathLike[str],
+    threshold: float | None = None,
 ) -> Diagnosis:
-    """Explain keypoint results: by AP, or by PCK where the people's skeleton has no OKS sigmas.
+    """Explain keypoint results: by AP, or by PCK where the people's skeleton has no OKS sigmas. No image is needed.
 
     In terms of PCK a point is good within the threshold and near within 2.07 times that, which is where a similarity
     of 0.85 falls to 0.5; each person's detection is that of the most overlapping box.
 
     Args:
-        people: of one annotation file.
-        results: COCO keypoint results with the points of `people.skeleton`.
+        people: of one annotation file, or that file.
+        results: COCO keypoint results with the points of the people's skeleton, or a file of them.
         threshold: of PCK; see `distances.measured`.
 
     Raises:
-        ValueError: people and results do not go together, or the people come from several files.
+        FileNotFoundError: a file is missing.
+        ValueError: a file is not what it should be, or its categories have different points; people and results do not
+            go together; or the people come from several files.
     """
-    found = results if isinstance(results, Results) else Results.of(results)
+    if isinstance(people, str | os.PathLike):
+        from posewright.data import coco
+
+        path = Path(people)
+        people = coco.of_file(path, None, coco_format.read_annotations(path), None, None, "keep")
+    if isinstance(results, str | os.PathLike):
+        results = [msgspec.to_builtins(result) for result in coco_format.read_results(results)]
+    found = Results.of(results)
     if people.skeleton.sigmas is not None:
         categories, _ = paired(GroundTruth.of(people), found)
-        cases = [_Case.of(category, people.skeleton) for category in categories]
-        return _diagnosis("AP", cases, people.skeleton)
-    entries = results if isinstance(results, list) else None
-    if entries is None:
-        raise ValueError("results as a list of dictionaries are expected where PCK is measured")
+        return _diagnosis("AP", [_Case.of(category, people.skeleton) for category in categories], people.skeleton)
     categories, _ = paired(_in_pck_terms(people, threshold), found)
-    pose_of = dict(zip(people.annotation_id.tolist(), distances.matched_rows(people, entries).tolist()))
+    pose_of = dict(zip(people.annotation_id.tolist(), distances.matched_rows(people, results).tolist()))
     cases = [_Case.of(category, people.skeleton, pose_of) for category in categories]
     return _diagnosis("PCK", cases, people.skeleton)
-
-
-def diagnose_files(
-    annotations: str | os.PathLike[str], results: str | os.PathLike[str], threshold: float | None = None
-) -> Diagnosis:
-    """Explain a keypoint results file; no image is needed. See `diagnose`.
-
-    Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: a file is not what it should be, or its categories have different points.
-    """
-    from posewright.data import coco
-
-    path = Path(annotations)
-    people = coco.of_file(path, None, coco_format.read_annotations(path), None, None, "keep")
-    found = [msgspec.to_builtins(result) for result in coco_format.read_results(results)]
-    return diagnose(people, found, threshold)
 
 
 def _in_pck_terms(people: KeypointDataset, threshold: float | None) -> GroundTruth:

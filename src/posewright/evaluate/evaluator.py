@@ -159,6 +159,23 @@ def evaluate_results(
     return _evaluation(sources.unseen(read), found, None, source, options)
 
 
+def evaluate_found(
+    people: KeypointDataset, results: list[dict[str, Any]], *, boxes: str = "", options: Options = Options()
+) -> Evaluation:
+    """Evaluate COCO keypoint results that are in memory; see `evaluate_results`.
+
+    Args:
+        people: with the points of the results.
+        results: as `results_of` gives them.
+        boxes: where the boxes came from.
+        options: which metric, and its settings.
+
+    Raises:
+        ValueError: people and results do not go together; or the metric cannot be had for this skeleton.
+    """
+    return _evaluation(people, results, None, boxes, options)
+
+
 def main_metric(metrics: dict[str, float]) -> str:
     """The name of the metric by which weights are compared: "AP", or "PCK" where there is none."""
     return "AP" if "AP" in metrics else "PCK"

@@ -22,7 +22,7 @@ _LOSSES = {
     "swap": "points on another person (swaps)",
     "inversion": "left taken for right (inversions)",
     "jitter": "points near their place but not on it (jitter)",
-    "score order": "scores that order detections wrongly",
+    "score order": "scores that rank worse detections above better ones",
     "duplicate": "second detections of one person",
     "background": "detections of no person",
     "missed person": "people who were not found",
@@ -45,11 +45,13 @@ def loss_lines(diagnosis: Diagnosis, count: int = 3) -> list[str]:
 
 def _loss_line(d: Diagnosis, kind: str) -> str:
     counts = d.counts()
-    unit = "people" if counts[kind] != 1 else "person"
-    share = {"missed person": f" of {len(d.people)} people", "score order": f" {unit}"}.get(kind, "")
-    line = f"  {100 * d.alone[kind]:4.1f}  {_LOSSES[kind]}: {counts[kind]}"
-    if kind not in (*MISPLACED, "missed person"):
-        return line + share
+    line = f"  {100 * d.alone[kind]:4.1f}  {_LOSSES[kind]}"
+    if kind == "score order":  # within an image or between images; only the former can be counted
+        return line + (f"; {counts[kind]} people have a better detection" if counts[kind] else "")
+    line += f": {counts[kind]}"
+    if kind in ("duplicate", "background"):
+        return line
+    share = f" of {len(d.people)} people"
     weight = np.sum(d.kind == POINT_KINDS.index(kind), axis=1)
     if kind in MISPLACED:
         part, gain = max(d.parts[kind].items(), key=lambda item: item[1])

@@ -1,21 +1,54 @@
-"""SVG charts: the curves of a run."""
+"""What the charts of a page show: the curves of a run, and what an evaluation's diagnosis adds; drawn by uPlot."""
 
 from __future__ import annotations
 
-import html
 import math
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from posewright.evaluate._groups import parts_of
+from posewright.evaluate.diagnosis import Diagnosis
+from posewright.evaluate.evaluator import Evaluation
 from posewright.report.run_folder import read_log
 
 Points = list[tuple[float, float]]
 
-_COLOURS = ("#3366cc", "#dc6b2f", "#2f9e57", "#8e44ad")
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 348, 220, 48, 20, 26, 34
+_MOST = 2000  # points per curve: more cannot be told apart
+_WORST_PARTS = 3
+_BINS = 12  # of scores
 
 
-def curves(run: Path) -> list[str]:
-    """SVG curves of a run's log: loss, accuracy while training, and AP (or PCK) of the evaluations."""
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Several series of (x, y) points over one axis.
+
+    Attributes:
+        title: what y is.
+        x_label: what x is.
+        series: points by name, from the left to the right.
+        note: one line below the chart.
+    """
+
+    title: str
+    x_label: str
+    series: dict[str, Points]
+    note: str = ""
+
+    def content(self) -> dict[str, Any]:
+        """As the page's script wants it: all x once, and for each series a y, or None, at each."""
+        xs = sorted({x for points in self.series.values() for x, _ in points})
+        columns = [[dict(points).get(x) for x in xs] for points in self.series.values()]
+        columns = [[y if y is None or math.isfinite(y) else None for y in column] for column in columns]
+        return {"title": self.title, "x": self.x_label, "names": list(self.series), "data": [xs, *columns]} | (
+            {"note": self.note} if self.note else {}
+        )
+
+
+def curves(run: Path) -> list[Chart]:
+    """Of a run's log: loss, accuracy while training, learning rate, and AP (or PCK) of the evaluations."""
     rows = read_log(run)
     drawn = []
     for title, keys in (
@@ -23,51 +56,72 @@ def curves(run: Path) -> list[str]:
         ("accuracy on training crops", ("accuracy",)),
         ("AP", ("AP", "AP50", "AP75")),
         ("PCK", ("PCK",)),
+        ("learning rate", ("lr",)),
     ):
         series = {key: [(float(r["step"]), float(r[key])) for r in rows if key in r] for key in keys}
-        series = {key: points for key, points in series.items() if points}
+        series = {key: _thinned(points) for key, points in series.items() if points}
         if series:
-            drawn.append(curve(title, series, x_label="step"))
+            drawn.append(Chart(title, "step", series))
     return drawn
 
 
-def curve(title: str, series: dict[str, Points], x_label: str) -> str:
-    """An SVG chart of one or several series of (x, y) points."""
-    xs = [x for points in series.values() for x, _ in points]
-    ys = [y for points in series.values() for _, y in points]
-    (x0, x1, x_ticks), (y0, y1, y_ticks) = _axis(min(xs), max(xs)), _axis(min(0.0, *ys), max(ys))
-    wide, high = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
+def of_evaluation(evaluation: Evaluation, diagnosis: Diagnosis, results: list[dict[str, Any]]) -> list[Chart]:
+    """Precision over recall, people over OKS, points over distance, and what scores say."""
+    d = diagnosis
+    charts = []
+    if evaluation.measured and evaluation.measured.metrics["AP"] >= 0:
+        recall = np.linspace(0, 1, 101)
+        lines = {f"OKS {0.5 + n / 20:.2f}": evaluation.measured.precision[n] for n in (0, 3, 5, 7, 9)}
+        series = {name: list(zip(recall.tolist(), line.tolist())) for name, line in lines.items()}
+        charts.append(Chart("precision", "recall", series))
+    measure = "OKS" if d.metric == "AP" else "mean similarity"
+    limits = np.linspace(0, 1, 101)
+    share = (d.similarity[:, None] >= limits).mean(0) if len(d.people) else np.zeros(101)
+    share[0] = (d.result >= 0).mean() if len(d.people) else 0
+    named = {"people": list(zip(limits.tolist(), share.tolist()))}
+    charts.append(Chart(f"share of people found with that {measure} or more", measure, named))
+    charts.append(_points_over_distance(d, results))
+    if d.metric == "AP" and len(d.results):
+        charts.append(_reliability(d, results))
+    return charts
 
-    def at(x: float, y: float) -> tuple[float, float]:
-        return _LEFT + (x - x0) / (x1 - x0) * wide, _TOP + high - (y - y0) / (y1 - y0) * high
 
-    parts = [f'<text x="{_LEFT}" y="14" style="font-weight:600">{html.escape(title)}</text>']
-    for tick in y_ticks:
-        _, y = at(x0, tick)
-        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e6e6e6"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:.4g}</text>')
-    for tick in x_ticks:
-        x, _ = at(tick, y0)
-        parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - 18}" text-anchor="middle">{tick:.4g}</text>')
-    parts.append(f'<text x="{_LEFT + wide / 2}" y="{_HEIGHT - 4}" text-anchor="middle">{html.escape(x_label)}</text>')
-    for number, (name, points) in enumerate(series.items()):
-        colour = _COLOURS[number % len(_COLOURS)]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*p) for p in points))
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
-        last_x, last_y = at(*points[-1])
-        parts.append(f'<circle cx="{last_x:.1f}" cy="{last_y:.1f}" r="2.6" fill="{colour}"/>')
-        if len(series) > 1:
-            x = _LEFT + wide - 52 * (len(series) - number)
-            parts.append(f'<text x="{x + 8}" y="14" style="fill:{colour}">{html.escape(name)}</text>')
-    return (
-        f'<svg width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{html.escape(title)}">{"".join(parts)}</svg>'
+def _points_over_distance(d: Diagnosis, results: list[dict[str, Any]]) -> Chart:
+    """PCK over its threshold, in longer sides of the box: of all points, and of the worst parts."""
+    xy = np.full((len(d.people), len(d.skeleton.points), 2), np.inf)
+    for n in np.flatnonzero(d.result >= 0):
+        xy[n] = np.reshape(results[d.result[n]]["keypoints"], (-1, 3))[:, :2]
+    away = (
+        np.hypot(*np.moveaxis(xy - d.people.keypoints[..., :2], -1, 0))
+        / np.maximum(d.people.box[:, 2:].max(1), 1)[:, None]
     )
+    limits = np.linspace(0, 0.3, 61)
+
+    def line(points: np.ndarray) -> Points:
+        counted = away[:, points][d.kind[:, points] > 0]
+        share = (counted[:, None] < limits).mean(0) if len(counted) else np.zeros(len(limits))
+        return list(zip(limits.tolist(), share.tolist()))
+
+    parts = {name: line(mask) for name, mask in parts_of(d.skeleton).items() if (d.kind[:, mask] > 0).any()}
+    worst = sorted(parts, key=lambda name: sum(y for _, y in parts[name]))[:_WORST_PARTS]
+    series = {"all points": line(np.ones(len(d.skeleton.points), bool))} | {name: parts[name] for name in worst}
+    return Chart("PCK", "threshold, in longer sides of the box", series, "Of all points, and of the worst parts.")
 
 
-def _axis(low: float, high: float) -> tuple[float, float, list[float]]:
-    """A range that holds both ends at round numbers, and its ticks."""
-    span = high - low or abs(high) or 1.0
-    step = 10 ** math.floor(math.log10(span / 4))
-    step *= next(m for m in (1, 2, 2.5, 5, 10) if span / (m * step) <= 5)
-    start, end = math.floor(low / step), math.ceil((low + span) / step)
-    return start * step, end * step, [n * step for n in range(start, end + 1)]
+def _reliability(d: Diagnosis, results: list[dict[str, Any]]) -> Chart:
+    """How often detections of a score are right (OKS above 0.5 with their person), in bins of equally many."""
+    score = np.array([results[row]["score"] for row in d.results])
+    right = np.isin(d.results, d.result[d.similarity > 0.5])
+    counted = d.result_kind != 3
+    order = np.argsort(score[counted], kind="stable")
+    bins = np.array_split(order, min(_BINS, len(order))) if len(order) else []
+    found = [(float(score[counted][b].mean()), float(right[counted][b].mean())) for b in bins]
+    top = max((x for x, _ in found), default=1.0)
+    series = {"share with OKS > 0.5": sorted(dict(found).items()), "as a probability": [(0.0, 0.0), (1.0, 1.0)]}
+    note = "" if top <= 1 else "Scores above 1 are no probabilities: posewright calibrate makes them ones."
+    return Chart("share of right detections", "score", series, note)
+
+
+def _thinned(points: Points) -> Points:
+    step = -(-len(points) // _MOST)
+    return points[::step] + points[-1:] * ((len(points) - 1) % step > 0)

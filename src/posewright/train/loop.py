@@ -28,7 +28,8 @@ import torch
 
 from posewright.data.coco import KeypointDataset
 from posewright.data.loader import Batch
-from posewright.evaluate import evaluator
+from posewright.evaluate import evaluator, printing
+from posewright.evaluate.comparison import fingerprint
 from posewright.evaluate.evaluator import Evaluation
 from posewright.evaluate.pck import accuracy
 from posewright.files import ready_folder, write_json
@@ -304,9 +305,12 @@ def _evaluate(run: Run, log: RunLog | None, asked: list[int]) -> None:
 
 
 def _write_page(run: Run, people: KeypointDataset, evaluation: Evaluation) -> None:
-    """Refresh the run's page: curves so far, and this evaluation's metrics and cases."""
+    """Refresh the run's page with this evaluation, and write its results, so that runs can be compared."""
     settings = msgspec.json.format(msgspec.json.encode(run.config), indent=2).decode()
     sections = page.sections(run.spec.name, people, evaluation, settings=settings)
+    write_json(run.out / "results.json", evaluator.with_file_points(evaluation.results, people))
+    data = {"data": fingerprint(people.annotations)} if people.annotations.is_file() else {}
+    write_json(run.out / "metrics.json", printing.as_dict(evaluation, run.spec.name) | data)
     subtitle = f"step {run.step:,} of {run.total:,}"
     page.write(run.out / "index.html", f"Training of {run.spec.name}", subtitle, run.out, sections)
 

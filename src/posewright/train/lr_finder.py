@@ -14,7 +14,7 @@ import numpy as np
 from posewright.data.loader import Batch
 from posewright.files import ready_folder, write_json, write_text
 from posewright.progress import bar
-from posewright.report.charts import curve
+from posewright.report.svg import curve
 from posewright.train.config import TrainConfig
 from posewright.train.distributed import Team
 from posewright.train.setup import prepared

@@ -1,0 +1,56 @@
+"""A page from what lies in a folder: a run's log, results, and what was written beside them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from posewright import coco_format
+from posewright.data import coco
+from posewright.evaluate import evaluator
+from posewright.evaluate.comparison import Contender
+from posewright.files import read_json
+from posewright.report import page
+
+
+def write_page(
+    source: Path, annotations: str = "", images: str | os.PathLike[str] | None = None, out: Path | None = None
+) -> Path:
+    """Write the page of a run's folder, an evaluation's folder, or a results file; its path.
+
+    Args:
+        source: a folder with `results.json` and `metrics.json`, one with a run's log, or a results file.
+        annotations: the file, where the folder does not say it.
+        images: the folder of its images; images that are not found are left out of the gallery.
+        out: the page; by default `index.html` beside the results.
+
+    Raises:
+        FileNotFoundError: there is no such file, or neither results nor a log.
+        ValueError: a file is not what it should be, or nothing says which annotations the results are of.
+    """
+    folder = source if source.is_dir() else source.parent
+    out = out or folder / "index.html"
+    if source.is_dir() and not (source / "results.json").is_file() and (source / "log.jsonl").is_file():
+        page.write(out, f"Run {source.name}", "not evaluated yet", folder, page.Content())
+        return out
+    contender = Contender.of(source)
+    path = Path(annotations or contender.annotations)
+    if not path.name:
+        raise ValueError(f"{source}: nothing says which annotations it is of: name them with --data")
+    file = coco_format.read_annotations(path)
+    try:
+        people = coco.of_file(path, Path(images) if images else None, file, None, None, "skip")
+        if images is None and "images not found" in people.skipped:
+            people = coco.of_file(path, None, file, None, None, "keep")
+    except FileNotFoundError:
+        people = coco.of_file(path, None, file, None, None, "keep")
+    results = [msgspec.to_builtins(entry) for entry in coco_format.read_results(contender.results)]
+    evaluation = evaluator.evaluate_found(people, results, boxes=contender.boxes or "not stated")
+    about = contender.results.with_name("metrics.json")
+    told = read_json(about, dict[str, object], "the metrics.json of an evaluation") if about.is_file() else {}
+    name = Path(str(told.get("name", contender.name))).stem
+    content = page.sections(name, people, evaluation, settings="")
+    page.write(out, f"Evaluation of {name}", f"{contender.results} on {path}", folder, content)
+    return out
