@@ -54,7 +54,9 @@ def weights_file(name: str) -> str:
 
 def model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--model", metavar="NAME", help="pose system (`posewright models`); a run's own checkpoint knows it"
+        "--model",
+        metavar="NAME",
+        help="pose system (`posewright models`), or an exported file; a run's own checkpoint knows it",
     )
     parser.add_argument(
         "--weights",

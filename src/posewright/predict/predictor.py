@@ -17,7 +17,7 @@ from posewright.predict import batching
 from posewright.predict.boxes import two_pass_boxes
 from posewright.predict.inputs import Image, Where, as_image, boxes_in
 from posewright.predict.scoring import rescore
-from posewright.runtime import selection, torch_runtime
+from posewright.runtime import exported, selection, torch_runtime
 from posewright.runtime.selection import Precision, Runtime
 from posewright.spec import Spec
 from posewright.types import Poses, Skeleton
@@ -139,7 +139,8 @@ def load(
 
     Args:
         name: of the pose system, see `names`; may be left out where `weights` were trained with Posewright. Without
-            both it is "default", whose weights are in the package: 14 points of people.
+            both it is "default", whose weights are in the package: 14 points of people. Or an exported file (.onnx,
+            .xml), which needs nothing else.
         weights: a file of weights of any toolkit; None takes those in the package, or published ones that were pulled
             or imported before (`posewright weights`).
         num_keypoints: how many keypoints they find, where they differ from the published ones and nothing names them.
@@ -155,6 +156,10 @@ def load(
         FileNotFoundError: there is no such file, or no weights were given.
         ValueError: the file holds weights of another pose system, or for other keypoints.
     """
+    if name is not None and name.endswith(exported.SUFFIXES):
+        if weights is not None or skeleton is not None or num_keypoints is not None:
+            raise ValueError(f"{name}: an exported file holds weights and skeleton: leave them out")
+        return Predictor(*exported.opened(name, precision), flip=flip, batch=batch, device="cpu")
     if weights is None:
         name = find(name or "default").name
         weights = hub.local_weights(name)

@@ -61,3 +61,13 @@ def _core(path: str | os.PathLike[str]) -> Any:
             f"{path}: this needs OpenVINO; install it with `pip install posewright[openvino]`"
         ) from None
     return openvino.Core()
+
+
+def said_by(path: Path) -> str:
+    """What an OpenVINO file says under "posewright" in its runtime information; empty where nothing."""
+    core = _core(path)
+    try:
+        model = core.read_model(path)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: not a network that OpenVINO reads ({short(str(error))})") from None
+    return str(model.get_rt_info(["posewright"]).value) if model.has_rt_info(["posewright"]) else ""

@@ -1,0 +1,1 @@
+"""Pose systems as files for other runtimes."""

@@ -1,0 +1,123 @@
+"""Exported files: they say what they are, find the same keypoints, and are written only then."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from posewright.cli import main
+from posewright.export import network_file
+from posewright.models import find
+from posewright.predict.predictor import Predictor, load
+from posewright.skeletons import LSP14
+
+NAME = "simplebaseline-r18-slim-128x96"
+PICTURES = [np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)]
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    spec = find(NAME).with_skeleton(LSP14)
+    return Predictor(spec, spec.build(), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def exported(predictor, tmp_path_factory):
+    return network_file.write(
+        predictor, tmp_path_factory.mktemp("export") / "net.onnx", "onnx", images=PICTURES, licence="Apache-2.0"
+    )
+
+
+def test_a_file_needs_nothing_beside_it(exported, predictor):
+    assert exported.off <= 0.05
+    assert [p.name for p in exported.path.parent.iterdir()] == ["net.onnx"]
+    back = load(str(exported.path))
+    assert back.spec.name == NAME
+    assert back.spec.skeleton == predictor.spec.skeleton
+    pixels = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
+    boxes = [[5, 5, 50, 70], [40, 10, 60, 60], [0, 0, 120, 90]]
+    np.testing.assert_allclose(back(pixels, boxes).xy, predictor(pixels, boxes).xy, atol=0.05)
+
+
+def test_what_it_says_of_itself(exported):
+    onnx = pytest.importorskip("onnx")
+    said = {entry.key: json.loads(entry.value) for entry in onnx.load(exported.path).metadata_props}["posewright"]
+    assert said["spec"] == NAME
+    assert said["licence"] == "Apache-2.0"
+    assert said["skeleton"]["keypoints"] == list(LSP14.points)
+    rules = said["rules"]
+    assert (rules["size"], rules["colour"], rules["crop_rule"]) == ([128, 96], "rgb", "standard")
+    assert rules["codec"]["type"] == "GaussianHeatmap"
+    assert {"mean", "std", "padding", "scoring"} <= rules.keys()
+
+
+def test_openvino_files(predictor, tmp_path):
+    pytest.importorskip("openvino")
+    done = network_file.write(predictor, tmp_path / "net.xml", "openvino", images=PICTURES)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["net.bin", "net.xml"]
+    assert done.off <= 0.05
+    assert load(str(done.path)).spec.skeleton == predictor.spec.skeleton
+
+
+def test_a_file_that_finds_other_keypoints_is_not_written(predictor, tmp_path, monkeypatch):
+    torch.manual_seed(1)
+    other = find(NAME).build(14).eval()
+    write = network_file.to_onnx
+    monkeypatch.setattr(network_file, "to_onnx", lambda net, size: write(other, size))
+    with pytest.raises(ValueError, match=r"net\.onnx: not written: its keypoints differ by up to .* pixels"):
+        network_file.write(predictor, tmp_path / "net.onnx", "onnx", images=PICTURES)
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_of_others_and_of_other_rules_are_refused(exported, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(exported.path)
+    said = json.loads(model.metadata_props[0].value)
+    said["rules"]["mean"] = [0, 0, 0]
+    model.metadata_props[0].value = json.dumps(said)
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(
+        ValueError, match=rf"other\.onnx: was exported with another mean than {NAME} has.*export it again"
+    ):
+        load(str(tmp_path / "other.onnx"))
+    model.metadata_props[0].value = "{"
+    onnx.save(model, tmp_path / "cut.onnx")
+    with pytest.raises(ValueError, match=r"cut\.onnx: expected what an exported file says of itself, this is not JSON"):
+        load(str(tmp_path / "cut.onnx"))
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "foreign.onnx")
+    with pytest.raises(ValueError, match=r"foreign\.onnx: does not say what it finds: it was not written by"):
+        load(str(tmp_path / "foreign.onnx"))
+    (tmp_path / "text.onnx").write_text("no network")
+    with pytest.raises(ValueError, match=r"text\.onnx: "):
+        load(str(tmp_path / "text.onnx"))
+    with pytest.raises(FileNotFoundError, match=r"gone\.onnx: no such exported network's file"):
+        load(str(tmp_path / "gone.onnx"))
+    with pytest.raises(ValueError, match="an exported file holds weights and skeleton: leave them out"):
+        load(str(exported.path), skeleton=LSP14)
+    with pytest.raises(ValueError, match=r"net\.pb: files for onnx end in \.onnx"):
+        network_file.write(load(str(exported.path)), "net.pb", "onnx")
+    with pytest.raises(ValueError, match="cannot export a network that caller runs"):
+        network_file.write(load(str(exported.path)), tmp_path / "net.onnx", "onnx")
+
+
+def test_the_commands(tmp_path, capsys, predictor):
+    spec = predictor.spec
+    torch.save(find(NAME).build(17).state_dict(), tmp_path / "net.pth")
+    file = tmp_path / "net.onnx"
+    assert main(["export", NAME, "--weights", str(tmp_path / "net.pth"), "--out", str(file), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["model"], said["file"]) == (spec.name, str(file))
+    from posewright import image
+
+    image.write(tmp_path / "7.png", np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8))
+    out = tmp_path / "out"
+    assert main(["predict", str(tmp_path / "7.png"), "--model", str(file), "--out", str(out), "--quiet"]) == 0
+    (result,) = json.loads((out / "results.json").read_text())
+    assert len(result["keypoints"]) == 17 * 3
