@@ -1,5 +1,6 @@
 """`posewright data` as a user meets it."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -25,3 +26,50 @@ def test_synth_draws_animals(run, tmp_path):
     status, _, errors = run("data", "synth", tmp_path / "other", "--frames", 2)
     assert status == 2
     assert "--frames is for animals" in errors
+
+
+def test_annotations_are_converted_there_and_back(run, listing, tmp_path):
+    status, text, _ = run("data", "convert", listing, tmp_path / "out.xml")
+    assert (status, "annotations of 6 images" in text) == (0, True)
+    status, text, _ = run("data", "convert", tmp_path / "out.xml", tmp_path / "back.json", "--json")
+    assert status == 0
+    before, after = (json.loads(Path(p).read_text())["annotations"] for p in (listing, tmp_path / "back.json"))
+    labelled = [a for a in before if any(a["keypoints"][2::3])]
+    shown = np.array([np.reshape(a["keypoints"], (-1, 3)) for a in labelled], float)
+    shown[shown[..., 2] == 0] = 0
+    np.testing.assert_allclose(
+        [np.reshape(a["keypoints"], (-1, 3)) for a in after if any(a["keypoints"])], shown, atol=1e-6
+    )
+    status, _, errors = run("data", "convert", listing, tmp_path / "out.xyz")
+    assert (status, "say which format to write" in errors) == (2, True)
+
+
+def test_results_become_a_table_of_deeplabcut(run, listing, tmp_path):
+    content = json.loads(listing.read_text())
+    found = [
+        {"image_id": a["image_id"], "category_id": 1, "keypoints": a["keypoints"], "score": 1}
+        for a in content["annotations"]
+    ]
+    (tmp_path / "results.json").write_text(json.dumps(found))
+    status, _, errors = run("data", "convert", listing, tmp_path / "found.csv", "--results", tmp_path / "results.json")
+    assert status == 0, errors
+    heads = (tmp_path / "found.csv").read_text().splitlines()[:4]
+    assert [line.split(",")[0] for line in heads][-2:] == ["bodyparts", "coords"]
+    assert "likelihood" in heads[-1]
+
+
+def test_a_check_ends_with_1_where_there_are_errors(run, listing, edited, set_up, tmp_path):
+    def spoil(content):
+        content["annotations"][0]["area"] = 0
+
+    assert run("data", "check", listing)[0] == 0
+    path = edited(spoil)
+    arguments = ("data", "check", path, "--images", set_up / "val")
+    status, text, _ = run(*arguments, "--fix", tmp_path / "mended.json", "--sheet", tmp_path / "worst.jpg")
+    assert (status, "error: 1 areas not above 0" in text) == (1, True)
+    assert image.read(tmp_path / "worst.jpg").size
+    said = json.loads(run(*arguments, "--json")[1])
+    assert said["errors"] == 1
+    assert [f["kind"] for f in said["findings"][str(path)] if f["level"] == "error"] == ["no area"]
+    assert run("data", "check", tmp_path / "mended.json", "--images", set_up / "val")[0] == 0
+    assert run(*arguments, "--fix", path)[0] == 2

@@ -34,6 +34,17 @@ def add(commands: Commands) -> None:
     convert.add_argument(
         "--results", metavar="JSON", type=existing, help="write these keypoint results, of the annotations' images"
     )
+    check = command(tasks, "check", _check, "find what ruins training; exit status 1 where there are errors")
+    check.add_argument(
+        "sources", metavar="DATA", nargs="+", type=existing, help="annotations of any format; several are splits of one"
+    )
+    check.add_argument(
+        "--images", metavar="FOLDER", nargs="+", default=[], type=existing, help="folder of each's images"
+    )
+    check.add_argument("--no-images", action="store_true", help="check the annotations alone")
+    check.add_argument("--fix", metavar="JSON", help="write a mended copy, COCO's JSON (of one set)")
+    check.add_argument("--sheet", metavar="JPG", help="draw the worst cases on a contact sheet")
+    check.add_argument("--allow-outside", action="store_true", help="take images whose names lead out of their folder")
     command(tasks, "formats", _formats, "list the annotation formats that --train, --val and --data take")
 
 
@@ -87,6 +98,43 @@ def _convert_results(options: argparse.Namespace, found: Annotated) -> int:
     deeplabcut.write_table(deeplabcut.predictions(results, names, skeleton.points), target.with_suffix(".csv"))
     answer(options, f"{len(results)} poses in {len(names)} images: {target}", poses=len(results), written=target)
     return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from posewright.data import formats, quality
+    from posewright.progress import bar, tick
+
+    if options.images and len(options.images) != len(options.sources):
+        raise ValueError(f"{len(options.sources)} sets, but {len(options.images)} folders of images: one for each")
+    if options.fix and (len(options.sources) > 1 or Path(options.fix).resolve() == Path(options.sources[0]).resolve()):
+        raise ValueError("--fix mends one set at a time, in a copy: name one set, and another file")
+    sets = [formats.read(source) for source in options.sources]
+    with bar("checking", "images") as show:
+        checked = quality.check(
+            sets,
+            [Path(folder) for folder in options.images],
+            read_images=not options.no_images,
+            allow_outside=options.allow_outside,
+            progress=tick(show),
+        )
+    lines = [line for one in checked for line in one.lines()]
+    errors = sum(one.errors for one in checked)
+    if options.fix:
+        lines.append(f"{quality.mend(checked[0], Path(options.fix))} entries mended or dropped: {options.fix}")
+    if options.sheet and (cases := quality.sheet(checked)) is not None:
+        from posewright import image
+
+        image.write(options.sheet, cases)
+        lines.append(f"the worst cases: {options.sheet}")
+    found = {
+        str(one.found.path): [
+            {"kind": f.kind, "level": quality.KINDS[f.kind].level, "where": f.where, "detail": f.detail}
+            for f in one.findings
+        ]
+        for one in checked
+    }
+    answer(options, "\n".join(lines), errors=errors, findings=found, fixed=options.fix, sheet=options.sheet)
+    return 1 if errors else 0
 
 
 def _formats(options: argparse.Namespace) -> int:

@@ -199,6 +199,8 @@ class KeypointDataset:
         return replace(every, keypoints=keypoints, labelled=(keypoints[..., 2] > 0).sum(1))
 
 
+_FARTHEST = 2**24  # pixels; from there on float32 does not hold every pixel
+
 PER_PERSON = ("annotation_id", "category_id", "xy", "visibility", "box", "area")
 """The fields of a `KeypointDataset` that have a row per person."""
 
@@ -261,6 +263,9 @@ def of_file(
     coco_format.check_visibility(path, people)
     labelled = np.any(people.keypoints[..., 2] > 0, axis=1)
     people = _narrow(people, labelled, "without a labelled keypoint", skipped)
+    if (far := np.abs(people.keypoints[..., :2]).max((1, 2), initial=0) > _FARTHEST).any():
+        number = people.id[int(np.argmax(far))]
+        raise ValueError(f"{path}: annotation {number}: out-of-range coordinates, beyond {_FARTHEST} pixels")
     box = _cleaned(path, people, [found[row_of[number]][0] for number in people.image_id.tolist()])
     inside = ~np.isnan(box[:, 0])
     people, box = _narrow(people, inside, "with a box empty or outside its image", skipped), box[inside]

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from posewright import coco_format
+from posewright import coco_format, skeletons
 from posewright.data.formats import Annotated
 from posewright.files import short
 from posewright.skeletons import to_category
@@ -80,6 +80,13 @@ def annotated(
         )
     file = coco_format.File(list(images), annotations, list(categories))
     return Annotated(path, file, dict(filled), lost or {})
+
+
+def box_of(instance: Instance, image: coco_format.Image) -> list[float]:
+    """An instance's box, or else that around its labelled points."""
+    if instance.box is not None:
+        return [float(v) for v in instance.box]
+    return around(instance.keypoints[instance.keypoints[:, 2] > 0, :2], image)
 
 
 def around(xy: np.ndarray, image: coco_format.Image) -> list[float]:
@@ -165,3 +172,70 @@ def number(text: str, where: str) -> float:
 def natural(name: str) -> list[tuple[int, str]]:
     """A key that sorts img2 before img10."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+def skeleton_of_names(path: Path, points: tuple[str, ...]) -> Skeleton:
+    """A skeleton of which only the points' names are known; the published one where these are its points.
+
+    Raises:
+        ValueError: there are none, or too long ones.
+    """
+    if not points or any(len(point) > 200 for point in points):
+        raise ValueError(f"{path}: no labelled points with names of up to 200 characters")
+    return skeletons.from_category({"name": "object", "keypoints": list(points)}, str(path))
+
+
+def of_corners(where: str, corners: Sequence[float] | None) -> list[float] | None:
+    """A box x1, y1, x2, y2 as x, y, width, height; None where there is none, or one without extent.
+
+    Raises:
+        ValueError: it has not 4 finite numbers.
+    """
+    if corners is None:
+        return None
+    if len(corners) != 4 or not np.isfinite(corners).all():
+        raise ValueError(f"{where}: expected a box x1, y1, x2, y2, got {short(str(list(corners)[:9]), 80)}")
+    x1, y1, x2, y2 = (float(v) for v in corners)
+    return [x1, y1, x2 - x1, y2 - y1] if x2 > x1 and y2 > y1 else None
+
+
+def inside(name: str) -> str:
+    """An image's name as a relative path that stays in its folder: no root, no "..", slashes only."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return "/".join(parts).replace(":", "_") or "image"
+
+
+def lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a text file that are not empty, with their numbers.
+
+    Raises:
+        ValueError: it is not UTF-8.
+    """
+    try:
+        numbered = enumerate(path.read_text("utf-8-sig").splitlines(), 1)
+        return [(number, line) for number, line in numbered if line.strip()]
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: expected lines of text, got other bytes") from None
+
+
+def read_yaml(path: Path, wanted: str) -> dict[str, Any]:
+    """The object that a YAML file holds.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImportError: PyYAML is missing.
+        ValueError: it is something else; the message says what was wanted.
+    """
+    try:
+        import yaml
+    except ImportError:
+        raise ImportError(f"{path}: YAML files need PyYAML: pip install posewright[formats]") from None
+    try:
+        content = yaml.safe_load(path.read_text("utf-8-sig"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected {wanted}: {short(str(error))}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected {wanted}, got something else")
+    return content

@@ -215,23 +215,12 @@ def _annotated(path: Path, tables: list[Table], project: Project) -> Annotated:
 
 
 def _project(path: Path) -> Project:
-    try:
-        import yaml
-    except ImportError:
-        raise ImportError(f"{path}: DeepLabCut projects need PyYAML: pip install posewright[formats]") from None
-    wanted = f"{path}: expected a DeepLabCut configuration with a list of bodyparts"
-    try:
-        config = yaml.safe_load(path.read_text("utf-8-sig"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(f"{wanted}: {short(str(error))}") from None
-    if not isinstance(config, dict):
-        raise ValueError(f"{wanted}, got something else")
+    wanted = "a DeepLabCut configuration with a list of bodyparts"
+    config = _assemble.read_yaml(path, wanted)
     several = config.get("multianimalproject")
     parts = config.get("multianimalbodyparts" if several else "bodyparts")
     if not isinstance(parts, list) or not parts or not all(isinstance(part, str) for part in parts):
-        raise ValueError(f"{wanted}, got {short(str(parts), 100)}")
+        raise ValueError(f"{path}: expected {wanted}, got {short(str(parts), 100)}")
     bones = config.get("skeleton")
     pairs = [tuple(b) for b in bones if isinstance(b, list)] if isinstance(bones, list) else []
     return Project(tuple(parts), tuple((a, b) for a, b in (p for p in pairs if len(p) == 2) if {a, b} <= set(parts)))

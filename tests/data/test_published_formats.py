@@ -1,0 +1,130 @@
+"""Data sets in the layouts that their authors published: read as they are, 200 mutations end in a clear line."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+
+from posewright.data import formats, sources
+from posewright.skeletons import AIC14, ANIMALPOSE20, LSP14, MPII16
+
+AIC = [
+    {
+        "image_id": "abc",
+        "human_annotations": {"human1": [10, 20, 50, 90], "human2": [0, 0, 0, 0]},
+        "keypoint_annotations": {
+            "human1": [12, 30, 1, 14, 40, 2] + [0, 0, 3] * 12,
+            "human2": [60, 60, 1] + [0, 0, 3] * 13,
+        },
+    }
+]
+ANIMALS = {
+    "images": {"7": "cat.jpg", "9": "dog.jpg"},
+    "annotations": [
+        {
+            "image_id": 9,
+            "bbox": [5, 6, 25, 46],
+            "keypoints": [[7, 8, 1]] + [[0, 0, 0]] * 19,
+            "num_keypoints": 1,
+            "category_id": 1,
+        }
+    ],
+    "categories": [{"id": 1, "name": "dog", "keypoints": [], "skeleton": []}],
+}
+
+
+def test_ai_challenger(tmp_path):
+    (path := tmp_path / "aic.json").write_text(json.dumps(AIC))
+    assert formats.recognised(path) == "aic"
+    found = formats.read(path)
+    one, two = found.file.annotations
+    assert found.file.images[0].file_name == "abc.jpg"
+    assert one.bbox == [10, 20, 40, 70]
+    assert one.keypoints[:9] == [12, 30, 2, 14, 40, 1, 0, 0, 0]
+    assert two.bbox == [40, 40, 40, 40]  # made of the point, as a box without extent is none
+    assert sources.unseen(found).skeleton == AIC14
+    AIC[0]["keypoint_annotations"]["human2"][2] = 4
+    path.write_text(json.dumps(AIC))
+    with pytest.raises(
+        ValueError, match=r"aic.json: entry 0 \(abc\), human2: expected 14 points of x, y and 1, 2 or 3"
+    ):
+        formats.read(path)
+    AIC[0]["keypoint_annotations"]["human2"][2] = 1
+
+
+def test_animal_pose(tmp_path):
+    (path := tmp_path / "keypoints.json").write_text(json.dumps(ANIMALS, indent=1))
+    assert formats.recognised(path) == "animalpose"
+    found = formats.read(path)
+    (dog,) = found.file.annotations
+    assert (dog.image_id, dog.bbox, dog.keypoints[:6]) == (9, [5, 6, 20, 40], [7, 8, 2, 0, 0, 0])
+    people = sources.unseen(found)
+    assert (people.skeleton, len(people)) == (ANIMALPOSE20, 1)
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_leeds_sports_pose(tmp_path, extended):
+    io = pytest.importorskip("scipy.io")
+    joints = np.arange(14 * 3 * 2.0).reshape(2, 14, 3) + 1
+    joints[..., 2] = 0
+    joints[1, 3, 2] = 1
+    io.savemat(
+        tmp_path / "joints.mat", {"joints": joints.transpose(1, 2, 0) if extended else joints.transpose(2, 1, 0)}
+    )
+    assert formats.recognised(tmp_path) == formats.recognised(tmp_path / "joints.mat") == "lsp"
+    people = sources.unseen(formats.read(tmp_path))
+    assert people.skeleton == LSP14
+    shown = people.visibility.tolist()
+    if extended:  # all others are unlabelled, and the first person has none
+        assert shown == [[0, 0, 0, 2] + [0] * 10]
+        assert people.xy[0, 3].tolist() == [joints[1, 3, 0] - 1, joints[1, 3, 1] - 1]
+        assert formats.read(tmp_path).file.images[1].file_name == "images/im00002.jpg"
+    else:
+        assert shown == [[2] * 14, [2, 2, 2, 1] + [2] * 10]
+        assert formats.read(tmp_path).file.images[1].file_name == "images/im0002.jpg"
+
+
+def test_mpii_as_coco(tmp_path):
+    person = {
+        "image": "a.jpg",
+        "center": [101.0, 51.0],
+        "scale": 0.5,
+        "joints": [[11, 6]] * 16,
+        "joints_vis": [1, 0] * 8,
+    }
+    (path := tmp_path / "train.json").write_text(json.dumps([person, person]))
+    assert formats.recognised(path) == "mpii"
+    found = formats.read(path)
+    assert len(found.file.images) == 1
+    assert found.file.annotations[1].keypoints[:6] == [10, 5, 2, 0, 0, 0]
+    assert found.file.annotations[0].bbox == [50, 7.5, 100, 100]
+    assert sources.unseen(found).skeleton == MPII16
+
+
+@pytest.mark.parametrize("name", ["aic", "animalpose", "lsp", "mpii"])
+def test_two_hundred_mutations_end_in_a_clear_line(name, tmp_path):
+    path = tmp_path / {"lsp": "joints.mat"}.get(name, f"{name}.json")
+    if name == "lsp":
+        pytest.importorskip("scipy.io").savemat(path, {"joints": np.ones((3, 14, 2))})
+    person = {"image": "a.jpg", "center": [101.0, 51.0], "scale": 0.5, "joints": [[11, 6]] * 16, "joints_vis": [1] * 16}
+    content = {"aic": AIC, "animalpose": ANIMALS, "mpii": [person]}.get(name)
+    good = path.read_bytes() if name == "lsp" else json.dumps(content).encode()
+    rng = random.Random(0)
+    complaints = 0
+    for _ in range(200):
+        data = bytearray(good)
+        at = rng.randrange(len(data))
+        spoils = (b"", b"\xff", b"NaN", b'"', b"-1e999", b"[[", b"\0\0\0\0")
+        data[at : at + rng.randrange(12)] = rng.choice(spoils)
+        path.write_bytes(data[: rng.randrange(len(data))] if rng.random() < 0.2 else data)
+        message = ""
+        try:
+            sources.unseen(formats.read(path, name))
+        except ValueError as error:
+            message = str(error)
+        if message:
+            complaints += 1
+            assert path.name in message
+            assert len(message) < 1500
+    assert complaints > 50
