@@ -73,3 +73,17 @@ def test_a_check_ends_with_1_where_there_are_errors(run, listing, edited, set_up
     assert [f["kind"] for f in said["findings"][str(path)] if f["level"] == "error"] == ["no area"]
     assert run("data", "check", tmp_path / "mended.json", "--images", set_up / "val")[0] == 0
     assert run(*arguments, "--fix", path)[0] == 2
+
+
+def test_a_set_in_numbers_and_on_a_sheet(run, listing, tmp_path):
+    status, text, _ = run("data", "stats", listing, "--json")
+    assert status == 0
+    said = json.loads(text)
+    assert said["images"] == 6
+    assert said["people"] == sum(int(n) * count for n, count in said["per_image"].items())
+    assert all(0 <= said["visible"][point] <= n <= said["people"] for point, n in said["labelled"].items())
+    assert "| point | labelled | of people | of these visible |" in run("data", "stats", listing)[1]
+    for more in ((), ("--batches", "simplebaseline-r18-slim-128x96")):
+        status, text, errors = run("data", "show", listing, "--out", tmp_path / "sheet.jpg", "--people", 3, *more)
+        assert status == 0, errors
+        assert image.read(tmp_path / "sheet.jpg").std() > 10

@@ -128,3 +128,63 @@ def test_two_hundred_mutations_end_in_a_clear_line(name, tmp_path):
             assert path.name in message
             assert len(message) < 1500
     assert complaints > 50
+
+
+def test_sleap(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    body, side = {"py/reduce": [{"py/type": "EdgeType"}, {"py/tuple": [1]}]}, {"py/reduce": [{}, {"py/tuple": [2]}]}
+    metadata = {
+        "nodes": [{"name": n} for n in ("unused", "tail", "ear1", "ear2")],
+        "skeletons": [{
+            "nodes": [{"id": 3}, {"id": 1}, {"id": 2}], "graph": {"name": "mouse"},
+            "links": [
+                {"source": 3, "target": 1, "type": body}, {"source": 3, "target": 2, "type": side},
+                {"source": 2, "target": 3, "type": {"py/id": 2}}, {"source": 2, "target": 1, "type": {"py/id": 1}},
+            ],
+        }],
+    }  # fmt: skip
+    videos = [{"backend": {"filename": "C:\\data\\cage.mp4"}}, {"backend": {"filenames": ["a/x.png", "a/y.png"]}}]
+    numbers = [("instance_id", "i8"), ("instance_type", "u1"), ("point_id_start", "u8"), ("point_id_end", "u8")]
+    frames = [(0, 0, 12, 0, 2), (1, 1, 1, 2, 3)]
+    names = ("frame_id", "video", "frame_idx", "instance_id_start", "instance_id_end")
+    points = [(1.5, 2.5, True), (3.5, 4.5, False), (np.nan, np.nan, False)] * 2
+    path = tmp_path / "labels.slp"
+    for version, corner in ((1.2, 0), (1.0, 0.5)):
+        with h5py.File(path, "w") as file:
+            group = file.create_group("metadata")
+            group.attrs["format_id"] = version
+            group.attrs["json"] = np.bytes_(json.dumps(metadata))
+            file["videos_json"] = [np.bytes_(json.dumps(video)) for video in videos]
+            file["frames"] = np.array(frames, [(name, "i8") for name in names])
+            file["instances"] = np.array([(0, 0, 0, 3), (1, 1, 0, 3), (2, 0, 3, 6)], numbers)
+            file["points"] = np.array(points, [("x", "f8"), ("y", "f8"), ("visible", "?")])
+        assert formats.recognised(path) == "sleap"
+        found = formats.read(path)
+        assert [i.file_name for i in found.file.images] == ["cage/000012.png", "y.png"]
+        assert found.lost == {"predicted instances": 1}
+        people = sources.unseen(found)
+        assert people.skeleton.points == ("ear2", "tail", "ear1")
+        assert people.skeleton.bones == (("ear2", "tail"), ("ear1", "tail"))
+        assert people.skeleton.mirror == (("ear1", "ear2"),)
+        assert people.visibility.tolist() == [[2, 1, 0]] * 2
+        assert people.xy[0, 1].tolist() == [3.5 - corner, 4.5 - corner]
+    rng, text = random.Random(0), json.dumps(metadata)
+    complaints = 0
+    for _ in range(200):
+        at = rng.randrange(len(text))
+        spoilt = text[:at] + rng.choice(["", "{", "[", "9", "-1", "null", '"a"', "]]"]) + text[at + rng.randrange(9) :]
+        with h5py.File(path, "r+") as file:
+            file["metadata"].attrs["json"] = np.bytes_(spoilt)
+        message = ""
+        try:
+            sources.unseen(formats.read(path))
+        except ValueError as error:
+            message = str(error)
+        if message:
+            complaints += 1
+            assert "labels.slp" in message
+            assert len(message) < 1500
+    assert complaints > 100
+    path.write_bytes(path.read_bytes()[:700])
+    with pytest.raises(ValueError, match=r"labels.slp: expected SLEAP's labels"):
+        formats.read(path)

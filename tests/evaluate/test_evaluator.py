@@ -328,3 +328,36 @@ def test_a_precision_recall_curve_by_hand(tmp_path):
     curves = printing.as_dict(evaluation, "half")["precision"]
     assert curves["recall"][50] == 0.5
     assert curves["OKS 0.75"] == half
+
+
+def test_rmse_is_deeplabcuts_with_and_without_its_cutoff(tmp_path):
+    people = make(tmp_path, skeletons=(MOUSE,), images=2, each=1)
+    oracle = Oracle(people)
+    many = oracle.many
+
+    def off(items, *, upright=True):
+        for poses in many(items, upright=upright):
+            xy, score = poses.xy.copy(), np.where(np.arange(14) < 7, 0.9, 0.3)[None]
+            xy[:, :7] += (3, 4)
+            xy[:, 7:] += (6, 8)
+            yield replace(poses, xy=xy, score=score)
+
+    oracle.many = off
+
+    def rmse(**changes):
+        options = evaluator.Options(metric="RMSE", **changes)
+        return evaluator.evaluate(oracle, people, people.gt_boxes(), options=options)
+
+    found = rmse()
+    assert found.metrics["RMSE"] == pytest.approx(7.5, abs=1e-4)  # the mean of 5 and 10, not the root of mean squares
+    assert found.metrics["RMSE_cutoff"] == pytest.approx(5, abs=1e-4)
+    assert (found.metrics["RMSE_p0"], found.metrics["RMSE_p13"]) == (
+        pytest.approx(5, abs=1e-4),
+        pytest.approx(10, abs=1e-4),
+    )
+    assert rmse(p_cutoff=0.1).metrics["RMSE_cutoff"] == found.metrics["RMSE"]
+    assert rmse(p_cutoff=0.95).metrics["RMSE_cutoff"] == -1
+    (tmp_path / "results.json").write_text(json.dumps(found.results))
+    files = tmp_path / "people.json", tmp_path / "results.json"
+    again = evaluator.evaluate_results(*files, options=evaluator.Options(metric="RMSE")).metrics
+    assert again == pytest.approx(found.metrics, abs=1e-3)

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from posewright.cli._options import Commands, answer, command, existing
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from posewright.data.coco import KeypointDataset
     from posewright.data.formats import Annotated
 
 
@@ -45,6 +48,25 @@ def add(commands: Commands) -> None:
     check.add_argument("--fix", metavar="JSON", help="write a mended copy, COCO's JSON (of one set)")
     check.add_argument("--sheet", metavar="JPG", help="draw the worst cases on a contact sheet")
     check.add_argument("--allow-outside", action="store_true", help="take images whose names lead out of their folder")
+    for name, task, about in (
+        ("stats", _stats, "a data set in numbers: people, sizes, and how often each point is labelled"),
+        ("show", _show, "draw people of a data set on a contact sheet"),
+    ):
+        shown = command(tasks, name, task, about)
+        shown.add_argument("source", metavar="DATA", type=existing, help="annotations of any format")
+        shown.add_argument("--images", metavar="FOLDER", default="", type=existing, help="folder of their images")
+        shown.add_argument("--allow-outside", action="store_true", help="take images whose names lead out of it")
+        if name == "show":
+            shown.add_argument("--out", metavar="JPG", default="runs/show.jpg", help="the sheet (default: %(default)s)")
+            shown.add_argument(
+                "--people", type=int, metavar="NUMBER", default=24, help="how many (default: %(default)s)"
+            )
+            shown.add_argument(
+                "--seed", type=int, metavar="NUMBER", default=0, help="the same seed draws the same people"
+            )
+            shown.add_argument(
+                "--batches", metavar="RECIPE", help="draw them as this recipe's training sees them, with its targets"
+            )
     command(tasks, "formats", _formats, "list the annotation formats that --train, --val and --data take")
 
 
@@ -135,6 +157,55 @@ def _check(options: argparse.Namespace) -> int:
     }
     answer(options, "\n".join(lines), errors=errors, findings=found, fixed=options.fix, sheet=options.sheet)
     return 1 if errors else 0
+
+
+def _stats(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from posewright.data import sources, statistics
+
+    people = sources.read_all([options.source], [options.images], allow_outside=options.allow_outside)
+    found = statistics.of(people)
+    answer(options, "\n".join([people.summary(), *found.lines()]), **asdict(found))
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    import numpy as np
+
+    from posewright import draw, image
+    from posewright.data import sources
+    from posewright.report.gallery import case
+
+    people = sources.read_all([options.source], [options.images], allow_outside=options.allow_outside)
+    many = min(max(options.people, 1), len(people))
+    places = np.sort(np.random.default_rng(options.seed).permutation(len(people))[:many])
+    if options.batches:
+        pictures = _training_views(options, people.subset(places))
+    else:
+        pictures = [case(people, int(place), "", None).image for place in places]
+    captions = [f"{people.annotation_id[place]}" for place in places]
+    image.write(options.out, draw.sheet(pictures, min(6, many), (256, 256), captions))
+    answer(options, f"{many} of {len(people)} people: {options.out}", people=many, sheet=options.out)
+    return 0
+
+
+def _training_views(options: argparse.Namespace, people: KeypointDataset) -> list[np.ndarray]:
+    """The people as a recipe's training sees them: augmented crops with their points, which the targets are made of."""
+    import numpy as np
+
+    from posewright import draw
+    from posewright.data.loader import Loader
+    from posewright.models import find
+    from posewright.train import recipes, samples
+
+    config = recipes.find(options.batches)
+    spec = find(config.model).with_skeleton(people.skeleton)
+    loader = Loader(people, spec, config.augment, len(people), seed=options.seed, shuffle=False)
+    batch = next(iter(loader.epoch(0)))
+    whole = np.array([[0.0, 0.0, spec.size[1], spec.size[0]]])
+    truth = zip(samples.pixels(batch.images, spec), batch.xy[:, None], batch.visibility[:, None])
+    return [draw.draw_truth(crop, xy, seen, whole, spec.skeleton, boxes=False) for crop, xy, seen in truth]
 
 
 def _formats(options: argparse.Namespace) -> int:

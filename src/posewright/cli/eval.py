@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from posewright.evaluate.diagnosis import Diagnosis
     from posewright.evaluate.evaluator import Evaluation
 
-METRICS = ("AP", "PCK", "PCKh", "AUC", "EPE", "NME", "animal")
+METRICS = ("AP", "PCK", "PCKh", "AUC", "EPE", "NME", "animal", "RMSE")
 
 
 def add(commands: Commands) -> None:
@@ -64,6 +64,9 @@ def add(commands: Commands) -> None:
         ("oks-visibility", "in that OKS, count only keypoints with a higher score"),
     ):
         rules.add_argument(f"--{flag}", type=float, metavar="NUMBER", help=help_text)
+    rules.add_argument(
+        "--p-cutoff", type=float, metavar="NUMBER", default=0.6, help="with RMSE: DeepLabCut's (default: %(default)s)"
+    )
     rules.add_argument("--soft-nms", action="store_true", help="soft OKS-NMS instead of the greedy one")
     rules.add_argument(
         "--drop-unconfident", action="store_true", help="leave out poses without any confidence, as xtcocotools does"

@@ -17,16 +17,19 @@ TORSO = ("right_shoulder", "left_hip")
 HEAD = ("upper_neck", "head_top")
 """The head that PCKh is measured by where there are no head boxes."""
 
+P_CUTOFF = 0.6
+"""DeepLabCut's own p-cutoff."""
+
 ANIMAL_CROP = 1.5
 """The side of an animal's crop in longest extents of its points, as CC-SSL crops real images."""
 
 
 def matched(people: KeypointDataset, results: list[dict[str, Any]]) -> np.ndarray:
-    """The results [N, K, 2] of N people, as `matched_rows` pairs them; NaN where there is none."""
+    """The results [N, K, 3] of N people, x, y and score, as `matched_rows` pairs them; NaN where there is none."""
     rows = matched_rows(people, results)
-    predicted = np.full(people.xy.shape, np.nan)
+    predicted = np.full((*people.xy.shape[:2], 3), np.nan)
     for person in np.flatnonzero(rows >= 0):
-        predicted[person] = np.reshape(results[rows[person]]["keypoints"], (-1, 3))[:, :2]
+        predicted[person] = np.reshape(results[rows[person]]["keypoints"], (-1, 3))
     return predicted
 
 
@@ -71,19 +74,26 @@ def pck_norm(people: KeypointDataset) -> tuple[np.ndarray, str, float]:
 
 
 def measured(
-    metric: str, predicted: np.ndarray, people: KeypointDataset, threshold: float | None = None
+    metric: str,
+    predicted: np.ndarray,
+    people: KeypointDataset,
+    threshold: float | None = None,
+    p_cutoff: float = P_CUTOFF,
 ) -> tuple[dict[str, float], Pck | None, str]:
     """A metric of distances: its values by name, the shares per point where it has any, and its rule in words.
 
     Args:
-        metric: "PCK", "PCKh", "AUC", "EPE", "NME" or "animal".
-        predicted: [N, K, 2] pixels, the people's poses in their order; NaN for those not found.
+        metric: "PCK", "PCKh", "AUC", "EPE", "NME", "animal" or "RMSE".
+        predicted: [N, K, 2] pixels, or [N, K, 3] with scores, the people's poses in order; NaN for those not found.
         people: N annotated people.
         threshold: of PCK; None is 0.2 of the torso, or 0.05 of the box's longer side where there is no torso.
+        p_cutoff: the lowest score of the points that "RMSE_cutoff" counts, as DeepLabCut's pcutoff.
 
     Raises:
         ValueError: the skeleton lacks the points that the metric is measured by.
     """
+    score = predicted[..., 2] if predicted.shape[-1] == 3 else np.ones(predicted.shape[:2])
+    predicted = predicted[..., :2]
     annotated, visibility, points = people.xy.astype(np.float64), people.visibility, people.skeleton.points
     side = box_size(people.box)
     if metric == "PCK":
@@ -117,6 +127,12 @@ def measured(
     if metric == "AUC":
         return {"AUC": auc(predicted, annotated, visibility, side)}, None, "AUC of PCK up to the box's longer side"
     lost = f"; {int((visibility.any(1) & ~found.any(1)).sum())} people without a result are left out"
+    if metric == "RMSE":
+        away = np.linalg.norm(predicted - annotated, axis=-1)
+        values = {"RMSE": found > 0, "RMSE_cutoff": (found > 0) & (score >= p_cutoff)}
+        values |= {f"RMSE_{point}": (found > 0) & (np.arange(len(points)) == k) for k, point in enumerate(points)}
+        means = {name: float(away[counted].mean()) if counted.any() else -1.0 for name, counted in values.items()}
+        return means, None, f"DeepLabCut's RMSE, the mean distance in pixels; cutoff at a score of {p_cutoff:g}{lost}"
     if metric == "EPE":
         return {"EPE": epe(predicted, annotated, found)}, None, f"EPE in pixels{lost}"
     return {"NME": nme(predicted, annotated, found, side)}, None, f"NME in units of the box's longer side{lost}"

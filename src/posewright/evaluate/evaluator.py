@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from posewright.progress import Tick
     from posewright.spec import Spec
 
-Metric = Literal["AP", "PCK", "PCKh", "AUC", "EPE", "NME", "animal"]
+Metric = Literal["AP", "PCK", "PCKh", "AUC", "EPE", "NME", "animal", "RMSE"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class Options:
         metric: "" is AP, or PCK where the skeleton has no OKS sigmas; else one of `Metric`.
         pck_threshold: with AP, also PCK per keypoint at this threshold; with PCK, its threshold. None: without, and
             0.2 of the torso, or 0.05 of the box's longer side where a skeleton has no torso.
+        p_cutoff: with RMSE, points with a lower score do not count in the one with a cutoff.
         box_threshold: boxes with a lower score are left out.
         box_nms: of boxes with a larger overlap (IoU) only the best-scored is kept; None keeps all.
         keypoint_threshold: keypoints with a score above it make a pose's score, where the system's rule has a
@@ -51,6 +52,7 @@ class Options:
 
     metric: str = ""
     pck_threshold: float | None = None
+    p_cutoff: float = distances.P_CUTOFF
     box_threshold: float | None = None
     box_nms: float | None = None
     keypoint_threshold: float | None = None
@@ -115,9 +117,9 @@ def evaluate(
     results = _results(poses, people, predictor.spec, options)
     predicted = None
     if all(len(found) == len(group) and found.boxes.cleaned for _, found, group in _groups(poses, people)):
-        predicted = np.full(people.xy.shape, np.nan)
+        predicted = np.full((*people.xy.shape[:2], 3), np.nan)
         for _, found, group in _groups(poses, people):
-            predicted[group] = found.xy
+            predicted[group, :, :2], predicted[group, :, 2] = found.xy, found.score
     return _evaluation(people, results, predicted, source, options)
 
 
@@ -253,7 +255,7 @@ def with_file_points(results: list[dict[str, Any]], people: KeypointDataset) -> 
 def _evaluation(
     people: KeypointDataset, results: list[dict[str, Any]], predicted: np.ndarray | None, source: str, options: Options
 ) -> Evaluation:
-    """The metrics asked for; `predicted` [N, K, 2] are the people's poses where it is known which is whose."""
+    """The metrics asked for; `predicted` [N, K, 3] are the people's poses where it is known which is whose."""
     points, sigmas = people.skeleton.points, people.skeleton.sigmas
     metric = options.metric or ("AP" if sigmas is not None else "PCK")
     measured, shares, rule, metrics = None, None, "", dict[str, float]()
@@ -265,7 +267,7 @@ def _evaluation(
         if predicted is None:
             predicted = distances.matched(people, results)
         name = "PCK" if metric == "AP" else metric
-        own, shares, rule = distances.measured(name, predicted, people, options.pck_threshold)
+        own, shares, rule = distances.measured(name, predicted, people, options.pck_threshold, options.p_cutoff)
         metrics = metrics or own
     if sigmas is None and not options.metric:
         rule = f"AP is undefined, as no OKS sigmas are published for these points; {rule} instead"

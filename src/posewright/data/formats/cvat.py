@@ -71,17 +71,18 @@ def write(found: Annotated, path: Path) -> dict[str, int]:
             ET.SubElement(label, "parent").text = parent
     for n, picture in enumerate(shown):
         size = {"width": str(picture.image.width or 0), "height": str(picture.image.height or 0)}
-        image = ET.SubElement(root, "image", id=str(n), name=picture.image.file_name, **size)
+        image = ET.SubElement(root, "image", {"id": str(n), "name": picture.image.file_name} | size)
         for group, instance in enumerate(picture.instances, 1):
             named = {"label": names[instance.category], "group_id": str(group), "source": "manual", "z_order": "0"}
-            shape = ET.SubElement(image, "skeleton", **named)
+            shape = ET.SubElement(image, "skeleton", named)
             for point, (x, y, visibility) in zip(skeleton.points, instance.keypoints.tolist()):
                 state = {"outside": str(int(visibility == 0)), "occluded": str(int(visibility == 1))}
-                ET.SubElement(shape, "points", label=point, points=f"{x!r},{y!r}", source="manual", **state)
+                at = {"label": point, "points": f"{x!r},{y!r}", "source": "manual"}
+                ET.SubElement(shape, "points", at | state)
             if instance.box:
                 x, y, w, h = instance.box
                 corners = {"xtl": repr(x), "ytl": repr(y), "xbr": repr(x + w), "ybr": repr(y + h)}
-                ET.SubElement(image, "box", occluded="0", **named, **corners)
+                ET.SubElement(image, "box", {"occluded": "0"} | named | corners)
     ET.indent(root)
     write_bytes(path, ET.tostring(root, "utf-8", xml_declaration=True))
     lost.update(_assemble.lost_fields(found, shown, "areas"))

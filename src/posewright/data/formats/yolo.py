@@ -68,8 +68,8 @@ def write(found: Annotated, path: Path) -> dict[str, int]:
     skeleton, shown, lost = _assemble.pictures(found)
     ids = sorted({i.category for p in shown for i in p.instances}) or [1]
     for picture in shown:
-        size = picture.image.width, picture.image.height
-        if not all(size):
+        size = np.array([picture.image.width or 0, picture.image.height or 0], np.float64)
+        if not size.all():
             raise ValueError(f"{found.path}: image {picture.image.id} has no width and height, which YOLO divides by")
         lines = []
         for instance in picture.instances:
