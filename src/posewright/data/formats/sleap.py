@@ -36,7 +36,8 @@ def read(path: Path) -> Annotated:
     except ImportError:
         raise ImportError(f"{path}: SLEAP's files need h5py: pip install posewright[formats]") from None
     try:
-        with h5py.File(path) as file:
+        with h5py.File(path) as opened:
+            file: Any = opened  # what its entries are is checked by using them
             metadata = json.loads(bytes(file["metadata"].attrs["json"]))
             videos = [json.loads(bytes(entry)) for entry in file["videos_json"][()]]
             tables = {name: file[name][()] for name in ("frames", "instances", "points")}
