@@ -83,7 +83,7 @@ def loop_encode_heatmap(xy: np.ndarray, visibility: np.ndarray, sigma: int = 2) 
     return maps, weight
 
 
-def loop_encode_ladder(xy: np.ndarray, kernels: tuple[int, ...] = (15, 11, 9, 7, 5)) -> np.ndarray:
+def loop_encode_multiscale(xy: np.ndarray, kernels: tuple[int, ...] = (15, 11, 9, 7, 5)) -> np.ndarray:
     labels = np.zeros((len(kernels), POINTS, HEIGHT, WIDTH), np.float32)
     for level, kernel in enumerate(kernels):
         for k in range(POINTS):
@@ -205,7 +205,7 @@ def loop_decode_udp_offset(maps: np.ndarray) -> np.ndarray:
     return xy
 
 
-def loop_decode_ladder(maps: np.ndarray, kernel: int = 5, normalised: bool = False) -> np.ndarray:
+def loop_decode_multiscale(maps: np.ndarray, kernel: int = 5, normalised: bool = False) -> np.ndarray:
     border, out = 10, np.zeros((len(maps), POINTS, 2))
     for n in range(len(maps)):
         for k in range(POINTS):
@@ -257,7 +257,7 @@ class Race:
 def races(people: int) -> list[Race]:
     rng = np.random.default_rng(1)
     xy, visibility = 4 * anywhere(rng, 32, POINTS), np.full((32, POINTS), 2)
-    quarter, soft, ladder = (
+    quarter, soft, multiscale = (
         GaussianHeatmap(SIZE, MAP_SIZE),
         GaussianHeatmap(SIZE, MAP_SIZE, decoding="soft-argmax"),
         MultiScaleHeatmap(SIZE, MAP_SIZE),
@@ -265,7 +265,7 @@ def races(people: int) -> list[Race]:
     dark, udp, offset, cpn = (
         codec(SIZE, MAP_SIZE) for codec in (DarkHeatmap, UdpHeatmap, UdpOffsetHeatmap, CpnMultiScaleHeatmap)
     )
-    maps, ladder_maps = network_maps(people, 2.0, 1.0), network_maps(people, 1.2, 255.0)
+    maps, wide_maps = network_maps(people, 2.0, 1.0), network_maps(people, 1.2, 255.0)
     damped = UdpHeatmap(SIZE, MAP_SIZE, blur=11, toolkit="mmpose1")
     few = max(people // 5, 1)
     discs = offset.encode(4 * anywhere(rng, few, POINTS), np.full((few, POINTS), 2))[0]
@@ -276,8 +276,8 @@ def races(people: int) -> list[Race]:
         *(Race(f"encode: heatmaps, {n} people", n,
                lambda n=n: np.array([loop_encode_heatmap(*p)[0] for p in zip(xy[:n], visibility)]),
                lambda n=n: quarter.encode(xy[:n], visibility[:n])[0], 2e-7, goal) for n, goal in ((1, None), (32, 20))),
-        *(Race(f"encode: MSPN ladder, {n} people", n, lambda n=n: np.array([loop_encode_ladder(p) for p in xy[:n]]),
-               lambda n=n: ladder.encode(xy[:n], visibility[:n])[0], 1e-4, goal) for n, goal in ((1, None), (32, 20))),
+        *(Race(f"encode: MSPN labels, {n} people", n, lambda n=n: np.array([loop_encode_multiscale(p) for p in xy[:n]]),
+               lambda n=n: multiscale.encode(xy[:n], visibility[:n])[0], 1e-4, goal) for n, goal in ((1, None), (32, 20))),
         Race("decode: quarter shift", people, lambda: loop_decode_quarter(maps), lambda: quarter.decode(maps)[0], 0, 8),
         Race("decode: soft-arg-max (LPN)", few, lambda: loop_decode_soft(maps[:few]),
              lambda: soft.decode(maps[:few])[0], 1e-9),
@@ -287,16 +287,16 @@ def races(people: int) -> list[Race]:
         Race("decode: UDP", people, lambda: loop_decode_udp(maps) * to_udp, lambda: udp.decode(maps)[0], 5e-3, 20),
         Race("decode: UDP offset", few, lambda: loop_decode_udp_offset(discs) * to_udp,
              lambda: offset.decode(discs)[0], 1e-4),
-        Race("decode: MSPN", people, lambda: loop_decode_ladder(ladder_maps),
-             lambda: ladder.decode(ladder_maps)[0], 1e-6, 4),
-        Race("decode: CPN", few, lambda: loop_decode_ladder(ladder_maps[:few], 21, True),
-             lambda: cpn.decode(ladder_maps[:few])[0], 1e-6),
+        Race("decode: MSPN", people, lambda: loop_decode_multiscale(wide_maps),
+             lambda: multiscale.decode(wide_maps)[0], 1e-6, 4),
+        Race("decode: CPN", few, lambda: loop_decode_multiscale(wide_maps[:few], 21, True),
+             lambda: cpn.decode(wide_maps[:few])[0], 1e-6),
         Race("unflip with shift", few, lambda: loop_flip(maps[:few]), lambda: quarter.unflip(maps[:few], COCO17), 0),
     ]  # fmt: skip
 
 
 def microseconds(work: Callable[[], np.ndarray], people: int) -> float:
-    """The best of three repetitions, a person."""
+    """The best of three repetitions, per person."""
     best = math.inf
     for _ in range(3):
         start = time.process_time()

@@ -57,16 +57,16 @@ def test_ohkm_takes_the_hardest_of_each_sample():
     assert losses.ohkm_mse(outputs, target, FACTOR, ohkm_topk=2).item() == pytest.approx(slow, rel=1e-12)
 
 
-@pytest.mark.parametrize("ladder", [True, False])
+@pytest.mark.parametrize("coarse_to_fine", [True, False])
 @pytest.mark.parametrize("ohkm", [3, 0])
 @pytest.mark.parametrize("stages", [1, 2])
-def test_coarse_to_fine_equals_slow_rule(stages, ohkm, ladder):
+def test_coarse_to_fine_equals_slow_rule(stages, ohkm, coarse_to_fine):
     outputs = tuple(maps(10 + i, B, K, H, W) for i in range(4 * stages))
     target = maps(6, B, 5, K, H, W)
     slow = 0
     for i in range(stages):
         for j in range(4):
-            label = target[:, j + 1 if ladder and i == stages - 1 else j]
+            label = target[:, j + 1 if coarse_to_fine and i == stages - 1 else j]
             if j == 3 and ohkm:
                 error = slow_error(outputs[4 * i + j], label)
                 kept = [[error[b][k] / (H * W) * (WEIGHT[b, k].item() > 0) for k in range(K)] for b in range(B)]
@@ -76,7 +76,7 @@ def test_coarse_to_fine_equals_slow_rule(stages, ohkm, ladder):
                 pushed[WEIGHT <= 1] = 0
                 error = slow_error(outputs[4 * i + j], pushed)
                 slow += sum(map(sum, error)) / (B * K * H * W) / (4 if j < 3 else 1)
-    loss = losses.mspn(outputs, target, WEIGHT, ohkm_topk=ohkm, coarse_to_fine=ladder)
+    loss = losses.mspn(outputs, target, WEIGHT, ohkm_topk=ohkm, coarse_to_fine=coarse_to_fine)
     assert loss.item() == pytest.approx(slow, rel=1e-12)
 
 

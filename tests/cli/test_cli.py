@@ -107,6 +107,20 @@ def test_json_is_one_object_on_standard_output(run, monkeypatch, tmp_path, words
     assert run(*words, "--quiet")[1] == ""
 
 
+def test_models_show_prints_kernel_and_output_shape_of_each_layer(run):
+    status, text, _ = run("models", "show", "simplebaseline-r18-slim-128x96", "--layers")
+    rows = [line.split() for line in text.splitlines()]
+    assert status == 0
+    assert ["layer", "kind", "kernel", "output"] in rows
+    assert ["conv1", "Conv2d", "7x7,", "stride", "2", "64x64x48"] in rows
+    assert rows[-1] == ["final_layer", "Conv2d", "1x1,", "stride", "1", "17x32x24"]
+    assert text.startswith(run("models", "show", "simplebaseline-r18-slim-128x96")[1].rstrip())
+    for words in (("models", "--layers"), ("models", "lpn*", "--layers")):
+        status, _, errors = run(*words)
+        assert status == 2
+        assert "--layers is for one pose system: posewright models show NAME --layers" in errors
+
+
 def test_recipes_shows_one_with_or_without_the_word(run):
     assert run("recipes", "show", "people14") == run("recipes", "people14")
     assert json.loads(run("recipes", "people14")[1])["model"] == "litebaseline-160x160"

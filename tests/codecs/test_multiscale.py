@@ -1,4 +1,4 @@
-"""Ladder against slow blurs and walks, and each of its quirks by number."""
+"""MultiScaleHeatmap against slow blurs and walks, and each of its quirks by number."""
 
 import math
 

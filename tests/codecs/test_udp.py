@@ -109,7 +109,7 @@ def test_flat_and_empty_maps_do_not_move():
     assert (UdpHeatmap(*SIZES, toolkit="mmpose1").decode(maps[None, :2])[0] == -STRIDE).all()
 
 
-def test_ladder_equals_slow_rule():
+def test_multi_scale_labels_equal_slow_rule():
     rng = np.random.default_rng(1)
     xy, visibility = rng.uniform((-10, -10), (202, 266), (40, 2)), rng.integers(0, 3, 40)
     labels, valid = UdpMultiScaleHeatmap(*SIZES).encode(xy, visibility)
@@ -123,7 +123,7 @@ def test_ladder_equals_slow_rule():
             np.testing.assert_allclose(labels[level, k], want, rtol=5e-7, atol=1e-15)
 
 
-def test_ladder_decodes_like_udp_at_another_scale(awkward_maps):
+def test_multi_scale_maps_decode_like_udp_at_another_scale(awkward_maps):
     maps = awkward_maps()
     xy, score = UdpMultiScaleHeatmap(*SIZES).decode(maps[None] * np.float32(255))
     want_xy, want_score = CODEC.decode(maps[None])

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from posewright.models import hourglass
-from posewright.models.hourglass import Bottleneck, StackedHourglass
+from posewright.models.hourglass import PreactivatedBottleneck, StackedHourglass
 from posewright.skeletons import TIGDOG18
 
 
@@ -36,7 +36,7 @@ def test_every_stack_is_supervised():
 
 def test_shortcut_is_bare_and_nothing_follows_the_sum():
     torch.manual_seed(0)
-    block, x = Bottleneck(8, 16).eval(), torch.randn(1, 8, 4, 4)
+    block, x = PreactivatedBottleneck(8, 16).eval(), torch.randn(1, 8, 4, 4)
     torch.nn.init.zeros_(block.conv3.weight)
     torch.nn.init.zeros_(block.conv3.bias)
     torch.testing.assert_close(block(x), block.downsample[0](x))

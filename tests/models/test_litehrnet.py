@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from posewright.models._shuffle import ChannelWeighting, Matrix, shuffle
-from posewright.models.litehrnet import NAIVE_WIDTHS, LiteHRNet, Module
+from posewright.models.litehrnet import NAIVE_WIDTHS, LiteHighResolutionModule, LiteHRNet
 from posewright.weights import conversion
 
 VARIANTS = {
@@ -55,7 +55,7 @@ def exchanged_in_place(module, x):
 @pytest.mark.parametrize("training", [False, True])
 def test_exchange_is_the_official_one(naive, training):
     torch.manual_seed(0)
-    ours = Module((8, 16, 32), naive=naive).train(training)
+    ours = LiteHighResolutionModule((8, 16, 32), naive=naive).train(training)
     theirs = deepcopy(ours)
     for m in theirs.modules():
         if isinstance(m, nn.BatchNorm2d):

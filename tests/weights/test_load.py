@@ -212,7 +212,7 @@ def small_resnet() -> dict[str, torch.Tensor]:
 
 
 def small_mspn(stages: int) -> nn.Module:
-    net = MultiStage(3, stages=stages, block=mspn.Bottleneck, top=Top(), width=8, **SMALL)
+    net = MultiStage(3, stages=stages, block=mspn.UnitBottleneck, top=Top(), width=8, **SMALL)
     net.naming = mspn.MSPN.naming
     return net
 

@@ -80,7 +80,7 @@ def pieces(
 
     Yields:
         some: [m, h, w], a view of the next maps.
-        blurred: [m, h + 2 border, w + 2 border], `dtype`. With no maps at all there is one piece, of none.
+        blurred: [m, h + 2 border, w + 2 border], `dtype`. Without maps there is one empty piece.
     """
     count, height, width = maps.shape
     most, wide = min(max(_PIECE // (height * width), 1), count), width + 2 * border

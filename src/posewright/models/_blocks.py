@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -49,9 +51,9 @@ def stem_pool(*, same: bool = False) -> nn.MaxPool2d:
     return nn.MaxPool2d(3, 2, 0, ceil_mode=True) if same else nn.MaxPool2d(3, 2, 1)
 
 
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear, the corner pixels' centres kept in place (`align_corners`), to (height, width)."""
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+    return F.interpolate(x, size=list(size), mode="bilinear", align_corners=True)
 
 
 class SqueezeExcitation(nn.Module):

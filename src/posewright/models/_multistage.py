@@ -6,15 +6,18 @@ are those of the official code; every convolution has a bias and a batch normali
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from posewright.codecs.multiscale import MmposeMultiScaleHeatmap, MultiScaleHeatmap
 from posewright.models._blocks import ConvBN, check_size, init_kaiming, resize, stem_pool
 from posewright.models._network import Naming, PoseNetwork, Rules
 from posewright.models._resnet import Block, Counts, make_layer
+from posewright.skeletons import COCO17
+from posewright.spec import Spec
 
 Unit = partial(ConvBN, bias=True)
 """Convolution with a bias, batch normalisation and, unless switched off, ReLU."""
@@ -51,6 +54,11 @@ def _under_model(state: Mapping[str, Tensor]) -> dict[str, object]:
     return {"model": dict(state)}
 
 
+def projection(inputs: int, outputs: int, stride: int) -> ConvBN | None:
+    """1x1 unit for a shortcut whose shape changes; None where it does not."""
+    return None if stride == 1 and inputs == outputs else Unit(inputs, outputs, 1, stride, relu=False)
+
+
 class Top(nn.Module):
     """7x7 convolution of stride 2 and pooling: 64 channels at 1/4."""
 
@@ -65,7 +73,7 @@ class Top(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Four layers of residual blocks; what the stage before has to say of a level is added after its layer."""
+    """Four layers of residual blocks; the features of the stage before are added after the layer of their level."""
 
     def __init__(self, block: Block, counts: Counts, outputs: Counts) -> None:
         super().__init__()
@@ -245,3 +253,27 @@ class MultiStage(PoseNetwork):
 
 def _map_size(images: Tensor) -> tuple[int, int]:
     return images.shape[-2] // 4, images.shape[-1] // 4
+
+
+def official_spec(name: str, builder: Callable[[int], nn.Module], codec: MultiScaleHeatmap, paper: str) -> Spec:
+    """As megvii's code has MSPN and RSN: images in BGR, a box widened by 9 % and heightened by 13.5 %."""
+    return Spec(
+        name=f"{name}-{codec.size[0]}x{codec.size[1]}",
+        builder=builder,
+        codec=codec,
+        skeleton=COCO17,
+        size=codec.size,
+        padding=(1.09, 1.135),
+        colour="bgr",
+        mean=(103.53, 116.28, 123.675),
+        std=(57.375, 57.12, 58.395),
+        scoring="all",
+        nms=None,
+        paper=paper,
+    )
+
+
+def mmpose_spec(name: str, builder: Callable[[int], nn.Module], paper: str) -> Spec:
+    """As mmpose trained them: images in RGB, the usual padding and scores, its own labels and their reading."""
+    codec = MmposeMultiScaleHeatmap((256, 192), (64, 48))
+    return Spec(f"{name}-mmpose-256x192", builder, codec, COCO17, codec.size, nms=None, paper=paper)

@@ -52,16 +52,17 @@ class RefineNet(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.cascade = nn.ModuleList(
-            nn.Sequential(*(Bottleneck(_WIDTH) for _ in range(3 - i)), _upsample(2 ** (3 - i))) for i in range(4)
+            nn.Sequential(*(ProjectedBottleneck(_WIDTH) for _ in range(3 - i)), _upsample(2 ** (3 - i)))
+            for i in range(4)
         )
-        self.final_predict = nn.Sequential(Bottleneck(4 * _WIDTH), *conv_bn(_WIDTH, channels, 3))
+        self.final_predict = nn.Sequential(ProjectedBottleneck(4 * _WIDTH), *conv_bn(_WIDTH, channels, 3))
 
     def forward(self, pyramid: list[Tensor]) -> Tensor:
         """The pyramid's features, coarse to fine, to maps of the finest's size."""
         return self.final_predict(torch.cat([steps(x) for steps, x in zip(self.cascade, pyramid)], 1))
 
 
-class Bottleneck(nn.Module):
+class ProjectedBottleneck(nn.Module):
     """1x1 to 128 channels, 3x3, 1x1 to 256, and a shortcut that is projected even where shapes agree."""
 
     def __init__(self, inputs: int) -> None:

@@ -51,12 +51,12 @@ class GRMI(PoseNetwork, ResNet):
                 are the images'.
         """
         check_size(images, 8, 1)
-        return resize(self.final_layer(self.features(images)[3]), _size(images))
+        return resize(self.final_layer(self.features(images)[3]), images.shape[-2:])
 
     def supervised(self, images: Tensor) -> tuple[Tensor, ...]:
         """The auxiliary maps and the final ones."""
         check_size(images, 8, 1)
-        size = _size(images)
+        size = images.shape[-2:]
         x = middle = self.stem(images)
         for block in (*self.layer1, *self.layer2):
             x = block(x)
@@ -64,10 +64,6 @@ class GRMI(PoseNetwork, ResNet):
             x = block(x)
             middle = x if i <= _AUXILIARY_BLOCK else middle
         return resize(self.auxiliary_layer(middle), size), resize(self.final_layer(self.layer4(x)), size)
-
-
-def _size(images: Tensor) -> tuple[int, int]:
-    return images.shape[-2], images.shape[-1]
 
 
 def _spec(depth: Literal[18, 50, 101], size: tuple[int, int] = (353, 257)) -> Spec:

@@ -26,7 +26,7 @@ FEATURES = 256
 DEPTH = 4
 
 
-class Bottleneck(nn.Module):
+class PreactivatedBottleneck(nn.Module):
     """Pre-activation bottleneck: 1x1 to half of the output channels, 3x3, 1x1; every convolution has a bias.
 
     Nothing follows the sum, and the shortcut, where it changes channels, is a plain convolution of the raw input.
@@ -54,7 +54,7 @@ class Bottleneck(nn.Module):
 
 def chain(blocks: int) -> nn.Sequential:
     """Bottlenecks of 256 channels."""
-    return nn.Sequential(*(Bottleneck(FEATURES, FEATURES) for _ in range(blocks)))
+    return nn.Sequential(*(PreactivatedBottleneck(FEATURES, FEATURES) for _ in range(blocks)))
 
 
 class Hourglass(nn.Module):
@@ -97,9 +97,9 @@ class StackedHourglass(PoseNetwork):
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
-        self.layer1 = nn.Sequential(Bottleneck(64, 128))
-        self.layer2 = nn.Sequential(Bottleneck(128, FEATURES))
-        self.layer3 = nn.Sequential(Bottleneck(FEATURES, FEATURES))
+        self.layer1 = nn.Sequential(PreactivatedBottleneck(64, 128))
+        self.layer2 = nn.Sequential(PreactivatedBottleneck(128, FEATURES))
+        self.layer3 = nn.Sequential(PreactivatedBottleneck(FEATURES, FEATURES))
         self.maxpool = nn.MaxPool2d(2)
         self.hg = nn.ModuleList(Hourglass(blocks) for _ in range(stacks))
         self.res = nn.ModuleList(chain(blocks) for _ in range(stacks))

@@ -57,7 +57,7 @@ class Stem(nn.Module):
 
 
 class Branches(nn.ModuleList):
-    """One chain of shuffle blocks a branch; the branches do not meet."""
+    """One chain of shuffle blocks per branch; the branches do not meet."""
 
     def __init__(self, channels: tuple[int, ...], blocks: int) -> None:
         super().__init__(nn.Sequential(*(ShuffleBlock(c) for _ in range(blocks))) for c in channels)
@@ -74,7 +74,7 @@ class Receive(nn.ModuleList):
         super().__init__(self._path(channels, source, target) for source in range(len(channels)))
         self.target = target
         if target:
-            for m in self[0].modules():  # the official code runs it twice per step; see `Module`
+            for m in self[0].modules():  # the official code runs it twice per step; see `LiteHighResolutionModule`
                 if isinstance(m, nn.BatchNorm2d):
                     m.momentum = TWICE
 
@@ -97,7 +97,7 @@ class Receive(nn.ModuleList):
         return total
 
 
-class Module(nn.Module):
+class LiteHighResolutionModule(nn.Module):
     """Two blocks on every branch, then the branches exchange what they found.
 
     Published weights need the official code's exchange, which is not HRNet's. It adds in place, into what is branch 0
@@ -149,7 +149,7 @@ class IterativeHead(nn.Module):
         """Branches [N, C_i, h / 2^i, w / 2^i] to [N, C_0, h, w]."""
         y = self.projects[0](x[-1])
         for project, branch in zip(list(self.projects)[1:], x[-2::-1]):
-            y = project(branch + resize(y, (branch.shape[2], branch.shape[3])))
+            y = project(branch + resize(y, branch.shape[2:]))
         return y
 
 
@@ -169,7 +169,7 @@ class Backbone(nn.Module):
         self.transition0 = nn.ModuleList(first)
         self.transition1 = self._transition(widths[:3])
         self.transition2 = self._transition(widths)
-        stage = partial(Module, naive=naive)
+        stage = partial(LiteHighResolutionModule, naive=naive)
         self.stage0, self.stage1, self.stage2 = (
             nn.Sequential(*(stage(widths[: n + 2]) for _ in range(count))) for n, count in enumerate(modules)
         )

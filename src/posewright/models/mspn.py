@@ -9,16 +9,25 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from posewright.codecs.multiscale import MmposeMultiScaleHeatmap, MultiScaleHeatmap
+from posewright.codecs.multiscale import MultiScaleHeatmap
 from posewright.models._blocks import init_zero
-from posewright.models._multistage import IMAGENET, MultiStage, Top, Unit, naming
-from posewright.skeletons import COCO17, MPII16
+from posewright.models._multistage import (
+    IMAGENET,
+    MultiStage,
+    Top,
+    Unit,
+    mmpose_spec,
+    naming,
+    official_spec,
+    projection,
+)
+from posewright.skeletons import MPII16
 from posewright.spec import Spec
 
 _PAPER = "Li et al., Rethinking on Multi-Stage Networks for Human Pose Estimation, arXiv 1901.00148"
 
 
-class Bottleneck(nn.Module):
+class UnitBottleneck(nn.Module):
     """1x1 to a quarter of the output channels, 3x3 with the stride, 1x1, and a shortcut."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
@@ -27,9 +36,7 @@ class Bottleneck(nn.Module):
         self.conv_bn_relu2 = Unit(outputs // 4, outputs // 4, 3, stride)
         self.conv_bn_relu3 = Unit(outputs // 4, outputs, relu=False)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = None
-        if stride != 1 or inputs != outputs:
-            self.downsample = Unit(inputs, outputs, 1, stride, relu=False)
+        self.downsample = projection(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, h, w] to [N, outputs, h / stride, w / stride]."""
@@ -66,7 +73,7 @@ class MSPN(MultiStage):
         super().__init__(
             channels,
             stages=stages,
-            block=Bottleneck,
+            block=UnitBottleneck,
             counts=(2, 2, 2, 2) if slim else (3, 4, 6, 3),
             outputs=(64, 128, 256, 512) if slim else (256, 512, 1024, 2048),
             top=Top(same_pool=same_pool),
@@ -78,21 +85,7 @@ class MSPN(MultiStage):
 
 
 def _coco(stages: int, codec: MultiScaleHeatmap) -> Spec:
-    """As the official code has it: images in BGR, a box widened by 9 % and heightened by 13.5 %."""
-    return Spec(
-        name=f"mspn-{stages}stg-{codec.size[0]}x{codec.size[1]}",
-        builder=partial(MSPN, stages=stages),
-        codec=codec,
-        skeleton=COCO17,
-        size=codec.size,
-        padding=(1.09, 1.135),
-        colour="bgr",
-        mean=(103.53, 116.28, 123.675),
-        std=(57.375, 57.12, 58.395),
-        scoring="all",
-        nms=None,
-        paper=_PAPER,
-    )
+    return official_spec(f"mspn-{stages}stg", partial(MSPN, stages=stages), codec, _PAPER)
 
 
 _MIDDLE = MultiScaleHeatmap((256, 192), (64, 48))
@@ -128,20 +121,6 @@ _MPII = replace(
 )
 
 
-def _mmpose(stages: int) -> Spec:
-    """As mmpose trained it: images in RGB, the usual padding and scores, its own labels and their reading."""
-    codec = MmposeMultiScaleHeatmap((256, 192), (64, 48))
-    return Spec(
-        name=f"mspn-{stages}stg-mmpose-256x192",
-        builder=partial(MSPN, stages=stages),
-        codec=codec,
-        skeleton=COCO17,
-        size=codec.size,
-        nms=None,
-        paper=_PAPER,
-    )
-
-
 SPECS: dict[str, Spec] = {
     spec.name: spec
     for spec in (
@@ -150,6 +129,6 @@ SPECS: dict[str, Spec] = {
         _SLIM,
         *map(_mindspore, (1, 2, 3, 4)),
         _MPII,
-        *map(_mmpose, (1, 2, 3, 4)),
+        *(mmpose_spec(f"mspn-{n}stg", partial(MSPN, stages=n), _PAPER) for n in (1, 2, 3, 4)),
     )
 }

@@ -11,12 +11,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from posewright.codecs.multiscale import MmposeMultiScaleHeatmap, MultiScaleHeatmap
+from posewright.codecs.multiscale import MultiScaleHeatmap
 from posewright.codecs.udp import UdpMultiScaleHeatmap
 from posewright.models._blocks import SqueezeExcitation
-from posewright.models._multistage import MultiStage, Top, Unit, naming
+from posewright.models._multistage import MultiStage, Top, Unit, mmpose_spec, naming, official_spec, projection
 from posewright.models._resnet import layout
-from posewright.skeletons import COCO17
 from posewright.spec import Spec
 
 _PAPER = "Cai et al., Learning Delicate Local Representations for Multi-Person Pose Estimation, arXiv 2003.04030"
@@ -56,9 +55,7 @@ class StepsBlock(nn.Module):
         self.conv_bn_relu3 = Unit(_BRANCHES * width, outputs, relu=False)
         self.se = attention
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = None
-        if stride != 1 or inputs != outputs:
-            self.downsample = Unit(inputs, outputs, 1, stride, relu=False)
+        self.downsample = projection(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, h, w] to [N, outputs, h / stride, w / stride]."""
@@ -166,38 +163,17 @@ def _excited(inputs: int, outputs: int, stride: int) -> StepsBlock:
     )
 
 
+def _named(depth: int, stages: int) -> str:
+    return f"rsn-{depth}-{stages}stg" if stages > 1 else f"rsn-{depth}"
+
+
 def _coco(depth: Literal[18, 50], stages: int) -> Spec:
-    """As the official code has it, which shares MSPN's data and evaluation."""
-    size = (256, 192)
-    variant = f"{stages}stg-" if stages > 1 else ""
-    return Spec(
-        name=f"rsn-{depth}-{variant}{size[0]}x{size[1]}",
-        builder=partial(RSN, depth=depth, stages=stages),
-        codec=MultiScaleHeatmap(size, (64, 48)),
-        skeleton=COCO17,
-        size=size,
-        padding=(1.09, 1.135),
-        colour="bgr",
-        mean=(103.53, 116.28, 123.675),
-        std=(57.375, 57.12, 58.395),
-        scoring="all",
-        nms=None,
-        paper=_PAPER,
-    )
+    codec = MultiScaleHeatmap((256, 192), (64, 48))
+    return official_spec(_named(depth, stages), partial(RSN, depth=depth, stages=stages), codec, _PAPER)
 
 
 def _mmpose(depth: Literal[18, 50], stages: int) -> Spec:
-    """As mmpose trained it: images in RGB, the usual padding and scores, its own labels and their reading."""
-    codec = MmposeMultiScaleHeatmap((256, 192), (64, 48))
-    return Spec(
-        name=f"rsn-{depth}-{f'{stages}stg-' if stages > 1 else ''}mmpose-256x192",
-        builder=partial(RSN, depth=depth, stages=stages),
-        codec=codec,
-        skeleton=COCO17,
-        size=codec.size,
-        nms=None,
-        paper=_PAPER,
-    )
+    return mmpose_spec(_named(depth, stages), partial(RSN, depth=depth, stages=stages), _PAPER)
 
 
 _UDP = replace(

@@ -71,7 +71,9 @@ class SimpleBaseline(PoseNetwork, ResNet):
         outputs = (48, 96, 160, 256) if slim else outputs
         widths = (outputs[3], *((128, 96, 64) if slim else [256] * deconvolutions))
         super().__init__((block, block, block, block), counts, outputs, same_pool=same_pool)
-        layers = [layer for pair in pairwise(widths) for layer in _deconvolution(*pair, kernel)]
+        layers: list[nn.Module] = []
+        for inputs, width in pairwise(widths):
+            layers += [upsample(inputs, width, kernel), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         self.deconv_layers = nn.Sequential(*layers)
         self.final_layer = predictor(widths[-1], channels, final_kernel)
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4) if zero_init else ():
@@ -87,10 +89,6 @@ class SimpleBaseline(PoseNetwork, ResNet):
         """
         check_size(images, 32)
         return self.final_layer(self.deconv_layers(self.features(images)[3]))
-
-
-def _deconvolution(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
-    return [upsample(inputs, outputs, kernel), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
 
 
 _SMALL, _MIDDLE, _SQUARE, _LARGE = (128, 96), (256, 192), (256, 256), (384, 288)
