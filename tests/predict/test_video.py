@@ -174,13 +174,13 @@ def test_folders_of_frames_are_videos_on_request(tmp_path):
 
 
 def test_who_leaves_and_comes_back_is_searched_for(tmp_path):
-    there = [n for n in range(30) if not 8 <= n < 16]
+    shown = [n for n in range(30) if not 8 <= n < 16]
     for n in range(30):
-        image.write(tmp_path / "frames" / f"{n:03}.png", picture(30) if n in there else picture(30) * 0)
+        image.write(tmp_path / "frames" / f"{n:03}.png", picture(30) if n in shown else picture(30) * 0)
     detector.calls = 0
     frames = open_frames(tmp_path / "frames", rate=25)
     found = {v.number: v.ids.tolist() for v in follow(frames, PREDICTOR, detector, every=100)}
-    assert [n for n, ids in found.items() if ids] == there
+    assert [n for n, ids in found.items() if ids] == shown
     assert {i for ids in found.values() for i in ids} == {1}
     assert 8 <= detector.calls <= 10  # once at the start, and in each frame without anybody
 

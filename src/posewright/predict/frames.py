@@ -138,7 +138,7 @@ def read_ahead(items: Iterator[_T], *, latest: bool = False) -> Generator[_T, No
                 if stop.is_set():
                     break
             put(None, StopIteration())
-        except BaseException as error:  # whoever takes the items gets it
+        except BaseException as error:  # raised where the items are taken
             put(None, error)
 
     thread = threading.Thread(target=work, name="posewright-frames", daemon=True)

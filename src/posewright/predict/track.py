@@ -230,14 +230,14 @@ def savitzky_golay(
     """
     if time.ndim != 1 or xy.shape[:1] != time.shape or (np.diff(time) <= 0).any():
         raise ValueError(f"expected rising times [T] and xy [T, K, 2], got {time.shape} and {xy.shape}")
-    there = np.logical_and.reduce(np.isfinite(xy), axis=-1)
-    weight = there * (np.ones(xy.shape[:2]) if score is None else np.maximum(np.nan_to_num(score), 1e-3))
-    filled = np.where(there[..., None], xy, 0.0)
+    known = np.logical_and.reduce(np.isfinite(xy), axis=-1)
+    weight = known * (np.ones(xy.shape[:2]) if score is None else np.maximum(np.nan_to_num(score), 1e-3))
+    filled = np.where(known[..., None], xy, 0.0)
     out = xy.copy()
     for n, now in enumerate(time):
         first, last = np.searchsorted(time, [now - window / 2, now + window / 2 + 1e-9])
         powers = ((time[first:last] - now) / window)[:, None] ** np.arange(degree + 1)
-        usable = there[first:last].sum(0) > degree
+        usable = known[first:last].sum(0) > degree
         for k in np.flatnonzero(usable):
             root = np.sqrt(weight[first:last, k])[:, None]
             fit = np.linalg.lstsq(powers * root, filled[first:last, k] * root, rcond=None)[0]

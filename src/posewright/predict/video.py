@@ -118,7 +118,7 @@ class _Steady:
 
     def __call__(self, time: float, ids: np.ndarray, poses: Poses) -> np.ndarray:
         """The points [N, K, 2], smoothed."""
-        self._filters = {i: (seen, f) for i, (seen, f) in self._filters.items() if time - seen < 1}
+        self._filters = {i: (last, f) for i, (last, f) in self._filters.items() if time - last < 1}
         out = poses.xy.copy()
         for n, i in enumerate(ids.tolist()):
             one = self._filters[i][1] if i in self._filters else OneEuro()

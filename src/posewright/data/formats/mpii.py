@@ -30,11 +30,12 @@ class _Person(msgspec.Struct):
 
 
 def is_format(path: Path) -> bool:
-    """Whether an annotation file is a list, as MPII's is, and not an object, as COCO's."""
+    """Whether an annotation file is a list of joints, as MPII's is; COCO's detections are a list, too."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+        start = file.read(8192).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return start.startswith(b"[") and b'"joints"' in start
 
 
 def read(path: Path) -> Annotated:
