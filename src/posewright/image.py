@@ -197,6 +197,23 @@ def to_tensor(
     return pixels.view(crops.shape).permute(0, 3, 1, 2)
 
 
+def follow(before: np.ndarray, after: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """Where points [K, 2] of one frame lie in the next, by optical flow (Lucas and Kanade, windows of 15, 2 levels).
+
+    Args:
+        before: a frame, [H, W, 3] uint8 RGB.
+        after: the next one.
+        xy: pixels of `before`.
+
+    Returns:
+        [K, 2] pixels of `after`; NaN where a point is lost.
+    """
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (before, after)]
+    places = xy.astype(np.float32).reshape(-1, 1, 2)
+    found, status, _ = cv2.calcOpticalFlowPyrLK(grey[0], grey[1], places, places.copy(), winSize=(15, 15), maxLevel=2)
+    return np.where(status.reshape(-1, 1) > 0, found.reshape(-1, 2), np.nan).astype(np.float64)
+
+
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The image at (height, width): averaged when shrinking, bilinear when growing."""
     shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]

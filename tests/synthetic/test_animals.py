@@ -57,9 +57,9 @@ def test_visible_points_lie_in_the_box_of_what_is_drawn():
         _, (annotation,), _ = draw_scene(scene, (seed, 0), 1)
         triples = np.reshape(annotation["keypoints"], (-1, 3))
         left, top, width, height = annotation["bbox"]
-        seen = triples[triples[:, 2] == 2, :2]
-        assert len(seen) > 5
-        assert ((seen >= (left - 1, top - 1)) & (seen <= (left + width, top + height))).all()
+        visible = triples[triples[:, 2] == 2, :2]
+        assert len(visible) > 5
+        assert ((visible >= (left - 1, top - 1)) & (visible <= (left + width, top + height))).all()
         assert 0.1 * width * height < annotation["area"] < 0.9 * width * height
 
 

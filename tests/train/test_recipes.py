@@ -157,7 +157,7 @@ def test_settings_are_typed_and_suggest():
         override(config, ["epoch=3"])
     with pytest.raises(ValueError, match=r"lr=fast: Expected `float`, got `str` - at `\$.lr`"):
         override(config, ["lr=fast"])
-    with pytest.raises(ValueError, match="--set wants key=value, got 'lr'"):
+    with pytest.raises(ValueError, match="--set expects key=value, got 'lr'"):
         override(config, ["lr"])
     with pytest.raises(ValueError, match=r"min_lr must be 0 or more and not above lr \(0.0003\), got 1"):
         override(config, ["min_lr=1"])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from posewright.train.loop import Fitted
 
 
-_PATHS = ("val", "val_images", "val_boxes", "out", "init", "backbone", "skeleton", "sigmas")
+_PATHS = ("val", "val_images", "val_boxes", "target", "target_images", "out", "init", "backbone", "skeleton", "sigmas")
 
 
 def add(commands: Commands) -> None:
@@ -37,6 +37,8 @@ def add(commands: Commands) -> None:
         ("val", "JSON", existing, "annotations to choose the best weights on"),
         ("val-images", "FOLDER", existing, "folder of their images"),
         ("val-boxes", "JSON", existing, "detections to evaluate with instead of the annotated boxes"),
+        ("target", "JSON", existing, "annotations of an unlabelled domain to adapt to: its images and boxes are read"),
+        ("target-images", "FOLDER", existing, "folder of their images"),
         ("out", "FOLDER", str, "the run's folder"),
         ("init", "FILE", weights_file, "weights to start from, of any toolkit"),
         ("backbone", "FILE", str, "ImageNet weights for the backbone: a file, or an id of `posewright weights list`"),
@@ -121,7 +123,10 @@ def _with_paths(config: TrainConfig, options: argparse.Namespace) -> TrainConfig
         if several := getattr(options, name):
             given[name] = several[0] if len(several) == 1 else tuple(several)
     if "train" in given:  # own data: nothing of the recipe's own paths may linger
-        given = {"train_images": "", "val": "", "val_images": "", "val_boxes": "", "skeleton": ""} | given
+        given = (
+            dict.fromkeys(("train_images", "val", "val_images", "val_boxes", "skeleton", "target", "target_images"), "")
+            | given
+        )
     if "val" in given and "val_boxes" not in given:
         given["val_boxes"] = ""
     for name in ("reset_head", "allow_outside"):

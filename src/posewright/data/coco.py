@@ -45,6 +45,7 @@ class KeypointDataset:
         left_out: ids of the people that `subset` left out, so that evaluation leaves them out too.
         annotated: all annotations of these categories and images, as in the file; None where they come from several.
         crowding: [M] float64, CrowdPose's crowd index of each image, NaN where it has none.
+        origin: [N] int16, the file that each comes from, where there are several; None where there is one.
         head_box: [N, 4] float64, MPII's head boxes x1, y1, x2, y2, which PCKh is measured by.
     """
 
@@ -66,6 +67,7 @@ class KeypointDataset:
     annotated: coco_format.Annotations | None = None
     crowding: np.ndarray | None = None
     head_box: np.ndarray | None = None
+    origin: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         people, points = len(self.annotation_id), self.skeleton.num_keypoints
@@ -136,6 +138,7 @@ class KeypointDataset:
             image=image.astype(np.int32),
             crowding=None if self.crowding is None else self.crowding[rows],
             head_box=None if self.head_box is None else self.head_box[picked],
+            origin=None if self.origin is None else self.origin[picked],
             **{name: getattr(self, name)[picked] for name in PER_PERSON},
             left_out=np.union1d(self.left_out, np.setdiff1d(self.annotation_id, self.annotation_id[picked])),
         )

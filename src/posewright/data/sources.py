@@ -88,6 +88,7 @@ def _joined(sets: Sequence[KeypointDataset]) -> KeypointDataset:
         image_path=Strings.of(people.image_path[row] for people in sets for row in range(len(people.image_path))),
         image=np.concatenate([people.image + shift for people, shift in zip(sets, shifts)]).astype(np.int32),
         **packed,
+        origin=np.repeat(np.arange(len(sets), dtype=np.int16), [len(people) for people in sets]),
         skipped=dict(skipped),
         filled=dict(filled),
     )

@@ -15,6 +15,38 @@ from posewright.train.optim import Kind, Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PseudoLabels:
+    """How an unlabelled target is labelled and learned from; the defaults are those of CC-SSL (see `train.adapt`).
+
+    Attributes:
+        keep: the share of the target's points that each round keeps, one number per round; 0 trains on the source
+            alone. Published: new labels every 10 of 60 epochs.
+        weight: of the loss of the target's samples, where the source's is 1.
+        views: views of an image that differ in scale and rotation, the plain one among them; 1 for no equivariance.
+        scale: standard deviation of their scale, and its limit.
+        rotation: standard deviation of their rotation in degrees; its limit is twice that.
+        recoloured: further views that differ in colour and noise; 0, as released, for no invariance.
+        temporal: whether points are compared with those of the previous frame, where there is one.
+    """
+
+    keep: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 0.8, 0.8)
+    weight: float = 10.0
+    views: int = 5
+    scale: float = 0.25
+    rotation: float = 30.0
+    recoloured: int = 2
+    temporal: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.keep or not all(0 <= share <= 1 for share in self.keep):
+            raise ValueError(f"pseudo.keep must be shares between 0 and 1, one per round, got {self.keep}")
+        if self.views < 1 or self.recoloured < 0:
+            raise ValueError(
+                f"pseudo: views must be 1 or more, recoloured 0 or more, got {self.views}, {self.recoloured}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """Everything a training run depends on: plain values, saved with the run, and enough to replay it.
 
@@ -26,6 +58,11 @@ class TrainConfig:
         val: COCO-format annotations to choose the best weights on; empty keeps the last.
         val_images: where their images are.
         val_boxes: detections JSON to evaluate with; empty takes the annotated boxes.
+        target: annotations of an unlabelled domain to adapt to, of which only images and boxes are read; empty trains
+            on `train` alone.
+        target_images: where its images are.
+        pseudo: how it is labelled and learned from; see `PseudoLabels`. It makes the rounds, whatever `rounds` says.
+        file_weights: the weight of the loss of each file of `train`; empty is 1 for all.
         skeleton: a JSON file that says what the points are, in place of the annotations; see `data.skeleton_file.read`.
         sigmas: where OKS sigmas come from; see `data.skeleton_file.with_sigmas`.
         out: the run's folder.
@@ -77,6 +114,10 @@ class TrainConfig:
     val: str = ""
     val_images: str = ""
     val_boxes: str = ""
+    target: str = ""
+    target_images: str = ""
+    pseudo: PseudoLabels = field(default=PseudoLabels())
+    file_weights: tuple[float, ...] = ()
     skeleton: str = ""
     sigmas: str = ""
     out: str = "runs/train"
@@ -134,6 +175,11 @@ class TrainConfig:
         for name, number in least.items():
             if getattr(self, name) < number:
                 raise ValueError(f"{name} must be at least {number}, got {getattr(self, name)}")
+        files = 1 if isinstance(self.train, str) else len(self.train)
+        if self.file_weights and (len(self.file_weights) != files or min(self.file_weights) < 0):
+            raise ValueError(
+                f"file_weights must be {files} numbers of 0 or more, one per file, got {self.file_weights}"
+            )
         if not self.lr > 0:
             raise ValueError(f"lr must be above 0, got {self.lr}")
         if not 0 <= self.min_lr <= self.lr:

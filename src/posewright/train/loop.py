@@ -36,6 +36,7 @@ from posewright.files import ready_folder, write_json
 from posewright.progress import Report, bar, stop_signals
 from posewright.report import page
 from posewright.train._lock import locked
+from posewright.train.adapt import labelled_round
 from posewright.train.config import TrainConfig, resumed
 from posewright.train.distributed import TeamPredictor, team
 from posewright.train.optim import rate
@@ -109,7 +110,8 @@ def rounds(config: TrainConfig, *, resume: bool = False, stop_at: int | None = N
     """Train `config.rounds` times in a row, each time from the weights that the round before ended with.
 
     Each round is a run in a folder of its own, `round1`, `round2`, ..., with the whole schedule from the initial rate
-    on: the iterative training of LPN (Zhang et al., arXiv 1911.10346). One that was interrupted resumes with
+    on: the iterative training of LPN (Zhang et al., arXiv 1911.10346). Where `config.target` names an unlabelled
+    domain, each round labels it first and learns from that too (`train.adapt`). One that was interrupted resumes with
     `rounds(resumed(folder), resume=True)`; rounds that are done are not done again.
 
     Args:
@@ -123,7 +125,9 @@ def rounds(config: TrainConfig, *, resume: bool = False, stop_at: int | None = N
     Raises:
         FileExistsError, ValueError, FileNotFoundError, OSError: see `fit`.
     """
-    if config.rounds == 1:
+    if config.target:
+        config = replace(config, rounds=len(config.pseudo.keep))
+    elif config.rounds == 1:
         return [fit(config, resume=resume, stop_at=stop_at)]
     out = ready_folder(Path(config.out))
     if not resume and (out / "round1").exists():
@@ -135,7 +139,10 @@ def rounds(config: TrainConfig, *, resume: bool = False, stop_at: int | None = N
         while len(done) < config.rounds and (not done or done[-1].finished):
             folder = out / f"round{len(done) + 1}"
             started = any(members.gather((folder / "last.pt").exists()))
-            done.append(fit(replace(config, rounds=1, out=str(folder)), resume=started, stop_at=stop_at))
+            settings = replace(config, rounds=1, out=str(folder))
+            if config.target:
+                settings = labelled_round(config, config.pseudo.keep[len(done)], ready_folder(folder), members)
+            done.append(fit(settings, resume=started, stop_at=stop_at))
             config = replace(config, init=str(folder / "last.pt"), reset_head=False, seed=config.seed + 1)
     return done
 

@@ -129,7 +129,20 @@ class Run:
         with torch.autocast(self.device.type, _TYPES[precision], enabled=precision != "float32"):
             outputs = learner(images)
         outputs = tuple(o.float() for o in outputs)
-        return self.objective(outputs, target, weight), outputs[-1]
+        return self._weighted(outputs, target, weight, part.index), outputs[-1]
+
+    def _weighted(self, outputs: tuple[Tensor, ...], target: Tensor, weight: Tensor, index: np.ndarray) -> Tensor:
+        """The loss of samples, each counted as much as its file does."""
+        factors = np.array(self.config.file_weights)
+        if not len(factors) or self.loader.people.origin is None:
+            return self.objective(outputs, target, weight)
+        origin = self.loader.people.origin[index]
+        losses = []
+        for file in np.unique(origin):
+            rows = np.flatnonzero(origin == file)
+            loss = self.objective(tuple(o[rows] for o in outputs), target[rows], weight[rows])
+            losses.append(loss * factors[file] * len(rows) / len(index))
+        return torch.stack(losses).sum()
 
     def dry_run(self, people: int) -> None:
         """Compute the gradients of a dummy batch of n people, with as much memory as in a step; nothing changes by it.

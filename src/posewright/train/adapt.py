@@ -1,0 +1,225 @@
+"""CC-SSL: pseudo labels for an unlabelled target domain from predictions that stay the same under changes of the image.
+
+Mu et al., "Learning from Synthetic Animals", CVPR 2020. A network trained on a labelled source labels the target's
+images; what it is most confident of joins the training, and with every round it labels them again and more is kept. How
+confident it is follows from several views of an image: maps that are undone and averaged are high only where the views
+agree. Views that are scaled and rotated test equivariance, recoloured ones invariance, and where consecutive frames are
+given, optical flow tests consistency in time. No label of the target is read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from posewright import geometry, image
+from posewright.codecs import Codec
+from posewright.data import sources
+from posewright.data.coco import KeypointDataset
+from posewright.data.skeleton_file import read as read_skeleton
+from posewright.files import write_json
+from posewright.models import find
+from posewright.progress import bar, say
+from posewright.skeletons import to_category
+from posewright.spec import Spec
+from posewright.train.config import PseudoLabels, TrainConfig
+from posewright.train.distributed import Team
+from posewright.types import Crop
+from posewright.weights import checkpoint, hub
+
+
+def labelled_round(config: TrainConfig, keep: float, folder: Path, team: Team) -> TrainConfig:
+    """The settings of a round that trains on the source and on the target as the network labels it so far.
+
+    The labels are written to `pseudo.json` in the round's folder, unless they are there already, by the main process.
+
+    Args:
+        config: of the whole adaptation; its `init` are the weights that label.
+        keep: the share of the target's points that is kept, those of highest confidence; 0 trains on the source alone.
+        folder: of the round.
+        team: the processes.
+
+    Raises:
+        ValueError: no weights are given to label with, or the codec has more than one map per keypoint.
+    """
+    plain = replace(config, target="", target_images="", rounds=1, out=str(folder))
+    if keep == 0:
+        return plain
+    if not config.init:
+        raise ValueError(
+            "pseudo labels come from weights trained on the source: give --init, or begin pseudo.keep with 0"
+        )
+    files = (config.train,) if isinstance(config.train, str) else config.train
+    folders = (config.train_images,) * len(files) if isinstance(config.train_images, str) else config.train_images
+    skeleton = read_skeleton(config.skeleton) if config.skeleton else None
+    labels = folder / "pseudo.json"
+    target = sources.read_all([config.target], [config.target_images], skeleton, allow_outside=config.allow_outside)
+    root = os.path.commonpath([str(path.parent.resolve()) for path in target.paths.values()])
+    if team.is_main and not labels.exists():
+        source = sources.read_all(files[:1], folders[:1], skeleton, allow_outside=config.allow_outside)
+        people = target.mapped(source.skeleton) if target.skeleton.points != source.skeleton.points else target
+        spec = find(config.model).with_skeleton(source.skeleton)
+        net = spec.build()
+        checkpoint.load(net, hub.resolve(config.init), spec, reset_head=config.reset_head)
+        device = team.device(config.device)
+        xy, confidence = pseudo_labels(spec, net.to(device).eval(), people, config.pseudo, config.seed)
+        least = threshold(confidence, keep)
+        _write(labels, people, xy, confidence > least, Path(root))
+        say(f"{labels}: {(confidence > least).sum()} of {confidence.size} points kept, those above {least:.3f}")
+    team.wait()
+    weights = (1.0,) * len(files) + (config.pseudo.weight,)
+    return replace(plain, train=(*files, str(labels)), train_images=(*folders, root), file_weights=weights)
+
+
+def threshold(confidence: np.ndarray, keep: float) -> float:
+    """What a confidence must be above for about that share of all to be kept: as published, one more 0 is counted."""
+    ordered = np.sort(np.append(confidence, 0.0))
+    return float(ordered[min(int((1 - keep) * len(ordered)), len(ordered) - 1)])
+
+
+def pseudo_labels(
+    spec: Spec, net: nn.Module, people: KeypointDataset, settings: PseudoLabels, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions [N, K, 2] in image pixels for N boxes, and the confidence [N, K] that views and frames leave to them.
+
+    Args:
+        spec: of the network.
+        net: in evaluation mode.
+        people: whose boxes are looked into; its points are not read.
+        settings: how many views, and which.
+        seed: of the views.
+
+    Raises:
+        ValueError: the codec has no heatmap per keypoint, which views are averaged on.
+    """
+    if spec.codec.channels(1) != 1:
+        raise ValueError(
+            f"{spec.name}: CC-SSL averages heatmaps, one per keypoint; {type(spec.codec).__name__} has more"
+        )
+    xy = np.zeros(people.xy.shape)
+    confidence = np.zeros(people.visibility.shape)
+    with bar("labelling", "samples") as report:
+        for n in range(len(people)):
+            pixels = image.read(people[n].path, upright=False)
+            rng = np.random.default_rng([seed, n])
+            region = geometry.region_of_box(
+                people.box[n], spec.size, padding=spec.padding, rule=spec.crop_rule, cleaned=True
+            )
+            crop, crops = views(spec, pixels, region, settings, rng)
+            maps = consensus(spec, net, crop, crops)
+            found, score = spec.codec.decode(maps[None])
+            xy[n], confidence[n] = crop[:1].to_image(found)[0], score[0]
+            report(n + 1, len(people), "")
+    if settings.temporal:
+        for previous, n in consecutive(people):
+            before, now = (image.read(people[m].path, upright=False) for m in (previous, n))
+            flow = image.follow(before, now, xy[previous])
+            check_in_time(flow, xy, confidence, previous, n)
+    return xy, confidence
+
+
+def views(
+    spec: Spec, pixels: np.ndarray, region: np.ndarray, settings: PseudoLabels, rng: np.random.Generator
+) -> tuple[Crop, np.ndarray]:
+    """Views of a region [4]: the plain one, then scaled and rotated ones, then recoloured ones of the plain one."""
+    moved = max(settings.views - 1, 0)
+    factor = np.clip(1 + settings.scale * rng.normal(size=moved), 1 - settings.scale, 1 + settings.scale)
+    angle = np.clip(settings.rotation * rng.normal(size=moved), -2 * settings.rotation, 2 * settings.rotation)
+    factor = np.concatenate([[1.0], factor, np.ones(settings.recoloured)])
+    degrees = np.concatenate([[0.0], angle, np.zeros(settings.recoloured)])
+    regions = np.column_stack([np.tile(region[:2], (len(factor), 1)), region[2:] * factor[:, None]])
+    crop = Crop(geometry.matrix_of_region(regions, spec.size, rule=spec.crop_rule, degrees=degrees), spec.size)
+    crop = replace(crop, rule=spec.crop_rule)
+    crops = image.warp_all(pixels, crop, spec.border)
+    for row in range(1 + moved, len(crops)):
+        gain, shift = np.exp(rng.uniform(-0.5, 0.5)), rng.normal(0, 15, 3)
+        noise = rng.normal(0, rng.uniform(0, 15), crops[row].shape)
+        crops[row] = ((crops[row] - 128.0) * gain + 128 + shift + noise).clip(0, 255).astype(np.uint8)
+    return crop, crops
+
+
+def consensus(spec: Spec, net: nn.Module, crop: Crop, crops: np.ndarray) -> np.ndarray:
+    """The mean [K, h, w] of the maps of V views, each brought back into the first one's frame; 0 where one has none."""
+    images = image.to_tensor(crops, spec.colour, spec.mean, spec.std)
+    device = next(net.parameters()).device
+    with torch.inference_mode():
+        maps = net(images.to(device)).float().cpu()
+    height, width = maps.shape[2:]
+    square = np.tile(np.eye(3), (len(crop), 1, 1))
+    square[:, :2] = crop.matrix
+    to_input = _input_of_map(spec.codec, (height, width))
+    from_first = np.linalg.inv(to_input) @ square @ np.linalg.inv(square[0]) @ to_input  # from the first map to each
+    columns, rows = np.meshgrid(np.arange(width), np.arange(height))
+    places = np.stack([columns, rows, np.ones_like(rows)], -1) @ from_first[:, None, :2].swapaxes(-1, -2)
+    grid = 2 * places / (width - 1, height - 1) - 1
+    undone = functional.grid_sample(maps, torch.from_numpy(grid).float(), align_corners=True, padding_mode="zeros")
+    undone[0] = maps[0]
+    return undone.mean(0).numpy()
+
+
+def _input_of_map(codec: Codec, size: tuple[int, int]) -> np.ndarray:
+    """[3, 3] from map pixels to input pixels, as the codec decodes single peaks."""
+    height, width = size
+    peaks = np.array([[width // 4, height // 4], [3 * width // 4, 3 * height // 4]])
+    maps = np.zeros((2, 1, height, width), np.float32)
+    maps[[0, 1], 0, peaks[:, 1], peaks[:, 0]] = 1
+    found = codec.decode(maps)[0][:, 0]
+    stride = (found[1] - found[0]) / (peaks[1] - peaks[0])
+    matrix = np.diag([*stride, 1.0])
+    matrix[:2, 2] = found[0] - stride * peaks[0]
+    return matrix
+
+
+def consecutive(people: KeypointDataset) -> Iterator[tuple[int, int]]:
+    """Pairs of samples on consecutive frames: one each in images of one folder whose names' numbers differ by one."""
+    places = {group[0]: people[int(group[0])].path for group in people.by_image().values() if len(group) == 1}
+    numbered: dict[tuple[Path, str, int], int] = {}
+    for n, path in places.items():
+        digits = path.stem[len(path.stem.rstrip("0123456789")) :]
+        if digits:
+            numbered[path.parent, path.stem.rstrip("0123456789"), int(digits)] = int(n)
+    for (folder, name, number), n in sorted(numbered.items(), key=lambda item: (str(item[0][0]), *item[0][1:])):
+        if (previous := numbered.get((folder, name, number - 1))) is not None:
+            yield previous, n
+
+
+def check_in_time(flow: np.ndarray, xy: np.ndarray, confidence: np.ndarray, previous: int, n: int) -> None:
+    """Compare a frame's points with those that flow [K, 2] carries over from the previous frame, in place.
+
+    A point that flow moves by more than 15 pixels is not trusted, in the previous frame either. Where the confidence
+    fell by more than a tenth from one frame to the next, the point comes from the flow, with 0.9 of the confidence.
+    """
+    leaps = ~(np.linalg.norm(flow - xy[previous], axis=1) <= 15)
+    confidence[previous, leaps] = 0
+    before = confidence[previous]
+    fell = (before > 0) & (confidence[n] < 0.9 * before)
+    xy[n, fell], confidence[n, fell] = flow[fell], 0.9 * before[fell]
+
+
+def _write(path: Path, people: KeypointDataset, xy: np.ndarray, kept: np.ndarray, root: Path) -> None:
+    triples = np.where(kept[..., None], np.concatenate([xy.round(2), np.full((*kept.shape, 1), 2.0)], 2), 0.0)
+    images = [
+        {"id": int(number), "file_name": str(file.resolve().relative_to(root))} for number, file in people.paths.items()
+    ]
+    annotations = [
+        {
+            "id": n + 1,
+            "image_id": int(people.image_id[people.image[n]]),
+            "category_id": 1,
+            "keypoints": triples[n].ravel().tolist(),
+            "num_keypoints": int(kept[n].sum()),
+            "bbox": people.box[n].tolist(),
+            "area": float(people.area[n]),
+            "iscrowd": 0,
+        }
+        for n in range(len(people))
+    ]
+    content = {"images": images, "annotations": annotations, "categories": [to_category(people.skeleton)]}
+    write_json(path, content)

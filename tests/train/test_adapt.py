@@ -1,0 +1,188 @@
+"""CC-SSL: views are undone exactly, confidence follows their agreement, and rounds learn from what is kept."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from posewright.data import coco
+from posewright.image import follow
+from posewright.models import find
+from posewright.synthetic import animals
+from posewright.train import adapt
+from posewright.train.adapt import check_in_time, consecutive, consensus, pseudo_labels, threshold, views
+from posewright.train.config import PseudoLabels, TrainConfig
+from posewright.train.distributed import Team
+from posewright.train.loop import fit, resumed, rounds
+from posewright.train.setup import prepared
+
+SLIM = "simplebaseline-r18-slim-128x96"
+SCENE = animals.AnimalScene(length=(30.0, 45.0), height=(120, 120), width=(160, 160))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rodents")
+    video = replace(SCENE, frames=3)
+    target = animals.make(folder / "video", 6, scene=video, split="target", workers=1)
+    return str(animals.make(folder, 6, scene=SCENE, workers=1)), str(target)
+
+
+@pytest.fixture
+def config(files, tmp_path):
+    source, target = files
+    return TrainConfig(
+        model=SLIM, train=source, target=target, out=str(tmp_path / "run"), steps=2, batch=4, workers=0, device="cpu",
+        flip_test=False, pseudo=PseudoLabels(keep=(0.0, 0.5), views=2, recoloured=1),
+    )  # fmt: skip
+
+
+class Finds(nn.Module):
+    """A network that finds the brightest spot of the image, smeared as a target is, for each of 4 points."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images):
+        maps = nn.functional.avg_pool2d(images.mean(1, keepdim=True), 4)
+        maps = (maps - maps.amin((2, 3), keepdim=True)) / (
+            maps.amax((2, 3), keepdim=True) - maps.amin((2, 3), keepdim=True)
+        )
+        return maps.repeat(1, 4, 1, 1)
+
+
+@pytest.mark.parametrize("name", [SLIM, "simplebaseline-r18-slim-dark-128x96", "hourglass-1-128x96"])
+def test_maps_of_scaled_and_rotated_views_come_back_to_where_they_were(name):
+    spec = find(name).with_skeleton(animals.RODENT4)
+    picture = np.zeros((200, 160, 3), np.uint8)
+    y, x = np.mgrid[:200, :160]
+    spot = 255 * np.exp(-((x - 70) ** 2 + (y - 110) ** 2) / 60)
+    picture[:] = spot[..., None].astype(np.uint8)
+    region = np.array([80.0, 100.0, 96.0, 128.0])
+    settings = PseudoLabels(views=5, recoloured=0, scale=0.2)
+    crop, crops = views(spec, picture, region, settings, np.random.default_rng(0))
+    assert len(crops) == 5
+    alone = consensus(spec, Finds(), crop[:1], crops[:1])
+    together = consensus(spec, Finds(), crop, crops)
+    assert np.unravel_index(together[0].argmax(), together[0].shape) == pytest.approx(
+        np.unravel_index(alone[0].argmax(), alone[0].shape), abs=1
+    )
+    assert together.max() > 0.9 * alone.max()  # views agree, so the confidence stays
+    found, _ = spec.codec.decode(together[None])
+    assert crop[:1].to_image(found)[0, 0] == pytest.approx([70, 110], abs=4)
+
+
+def test_views_that_disagree_lower_the_confidence(files):
+    class Stubborn(Finds):
+        """Finds its points in one place of the input, whatever is shown."""
+
+        def forward(self, images):
+            maps = torch.zeros(len(images), 4, 32, 24)
+            maps[:, :, 8, 6] = 1
+            return maps
+
+    spec = find(SLIM).with_skeleton(animals.RODENT4)
+    target = coco.read(files[1])
+    one = PseudoLabels(views=1, recoloured=0, temporal=False)
+    _, sure = pseudo_labels(spec, Stubborn(), target, one, 0)
+    _, unsure = pseudo_labels(spec, Stubborn(), target, replace(one, views=4), 0)
+    assert sure.min() == 1
+    assert unsure.max() < 0.6
+
+
+def test_the_published_threshold_counts_one_more_zero():
+    confidence = np.array([[0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8], [0.9, 0.95, 0.99, 1.0]]).T
+    assert (confidence > threshold(confidence, 0.2)).sum() == 2  # of 13 numbers, element trunc(0.8 * 13) = 10 and above
+    assert (confidence > threshold(confidence, 0.8)).sum() == 10
+    assert (confidence > threshold(confidence, 1.0)).all()
+
+
+def test_frames_are_compared_with_the_one_before(files):
+    target = coco.read(files[1])
+    assert list(consecutive(target)) == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]
+    xy, confidence = np.zeros((2, 3, 2)), np.array([[1.0, 1.0, 1.0], [0.95, 0.5, 0.5]])
+    check_in_time(np.array([[1.0, 0], [2.0, 0], [40.0, 0]]), xy, confidence, 0, 1)
+    assert confidence.tolist() == [
+        [1, 1, 0],
+        [0.95, 0.9, 0.5],
+    ]  # fell little; fell; leapt
+    assert xy[1].tolist() == [[0, 0], [2, 0], [0, 0]]
+    texture = np.random.default_rng(0).integers(0, 255, (40, 40, 1), np.uint8).repeat(3, 2)
+    smooth = np.asarray(torch.nn.functional.avg_pool2d(torch.from_numpy(texture).float().permute(2, 0, 1), 5, 1, 2))
+    frame = smooth.transpose(1, 2, 0).astype(np.uint8)
+    moved = np.roll(frame, (2, 3), (0, 1))
+    assert follow(frame, moved, np.array([[20.0, 20.0]]))[0] == pytest.approx([23, 22], abs=0.3)
+
+
+def test_rounds_label_the_target_without_its_labels_and_resume(config, files, tmp_path):
+    content = json.loads(Path(files[1]).read_text())
+    for annotation in content["annotations"]:  # other points: they must not matter
+        annotation["keypoints"] = [v if n % 3 == 2 else 1.0 for n, v in enumerate(annotation["keypoints"])]
+    altered = tmp_path / "altered.json"
+    altered.write_text(json.dumps(content))
+    whole = rounds(config)
+    assert [r.finished for r in whole] == [True, True]
+    kept = json.loads((tmp_path / "run" / "round2" / "pseudo.json").read_text())
+    assert not (tmp_path / "run" / "round1" / "pseudo.json").exists()
+    points = np.array([a["keypoints"] for a in kept["annotations"]]).reshape(-1, 4, 3)
+    assert 0 < (points[..., 2] > 0).sum() <= 12
+    second = resumed(tmp_path / "run" / "round2")
+    assert second.file_weights == (1.0, 10.0)
+    assert second.init == str(tmp_path / "run" / "round1" / "last.pt")
+
+    other = replace(
+        config,
+        out=str(tmp_path / "other"),
+        target=str(altered),
+        target_images=str(Path(files[1]).parents[1] / "target"),
+    )
+    assert not rounds(other, stop_at=1)[-1].finished
+    assert rounds(resumed(other.out), resume=True)[-1].finished
+    again = json.loads((tmp_path / "other" / "round2" / "pseudo.json").read_text())
+    assert [a["keypoints"] for a in again["annotations"]] == [a["keypoints"] for a in kept["annotations"]]
+
+
+def test_labels_need_weights_and_heatmaps(config):
+    with pytest.raises(ValueError, match=r"give --init, or begin pseudo\.keep with 0"):
+        rounds(replace(config, pseudo=PseudoLabels()))
+    spec = find("hrnet-w8-udp-offset-128x96")
+    with pytest.raises(ValueError, match="CC-SSL averages heatmaps, one per keypoint; UdpOffsetHeatmap has more"):
+        pseudo_labels(spec, nn.Identity(), SimpleNamespace(), PseudoLabels(), 0)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"pseudo.keep must be shares between 0 and 1"):
+        PseudoLabels(keep=(20,))
+    with pytest.raises(ValueError, match="file_weights must be 1 numbers of 0 or more, one per file"):
+        replace(config, file_weights=(1.0, 2.0))
+
+
+def test_a_files_weight_counts_its_samples(config, files, monkeypatch):
+    """A file of weight 0 adds nothing to the gradients; weights of 1 change nothing."""
+    config = replace(config, target="", train=(files[0], files[0]), batch=12)
+
+    def gradients(weights):
+        with prepared(replace(config, file_weights=weights, shuffle=False), Team()) as run:
+            (batch,) = run.loader.epoch(0)
+            monkeypatch.setattr(run.optimizer, "step", lambda: None)
+            run.net.eval()
+            loss, _ = run._loss(run.learner, batch)
+            loss.backward()
+            return loss.item(), [p.grad.clone() for p in run.net.parameters() if p.grad is not None]
+
+    plain, first = gradients(())
+    same, second = gradients((1.0, 1.0))
+    assert same == pytest.approx(plain)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(first, second))
+    half, third = gradients((1.0, 0.0))
+    assert half < plain
+    assert any(not torch.allclose(a, b) for a, b in zip(first, third))
+
+
+def test_fit_knows_no_target(config):
+    """A single training is on `train` alone; the rounds are what labels."""
+    assert fit(replace(config, steps=1)).finished
+    assert adapt.labelled_round(config, 0.0, Path(config.out), Team()).target == ""
