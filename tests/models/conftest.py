@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from posewright.models import find, naming_of
+from posewright.models._network import Naming
 from posewright.weights import conversion
 from posewright.weights.state_dict import unfilled
 
@@ -23,13 +25,20 @@ def quick_on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nn.BatchNorm2d, "forward", lambda self, x: x)
 
 
+@cache
+def parameters(spec: str) -> tuple[Naming, list[str]]:
+    """A network's naming and the names of its parameters."""
+    net = unfilled(find(spec), 1)
+    return naming_of(net), list(net.state_dict())
+
+
 @pytest.fixture
 def own_name() -> Callable[[str, str], str]:
     """`own_name(spec, foreign)`: what a spec's network calls the parameter that other code calls `foreign`."""
 
     def look_up(spec: str, foreign: str) -> str:
-        net = unfilled(find(spec), 1)
-        return conversion.ours(naming_of(net), net.state_dict(), [foreign])[foreign]
+        naming, own = parameters(spec)
+        return conversion.ours(naming, own, [foreign])[foreign]
 
     return look_up
 

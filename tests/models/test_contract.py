@@ -39,6 +39,16 @@ def distinct() -> list[Spec]:
     return sorted(kinds.values(), key=lambda s: s.name)
 
 
+def every_network() -> list[Any]:
+    """All of `distinct`; those that vary only in depth, width or size from one with smaller images are slow tests."""
+    cases, quick = [], set()
+    for spec in sorted(distinct(), key=lambda s: (s.size, s.name)):
+        kind = (getattr(spec.builder, "func", spec.builder), type(spec.codec))
+        cases.append(pytest.param(spec, id=spec.name, marks=[pytest.mark.slow] * (kind in quick)))
+        quick.add(kind)
+    return cases
+
+
 @cache
 def small_net(family: str) -> Any:
     torch.manual_seed(0)
@@ -50,10 +60,10 @@ def small_images(family: str, count: int = 2) -> torch.Tensor:
     return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("spec", distinct(), ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", every_network())
 def test_maps_are_as_the_codec_reads_them(spec, quick_on_meta):
+    net = unfilled(spec, KEYPOINTS).eval()
     with torch.device("meta"):
-        net = spec.build(KEYPOINTS).eval()
         assert net(torch.empty(1, 3, *spec.size)).shape == (1, spec.codec.channels(KEYPOINTS), *spec.codec.map_size)
         with pytest.raises(ValueError, match=r"multiples of \d+.*; got HxW"):
             net(torch.empty(1, 3, spec.size[0] + 1, spec.size[1]))

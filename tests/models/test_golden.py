@@ -29,6 +29,7 @@ from posewright.models.mspn import MSPN
 from posewright.models.rsn import PRM, RSN, RSNUdp
 from posewright.models.simplebaseline import SimpleBaseline
 from posewright.weights import conversion
+from posewright.weights.state_dict import without_values
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
@@ -104,20 +105,33 @@ def test_every_official_network_is_compared():
     assert OURS.keys() == golden().keys()
 
 
-@pytest.mark.parametrize("name", OURS)
+@cache
+def ours(name: str) -> nn.Module:
+    """Our network, without values."""
+    return without_values(OURS[name]).eval()
+
+
+DEEPER = {
+    "simplebaseline_r101_256x192", "simplebaseline_r152_256x192", "mmpose1_res50_256x192", "simplebaseline_r50_384x288",
+    "hrnet_w48_256x192", "hrnet_w48_384x288", "mmpose1_hrnet_w32_256x192", "lpn101_256x192", "lpn152_256x192",
+    "mspn_3stg_256x192", "mspn_4stg_256x192", "mmpose1_mspn50_2x_256x192", "rsn18_4x_256x192", "rsn50_4x_256x192",
+    "mmpose1_rsn50_256x192", "mmpose1_litehrnet_18_256x192", "cpn101_384x288", "cpn50_384x288",
+}  # fmt: skip
+"""Networks that have more blocks or larger images than another one, left to the slow tests."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in DEEPER)) for n in OURS])
 def test_structure_is_the_official_one(name, quick_on_meta):
     """Names and shapes of the parameters, their number, and the multiply-adds."""
-    facts, build = golden()[name], OURS[name]
-    with torch.device("meta"):
-        net = build().eval()
+    facts, net = golden()[name], ours(name)
     names = conversion.ours(naming_of(net), net.state_dict(), [key for key, _, _ in facts["state"]])
     theirs = {names[key]: tuple(shape) for key, shape, _ in facts["state"]}
-    ours = {key: tuple(value.shape) for key, value in net.state_dict().items()}
-    added = {key for key in ours.keys() - theirs.keys() if re.fullmatch(naming_of(net).optional, key)}
+    shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    added = {key for key in shapes.keys() - theirs.keys() if re.fullmatch(naming_of(net).optional, key)}
     lacking = sum(net.get_parameter(key).numel() for key in added)
     if "mindspore" in name:  # which counts no batches
-        added |= {key for key in ours if key.endswith("num_batches_tracked")}
-    assert {key: shape for key, shape in ours.items() if key not in added} == theirs
+        added |= {key for key in shapes if key.endswith("num_batches_tracked")}
+    assert {key: shape for key, shape in shapes.items() if key not in added} == theirs
     assert sum(p.numel() for p in net.parameters()) - lacking == facts["num_params"]
     with FlopCounterMode(display=False) as counter, torch.device("meta"):
         all_maps(as_official(net), torch.empty(1, *facts["input_shape"][1:]))
@@ -128,14 +142,13 @@ def test_structure_is_the_official_one(name, quick_on_meta):
 def test_official_names_are_written_as_they_are_read(name):
     """From the names in the published file to ours and back."""
     keys = [key for key, _, _ in golden()[name]["state"]]
-    with torch.device("meta"):
-        net = OURS[name]()
+    net = ours(name)
     own, naming = net.state_dict(), naming_of(net)
     style: conversion.Format = "mindspore" if "mindspore" in name else "mmpose" if "mmpose" in name else "official"
     foreign = conversion.foreign(naming, own, style)
-    ours = conversion.ours(naming, own, keys)
-    assert set(ours.values()) <= own.keys()
-    assert [foreign[own_name] for own_name in ours.values()] == keys
+    names = conversion.ours(naming, own, keys)
+    assert set(names.values()) <= own.keys()
+    assert [foreign[own_name] for own_name in names.values()] == keys
 
 
 def all_maps(net: Any, images: Tensor) -> tuple[Tensor, ...]:
@@ -161,10 +174,8 @@ def with_outputs() -> list[Any]:
 @pytest.mark.parametrize("name", with_outputs())
 def test_outputs_are_the_official_ones(name):
     """The official parameters give the official outputs, at every recorded place and on average over each channel."""
-    facts, build = golden()[name], OURS[name]
-    deterministic = loaded("deterministic")
-    with torch.device("meta"):
-        net = build().eval()
+    facts, deterministic = golden()[name], loaded("deterministic")
+    net = without_values(OURS[name]).eval()
     official = {key: deterministic.parameter(key, tuple(shape), kind) for key, shape, kind in facts["state"]}
     names = conversion.ours(naming_of(net), net.state_dict(), official)
     zeros = {key: torch.zeros_like(value, device="cpu") for key, value in net.state_dict().items()}
