@@ -117,7 +117,11 @@ def test_a_command_of_the_documents_works(words, drawn, tmp_path, monkeypatch, c
         assert program in ("pip", "source", ".venv/bin/python")
         return
     words = laid_out([{"FILE": "FILE.pt", "RUN": "RUN/"}.get(word, word) for word in words], drawn, tmp_path)
-    if words in (["models", "show"], ["weights", "convert"]):  # a mention of a task, without what it takes
+    if words in (
+        ["models", "show"],
+        ["weights", "convert"],
+        ["data", "convert"],
+    ):  # a mention of a task, without what it takes
         return
     if words[-1] in ("--boxes", "--skeleton", "--detector", "--set"):  # a mention of an option, without its value
         words = words[:-1]

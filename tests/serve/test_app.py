@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import re
 import struct
 import threading
@@ -202,6 +203,29 @@ def test_a_body_cut_short_is_refused(app, png):
         reply = ask(app, content=whole.content[:keep], headers=headers)
         assert 400 <= reply.status_code < 500
         assert reply.json()["error"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_damaged_requests_are_refused_and_the_next_is_served(app, png, boxes):
+    whole = httpx.Request("POST", ADDRESS, files={"image": png}, data={"boxes": boxes})
+    body, kind, rng = whole.read(), whole.headers["Content-Type"], random.Random(0)
+
+    async def damaged():
+        async with client(app) as session:
+            for n in range(100):
+                place, noise = rng.randrange(len(body)), rng.randbytes(rng.randrange(1, 60))
+                damaged_ones = (body[:place], body[:place] + noise + body[place + len(noise) :], noise)[n % 3]
+                declared = kind if n % 5 else rng.choice(["image/png", "text/plain", "multipart/form-data; boundary="])
+                yield await session.post("/v1/poses", content=damaged_ones, headers={"Content-Type": declared})
+            yield await session.post("/v1/poses", content=body, headers={"Content-Type": kind})
+
+    async def statuses():
+        return [(reply.status_code, list(reply.json())) async for reply in damaged()]
+
+    *damaged_ones, last = asyncio.run(statuses())
+    assert last[0] == 200
+    assert all(status == 200 or (400 <= status < 500 and keys == ["error"]) for status, keys in damaged_ones)
+    assert sum(status >= 400 for status, _ in damaged_ones) > 80
 
 
 def test_other_paths_and_methods_are_refused(app):
