@@ -114,7 +114,7 @@ def evaluate(
     """
     source = ", ".join(sorted({b.source for b in boxes.values()}))
     poses = _run(predictor, people, boxes, options, progress)
-    results = _results(poses, people, predictor.spec, options)
+    results = _calibrated(_results(poses, people, predictor.spec, options), predictor)
     predicted = None
     if all(len(found) == len(group) and found.boxes.cleaned for _, found, group in _groups(poses, people)):
         predicted = np.full((*people.xy.shape[:2], 3), np.nan)
@@ -234,7 +234,8 @@ def results_of(
         ValueError: boxes are of unknown images; or there are several categories, and boxes that are not the annotated
             ones, so that nothing says which is of which; or predictor and people are of different skeletons.
     """
-    return _results(_run(predictor, people, boxes, options, progress), people, predictor.spec, options)
+    poses = _run(predictor, people, boxes, options, progress)
+    return _calibrated(_results(poses, people, predictor.spec, options), predictor)
 
 
 def with_file_points(results: list[dict[str, Any]], people: KeypointDataset) -> list[dict[str, Any]]:
@@ -321,6 +322,11 @@ def _results(poses: dict[int, Poses], people: KeypointDataset, spec: Spec, optio
         for image, kept in _distinct(poses, spec, people.skeleton.sigmas is not None, options)
         for number, entry in zip(category[image][kept], poses[image][kept].to_coco(image))
     ]
+
+
+def _calibrated(results: list[dict[str, Any]], predictor: Predictor) -> list[dict[str, Any]]:
+    """Results with the probability beside the score, where a calibration lies beside the weights."""
+    return predictor.calibration.applied(results) if predictor.calibration else results
 
 
 def _categories(poses: dict[int, Poses], people: KeypointDataset) -> dict[int, np.ndarray]:

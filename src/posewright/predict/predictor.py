@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from posewright import geometry
 from posewright.image import to_tensor, warp_all
 from posewright.models import find
-from posewright.predict import batching
+from posewright.predict import batching, calibrated
 from posewright.predict.boxes import two_pass_boxes
 from posewright.predict.inputs import Image, Where, as_image, boxes_in
 from posewright.predict.scoring import rescore
@@ -47,6 +47,9 @@ class Predictor:
         ModuleNotFoundError: the runtime is not installed.
         ValueError: `batch` is below 1, or there is no such device, or runtime, or precision there.
     """
+
+    calibration: calibrated.Calibration | None = None
+    """What makes scores probabilities, where it lies beside the weights; results then have both."""
 
     def __init__(
         self,
@@ -181,7 +184,9 @@ def load(
     spec = spec.with_skeleton(_skeleton(about.skeleton if about else spec.skeleton, skeleton, num_keypoints))
     net = spec.build()
     load_weights(net, weights, spec)
-    return Predictor(spec, net, flip=flip, batch=batch, device=device, runtime=runtime, precision=precision)
+    predictor = Predictor(spec, net, flip=flip, batch=batch, device=device, runtime=runtime, precision=precision)
+    predictor.calibration = calibrated.read(weights)
+    return predictor
 
 
 def _skeleton(known: Skeleton, asked: Skeleton | None, num_keypoints: int | None) -> Skeleton:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from posewright.evaluate._groups import parts_of
+from posewright.evaluate.calibration import outcomes
 from posewright.evaluate.diagnosis import Diagnosis
 from posewright.evaluate.evaluator import Evaluation
 from posewright.report.run_folder import read_log
@@ -110,12 +111,10 @@ def _points_over_distance(d: Diagnosis, results: list[dict[str, Any]]) -> Chart:
 
 def _reliability(d: Diagnosis, results: list[dict[str, Any]]) -> Chart:
     """How often detections of a score are right (OKS above 0.5 with their person), in bins of equally many."""
-    score = np.array([results[row]["score"] for row in d.results])
-    right = np.isin(d.results, d.result[d.similarity > 0.5])
-    counted = d.result_kind != 3
-    order = np.argsort(score[counted], kind="stable")
+    score, right, _ = outcomes(d, results)
+    order = np.argsort(score, kind="stable")
     bins = np.array_split(order, min(_BINS, len(order))) if len(order) else []
-    found = [(float(score[counted][b].mean()), float(right[counted][b].mean())) for b in bins]
+    found = [(float(score[b].mean()), float(right[b].mean())) for b in bins]
     top = max((x for x, _ in found), default=1.0)
     series = {"share with OKS > 0.5": sorted(dict(found).items()), "as a probability": [(0.0, 0.0), (1.0, 1.0)]}
     note = "" if top <= 1 else "Scores above 1 are no probabilities: posewright calibrate makes them ones."
