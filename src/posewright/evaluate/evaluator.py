@@ -326,7 +326,8 @@ def _results(poses: dict[int, Poses], people: KeypointDataset, spec: Spec, optio
 
 def _calibrated(results: list[dict[str, Any]], predictor: Predictor) -> list[dict[str, Any]]:
     """Results with the probability beside the score, where a calibration lies beside the weights."""
-    return predictor.calibration.applied(results) if predictor.calibration else results
+    calibration = getattr(predictor, "calibration", None)  # what stands for a predictor may do without
+    return calibration.applied(results) if calibration else results
 
 
 def _categories(poses: dict[int, Poses], people: KeypointDataset) -> dict[int, np.ndarray]:

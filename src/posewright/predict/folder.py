@@ -99,8 +99,8 @@ def _predict(
             image.write(path, drawing)
             outside = len(boxes.of_id(number)) - len(poses) if isinstance(boxes, detect.BoxFile) else 0
             results = poses.to_coco(number)
-            if predictor.calibration:
-                results = predictor.calibration.applied(results)
+            if calibration := getattr(predictor, "calibration", None):
+                results = calibration.applied(results)
             results = [_result(r, file.name) for r in results]
             journal.add(entry := Entry(file.name, number, file.state, poses.boxes.source, outside, results))
             summary.add(entry, output)
