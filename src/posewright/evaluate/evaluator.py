@@ -326,7 +326,7 @@ def _results(poses: dict[int, Poses], people: KeypointDataset, spec: Spec, optio
 
 def _calibrated(results: list[dict[str, Any]], predictor: Predictor) -> list[dict[str, Any]]:
     """Results with the probability beside the score, where a calibration lies beside the weights."""
-    calibration = getattr(predictor, "calibration", None)  # what stands for a predictor may do without
+    calibration = getattr(predictor, "calibration", None)  # what stands for a predictor may lack it
     return calibration.applied(results) if calibration else results
 
 
