@@ -1,9 +1,11 @@
 """`posewright data` as a user meets it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from posewright import image
 
@@ -87,3 +89,25 @@ def test_a_set_in_numbers_and_on_a_sheet(run, listing, tmp_path):
         status, text, errors = run("data", "show", listing, "--out", tmp_path / "sheet.jpg", "--people", 3, *more)
         assert status == 0, errors
         assert image.read(tmp_path / "sheet.jpg").std() > 10
+
+
+def test_a_deeplabcut_project_is_trained_on_evaluated_and_predicted(run, listing, set_up, tmp_path):
+    pytest.importorskip("yaml")
+    project = tmp_path / "project"
+    assert run("data", "convert", listing, project, "--format", "deeplabcut")[0] == 0
+    (video,) = (project / "labeled-data").iterdir()
+    shutil.copytree(set_up / "val", video, dirs_exist_ok=True)
+    out, model = tmp_path / "run", "simplebaseline-r18-slim-128x96"
+    settings = ("steps=1", "batch=2", "workers=0", "device=cpu", "flip_test=false")
+    status, _, errors = run("train", model, "--train", project, "--out", out, "--set", *settings)
+    assert status == 0, errors
+    weights = ("--weights", out / "last.pt", "--no-flip-test")
+    status, text, errors = run("eval", "--data", project, *weights, "--metric", "RMSE", "--out", out / "eval", "--json")
+    assert status == 0, errors
+    metrics = json.loads(text)["metrics"]
+    assert metrics["RMSE"] > 0
+    assert metrics["RMSE_cutoff"] == -1  # an untrained network is sure of nothing
+    image_file = sorted(video.glob("*.jpg"))[0]
+    status, text, errors = run("predict", image_file, "--boxes", project, *weights, "--out", out / "predict", "--json")
+    assert status == 0, errors
+    assert json.loads(text)["poses"] >= 1
