@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from posewright.data import formats, sources
-from posewright.skeletons import AIC14, ANIMALPOSE20, LSP14, MPII16
+from posewright.skeletons import AIC14, ANIMALPOSE20, LSP14, MPII16, TIGDOG18
 
 AIC = [
     {
@@ -188,3 +188,34 @@ def test_sleap(tmp_path):
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(ValueError, match=r"labels.slp: expected SLEAP's labels"):
         formats.read(path)
+
+
+def test_tigdog(tmp_path):
+    io = pytest.importorskip("scipy.io")
+    root = tmp_path / "behaviorDiscovery2.0"
+    for animal, shots in (("horse", [[3, 10, 11], [4, 20, 20]]), ("tiger", [[7, 30, 30]])):
+        (root / "ranges" / animal).mkdir(parents=True)
+        (root / "landmarks" / animal).mkdir(parents=True)
+        io.savemat(root / "ranges" / animal / "ranges.mat", {"ranges": np.array(shots)})
+        shot, first, last = shots[0]
+        cells = np.empty((last - first + 1, 1), object)
+        for n in range(len(cells)):
+            xy = np.column_stack([np.arange(19.0) + 1 + n, np.arange(19.0) + 101])
+            cells[n, 0] = {"positions": xy, "vis": (np.arange(19) != 2).astype(float)[:, None]}
+        io.savemat(root / "landmarks" / animal / f"{shot}.mat", {"landmarks": cells})
+    assert formats.recognised(root) == "tigdog"
+    found = formats.read(root)
+    assert [i.file_name for i in found.file.images] == [
+        "horse/00000010.jpg", "horse/00000011.jpg", "tiger/00000030.jpg",
+    ]  # fmt: skip
+    assert found.lost == {"shots of horses without landmarks": 1}
+    people = sources.unseen(found)
+    assert people.skeleton == TIGDOG18
+    assert people.category_id.tolist() == [1, 1, 2]
+    assert people.visibility[0].tolist() == [2, 2, 0] + [2] * 15
+    assert people.xy[1, 0].tolist() == [1, 100]
+    # a tiger's points 15 to 18, 13, 14 and 9 to 12, counted from 1, are a horse's 9 to 18
+    assert people.xy[2, 8:, 0].tolist() == [14, 15, 16, 17, 12, 13, 8, 9, 10, 11]
+    io.savemat(root / "landmarks/horse/3.mat", {"landmarks": np.ones((2, 1))})
+    with pytest.raises(ValueError, match=r"3.mat: frame 0: expected coordinates \[19, 2\] and visibility \[19, 1\]"):
+        formats.read(root)
