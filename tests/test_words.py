@@ -54,7 +54,7 @@ PHRASES = {
     r"\bspoilt\b|\bspoils?\b": "damaged, corrupted",
     r"\bbrings? along\b|\bbring \w+ along\b": "contains, imports",
     r"\b(does|do) without\b": "lacks, disabled",
-    r"\b(is|are) no (file|checkpoint|image|weights|tensor|skeleton|point|box|number|JSON|COCO)\b": "is not a ...",
+    r"(?<!there )\b(is|are) no (file|checkpoint|image|weights|tensor|skeleton|box|number|JSON)\b": "is not a ...",
     r"\bsooner or later\b": "directly or indirectly",
     r"\bmade anew\b|\bwhence\b|\bthereof\b|\bthereby\b|\bamiss\b|\blest\b": "modern words",
     r"\b(has|have|had) not(?= (the|a|an|any|got)\b)": "does not have",

@@ -61,11 +61,11 @@ def test_results_become_a_table_of_deeplabcut(run, listing, tmp_path):
 
 
 def test_a_check_ends_with_1_where_there_are_errors(run, listing, edited, set_up, tmp_path):
-    def spoil(content):
+    def damage(content):
         content["annotations"][0]["area"] = 0
 
     assert run("data", "check", listing)[0] == 0
-    path = edited(spoil)
+    path = edited(damage)
     arguments = ("data", "check", path, "--images", set_up / "val")
     status, text, _ = run(*arguments, "--fix", tmp_path / "mended.json", "--sheet", tmp_path / "worst.jpg")
     assert (status, "error: 1 areas not above 0" in text) == (1, True)

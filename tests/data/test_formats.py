@@ -93,7 +93,7 @@ def test_unknown_formats_are_refused(found, tmp_path):
 
 
 def mutated(data, rng):
-    """Bytes spoilt in one of a few ways."""
+    """Bytes damaged in one of a few ways."""
     data = bytearray(data)
     at = rng.randrange(max(len(data), 1))
     kind = rng.randrange(6)
@@ -114,10 +114,10 @@ def mutated(data, rng):
     return bytes(data)
 
 
-def complaint(path, spoilt):
-    """What the reader says of a spoilt file; nothing where it can be read."""
+def complaint(path, damaged):
+    """What the reader says of a damaged file; nothing where it can be read."""
     try:
-        coco.of_file(spoilt, None, formats.read(path).file, None, None, "keep")
+        coco.of_file(damaged, None, formats.read(path).file, None, None, "keep")
     except (ValueError, OSError, LookupError) as error:
         return str(error)
     return ""

@@ -115,8 +115,8 @@ def test_two_hundred_mutations_end_in_a_clear_line(name, tmp_path):
     for _ in range(200):
         data = bytearray(good)
         at = rng.randrange(len(data))
-        spoils = (b"", b"\xff", b"NaN", b'"', b"-1e999", b"[[", b"\0\0\0\0")
-        data[at : at + rng.randrange(12)] = rng.choice(spoils)
+        damage = (b"", b"\xff", b"NaN", b'"', b"-1e999", b"[[", b"\0\0\0\0")
+        data[at : at + rng.randrange(12)] = rng.choice(damage)
         path.write_bytes(data[: rng.randrange(len(data))] if rng.random() < 0.2 else data)
         message = ""
         try:
@@ -172,9 +172,9 @@ def test_sleap(tmp_path):
     complaints = 0
     for _ in range(200):
         at = rng.randrange(len(text))
-        spoilt = text[:at] + rng.choice(["", "{", "[", "9", "-1", "null", '"a"', "]]"]) + text[at + rng.randrange(9) :]
+        damaged = text[:at] + rng.choice(["", "{", "[", "9", "-1", "null", '"a"', "]]"]) + text[at + rng.randrange(9) :]
         with h5py.File(path, "r+") as file:
-            file["metadata"].attrs["json"] = np.bytes_(spoilt)
+            file["metadata"].attrs["json"] = np.bytes_(damaged)
         message = ""
         try:
             sources.unseen(formats.read(path))

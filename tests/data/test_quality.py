@@ -67,7 +67,7 @@ def test_nothing_is_found_in_a_sound_set(made):
     assert one.lines()[0].endswith("train.json: 3 annotations of 2 images: nothing found")
 
 
-SPOILT = {
+DAMAGED = {
     "id": ({"id": 1}, "the id 1 is used before"),
     "keypoints": ({"keypoints": [1, 2, 3] * 4}, "12 numbers, expected 51 of 17 points"),
     "no box": ({"bbox": None}, "no box"),
@@ -80,9 +80,9 @@ SPOILT = {
 }
 
 
-@pytest.mark.parametrize("kind", SPOILT)
+@pytest.mark.parametrize("kind", DAMAGED)
 def test_each_problem_is_found_and_mended(made, kind, tmp_path):
-    changes, detail = SPOILT[kind]
+    changes, detail = DAMAGED[kind]
     shift = 0 if kind == "duplicate" else 0.5
     other = person(2, 1 if kind == "duplicate" else 2, shift, **changes)
     (one,) = checked(path := made(person(1), other))
@@ -110,11 +110,11 @@ def test_boxes_of_corners_are_told_and_made_sides(made):
 
 @pytest.mark.parametrize("pair", ["elbow", "wrist"])
 def test_a_swapped_pair_is_told_by_the_bones(made, pair):
-    spoilt = person(1)
-    rows = np.reshape(spoilt["keypoints"], (17, 3))
+    outlier = person(1)
+    rows = np.reshape(outlier["keypoints"], (17, 3))
     left, right = (COCO17.points.index(f"{side}_{pair}") for side in ("left", "right"))
     rows[[left, right]] = rows[[right, left]]
-    (one,) = checked(path := made(spoilt | {"keypoints": rows.ravel().tolist()}, images=1))
+    (one,) = checked(path := made(outlier | {"keypoints": rows.ravel().tolist()}, images=1))
     assert one.counts == {"swapped": 1}
     assert one.findings[0].detail == f"left_{pair} and right_{pair}"
     quality.mend(one, path.parent / "mended.json")

@@ -333,10 +333,10 @@ def test_a_precision_recall_curve_by_hand(tmp_path):
 def test_rmse_is_deeplabcuts_with_and_without_its_cutoff(tmp_path):
     people = make(tmp_path, skeletons=(MOUSE,), images=2, each=1)
     oracle = Oracle(people)
-    many = oracle.many
+    predict = oracle.many
 
     def off(items, *, upright=True):
-        for poses in many(items, upright=upright):
+        for poses in predict(items, upright=upright):
             xy, score = poses.xy.copy(), np.where(np.arange(14) < 7, 0.9, 0.3)[None]
             xy[:, :7] += (3, 4)
             xy[:, 7:] += (6, 8)

@@ -87,13 +87,13 @@ def test_a_file_that_yields_other_maps_is_not_kept(cache, monkeypatch):
 
 def test_auto_is_the_fastest_that_is_installed(monkeypatch, capsys):
     monkeypatch.delenv("POSEWRIGHT_RUNTIME")
-    for here, family, want in (
+    for available, family, want in (
         (["torch", "onnx", "openvino"], "hrnet", "openvino"),
         (["torch", "onnx", "openvino"], "lpn", "onnx"),
         (["torch", "onnx"], "hrnet", "onnx"),
         (["torch"], "hrnet", "torch"),
     ):
-        monkeypatch.setattr(selection, "installed", lambda here=here: here)
+        monkeypatch.setattr(selection, "installed", lambda available=available: available)
         assert selection.chosen("auto", family, CPU) == want
         assert (f"runtime: {want}" in capsys.readouterr().err) == (want != "torch")
     assert selection.fastest("hrnet", torch.device("cuda")) == "torch"

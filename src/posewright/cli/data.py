@@ -178,15 +178,15 @@ def _show(options: argparse.Namespace) -> int:
     from posewright.report.gallery import case
 
     people = sources.read_all([options.source], [options.images], allow_outside=options.allow_outside)
-    many = min(max(options.people, 1), len(people))
-    places = np.sort(np.random.default_rng(options.seed).permutation(len(people))[:many])
+    count = min(max(options.people, 1), len(people))
+    places = np.sort(np.random.default_rng(options.seed).permutation(len(people))[:count])
     if options.batches:
         pictures = _training_views(options, people.subset(places))
     else:
         pictures = [case(people, int(place), "", None).image for place in places]
     captions = [f"{people.annotation_id[place]}" for place in places]
-    image.write(options.out, draw.sheet(pictures, min(6, many), (256, 256), captions))
-    answer(options, f"{many} of {len(people)} people: {options.out}", people=many, sheet=options.out)
+    image.write(options.out, draw.sheet(pictures, min(6, count), (256, 256), captions))
+    answer(options, f"{count} of {len(people)} people: {options.out}", people=count, sheet=options.out)
     return 0
 
 
@@ -205,7 +205,7 @@ def _training_views(options: argparse.Namespace, people: KeypointDataset) -> lis
     batch = next(iter(loader.epoch(0)))
     whole = np.array([[0.0, 0.0, spec.size[1], spec.size[0]]])
     truth = zip(samples.pixels(batch.images, spec), batch.xy[:, None], batch.visibility[:, None])
-    return [draw.draw_truth(crop, xy, seen, whole, spec.skeleton, boxes=False) for crop, xy, seen in truth]
+    return [draw.draw_truth(crop, xy, visibility, whole, spec.skeleton, boxes=False) for crop, xy, visibility in truth]
 
 
 def _formats(options: argparse.Namespace) -> int:

@@ -58,13 +58,13 @@ class Statistics:
 def of(people: KeypointDataset) -> Statistics:
     """The numbers of a data set."""
     shown = np.bincount(people.image, minlength=len(people.image_id))
-    many, images = np.unique(shown, return_counts=True)
+    numbers, images = np.unique(shown, return_counts=True)
     labelled, visible = (people.visibility > 0).sum(0).tolist(), (people.visibility == 2).sum(0).tolist()
     names = people.skeleton.points
     return Statistics(
         len(people),
         len(people.image_id),
-        dict(zip(many.tolist(), images.tolist())),
+        dict(zip(numbers.tolist(), images.tolist())),
         {name: int(((people.area >= low) & (people.area < high)).sum()) for name, (low, high) in SIZES.items()},
         _quartiles(people.box[:, 2:].max(1)),
         dict(zip(names, labelled)),

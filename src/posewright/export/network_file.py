@@ -44,7 +44,7 @@ class Exported:
 def write(
     predictor: Predictor,
     path: str | os.PathLike[str],
-    to: Target,
+    target: Target,
     *,
     images: Sequence[np.ndarray] = (),
     licence: str = "",
@@ -57,7 +57,7 @@ def write(
     Args:
         predictor: by torch, at float32.
         path: the file, `.onnx` or `.xml`.
-        to: what reads it.
+        target: what reads it.
         images: [H, W, 3] uint8 RGB each, on which both are compared, each as a whole; by default drawn people.
         licence: of the weights, for the metadata.
 
@@ -68,17 +68,17 @@ def write(
         OSError: it cannot be written.
     """
     path = Path(path)
-    if path.suffix != SUFFIX[to]:
-        raise ValueError(f"{path}: files for {to} end in {SUFFIX[to]}")
-    if to not in selection.installed():
-        raise ModuleNotFoundError(f"exporting to {to} needs `pip install posewright[{to}]`")
+    if path.suffix != SUFFIX[target]:
+        raise ValueError(f"{path}: files for {target} end in {SUFFIX[target]}")
+    if target not in selection.installed():
+        raise ModuleNotFoundError(f"exporting to {target} needs `pip install posewright[{target}]`")
     if not isinstance(predictor.net, nn.Module):
         raise ValueError(f"cannot export a network that {predictor.runtime} runs: load it with runtime='torch'")
     pictures = list(images) or [draw_scene(np.random.default_rng(seed), Scene())[0] for seed in range(4)]
     ready_folder(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         trial = Path(folder) / path.name
-        _fill(trial, to, to_onnx(predictor.net, predictor.spec.size), metadata_of(predictor.spec, licence=licence))
+        _fill(trial, target, to_onnx(predictor.net, predictor.spec.size), metadata_of(predictor.spec, licence=licence))
         off = _difference(predictor, trial, pictures)
         if not off <= TOLERANCE:
             raise ValueError(
@@ -90,9 +90,9 @@ def write(
     return Exported(path, off, len(pictures))
 
 
-def _fill(path: Path, to: Target, data: bytes, metadata: Metadata) -> None:
+def _fill(path: Path, target: Target, data: bytes, metadata: Metadata) -> None:
     note = msgspec.json.encode(metadata).decode()
-    if to == "onnx":
+    if target == "onnx":
         import onnx
 
         model = onnx.load_model_from_string(data)

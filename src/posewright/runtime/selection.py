@@ -43,10 +43,10 @@ def fastest(family: str, device: torch.device, precision: Precision = "float32")
     """The fastest installed runtime for a family of networks: torch on a GPU, else the first installed of the table."""
     if device.type != "cpu":
         return "torch"
-    here = installed()
+    available = installed()
     order: tuple[Runtime, ...] = _ORDERS.get(family, _ORDER) if precision == "float32" else ("openvino", "torch")
     for runtime in order:
-        if runtime in here:
+        if runtime in available:
             return runtime
     return "torch"
 

@@ -115,14 +115,14 @@ def _images(path: Path, content: dict[str, Any]) -> Iterator[Path]:
     root = path.parent / str(content.get("path") or ".")
     if not root.is_dir():
         root = path.parent
-    seen: set[Path] = set()
+    visited: set[Path] = set()
     for split in ("train", "val", "test"):
         places = content.get(split)
         for place in places if isinstance(places, list) else [places] if places else []:
             folder = root / str(place)
-            if folder not in seen and folder.is_dir():
+            if folder not in visited and folder.is_dir():
                 yield from sorted(p for p in folder.rglob("*") if p.suffix.lower() in image.SUFFIXES)
-            seen.add(folder)
+            visited.add(folder)
 
 
 def _instances(path: Path, place: int, width: int, height: int, shape: list[int], classes: int) -> Iterator[Instance]:

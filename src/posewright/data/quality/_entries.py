@@ -97,16 +97,16 @@ def _ids(found: Annotated) -> Iterator[Finding]:
     images = Counter(image.id for image in file.images)
     categories = {category.id for category in file.categories}
     highest = max((a.id or 0 for a in file.annotations), default=0)
-    seen: set[int] = set()
+    visited: set[int] = set()
     for n, image in enumerate(file.images):
         if images[image.id] > 1:
             yield Finding("id", f"images[{n}]", f"{images[image.id]} images have the id {image.id}", n)
     for n, a in enumerate(file.annotations):
-        if a.id is None or a.id in seen:
+        if a.id is None or a.id in visited:
             highest += 1
             detail = "no id" if a.id is None else f"the id {a.id} is used before"
             yield Finding("id", _where(n, a), detail, -1, n, {"id": highest})
-        seen.add(a.id if a.id is not None else highest)
+        visited.add(a.id if a.id is not None else highest)
         if a.image_id not in images:
             yield Finding("id", _where(n, a), f"no image has the id {a.image_id}", -1, n, None)
         elif a.category_id not in categories:
@@ -139,7 +139,7 @@ _Fault = tuple[str, str, dict[str, Any]]
 
 
 def _box(a: coco_format.Annotation[Any], triples: np.ndarray) -> tuple[list[float], list[_Fault]]:
-    """The box, and where it is none that of the points."""
+    """The box, or without one that of the points."""
     box = a.bbox or []
     if len(box) == 4 and np.isfinite(box).all() and box[2] > 0 and box[3] > 0:
         return [float(v) for v in box], []
@@ -224,17 +224,17 @@ def _swapped(row: Row) -> Iterator[Finding]:
         return
     place = {point: n for n, point in enumerate(row.skeleton.points)}
     pairs = [(place[a], place[b]) for a, b in row.skeleton.mirror]
-    of = {n: k for k, pair in enumerate(pairs) for n in pair}
+    pair_of = {n: k for k, pair in enumerate(pairs) for n in pair}
     as_is, swapped = np.zeros(len(pairs)), np.zeros(len(pairs))
     for bone in row.skeleton.bones:
         one, two = (place[point] for point in bone)
-        if one not in of or two not in of or of[one] == of[two]:
+        if one not in pair_of or two not in pair_of or pair_of[one] == pair_of[two]:
             continue
-        other = pairs[of[two]][1 - pairs[of[two]].index(two)]
+        other = pairs[pair_of[two]][1 - pairs[pair_of[two]].index(two)]
         if not (row.keypoints[[one, two, other], 2] > 0).all():
             continue
         right, wrong = (float(np.linalg.norm(row.keypoints[one, :2] - row.keypoints[n, :2])) for n in (two, other))
-        for k in (of[one], of[two]):
+        for k in (pair_of[one], pair_of[two]):
             as_is[k], swapped[k] = as_is[k] + right, swapped[k] + wrong
     side = max(row.box[2:])
     for k in np.argsort(swapped - as_is):

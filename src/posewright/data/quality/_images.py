@@ -28,7 +28,7 @@ def findings(
         paths.append(tuple(find_all(found.path, folder, names, allow_outside=allow_outside)[0]))
     total, done = sum(map(len, paths)), 0
     out: list[list[Finding]] = []
-    seen: dict[bytes, tuple[int, str]] = {}
+    first_of: dict[bytes, tuple[int, str]] = {}
     for number, (found, places) in enumerate(zip(sets, paths)):
         these: list[Finding] = []
         for n, (entry, path) in enumerate(zip(found.file.images, places)):
@@ -52,7 +52,7 @@ def findings(
                 kind, mend = "image size" if sized else "no image size", {"height": height, "width": width}
                 these.append(Finding(kind, where, f"{given}, the file has {height}x{width}", n, -1, mend))
             for key in (hashlib.sha256(data).digest(), _look(pixels)):
-                first, name = seen.setdefault(key, (number, where))
+                first, name = first_of.setdefault(key, (number, where))
                 if first != number:
                     these.append(Finding("leak", where, f"is {name} of {sets[first].path}", n))
                     break
