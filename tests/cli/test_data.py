@@ -85,7 +85,7 @@ def test_a_set_in_numbers_and_on_a_sheet(run, listing, tmp_path):
     assert said["people"] == sum(int(n) * count for n, count in said["per_image"].items())
     assert all(0 <= said["visible"][point] <= n <= said["people"] for point, n in said["labelled"].items())
     assert "| point | labelled | of people | of these visible |" in run("data", "stats", listing)[1]
-    for more in ((), ("--batches", "simplebaseline-r18-slim-128x96")):
+    for more in ((), ("--masks",), ("--batches", "simplebaseline-r18-slim-128x96")):
         status, text, errors = run("data", "show", listing, "--out", tmp_path / "sheet.jpg", "--people", 3, *more)
         assert status == 0, errors
         assert image.read(tmp_path / "sheet.jpg").std() > 10

@@ -64,6 +64,7 @@ def add(commands: Commands) -> None:
             shown.add_argument(
                 "--seed", type=int, metavar="NUMBER", default=0, help="the same seed draws the same people"
             )
+            shown.add_argument("--masks", action="store_true", help="whole images, with COCO's polygons and masks")
             shown.add_argument(
                 "--batches", metavar="RECIPE", help="draw them as this recipe's training sees them, with its targets"
             )
@@ -182,12 +183,33 @@ def _show(options: argparse.Namespace) -> int:
     places = np.sort(np.random.default_rng(options.seed).permutation(len(people))[:count])
     if options.batches:
         pictures = _training_views(options, people.subset(places))
+    elif options.masks:
+        pictures = _with_masks(people, places)
     else:
         pictures = [case(people, int(place), "", None).image for place in places]
     captions = [f"{people.annotation_id[place]}" for place in places]
     image.write(options.out, draw.sheet(pictures, min(6, count), (256, 256), captions))
     answer(options, f"{count} of {len(people)} people: {options.out}", people=count, sheet=options.out)
     return 0
+
+
+def _with_masks(people: KeypointDataset, places: np.ndarray) -> list[np.ndarray]:
+    """Whole images with one person each: points, box, and the segmentation as a tint."""
+    from posewright import draw, image
+    from posewright.data import masks
+
+    known, pictures = masks.segmentations(people.annotations), list["np.ndarray"]()
+    for place in places.tolist():
+        person = people[place]
+        pixels = image.read(person.path, upright=False)
+        if (segmentation := known.get(person.annotation_id)) is not None:
+            where = f"{people.annotations}: annotation {person.annotation_id}"
+            height, width = pixels.shape[:2]
+            inside = masks.mask(segmentation, height, width, where)
+            pixels[inside] = pixels[inside] // 2 + (0, 60, 127)
+        truth = person.xy[None], person.visibility[None], person.box[None]
+        pictures.append(draw.draw_truth(pixels, *truth, people.skeleton))
+    return pictures
 
 
 def _training_views(options: argparse.Namespace, people: KeypointDataset) -> list[np.ndarray]:
