@@ -22,9 +22,9 @@ def maps(seed=0):
     return np.concatenate([blobs, pairs, blobs + 0.02 * rng.normal(size=blobs.shape), *odd]).astype(np.float32)
 
 
-@pytest.mark.parametrize(("kernel", "border"), [(5, 10), (9, 10), (11, 10), (21, 10), (5, 0), (9, 0), (15, 0)])
-def test_bounds_bound_and_what_is_held_is_held(kernel, border):
-    given = maps()
+@pytest.mark.parametrize("kernel", [1, 5, 9, 11, 15, 21, 25])
+def test_bounds_bound_and_what_is_held_is_held(kernel):
+    given, border = maps(), 10
     squares = _squares.of_maxima(given, kernel, border)
     along_y, along_x = (_blur.matrix(n, kernel, border) for n in SIZE)
     whole = along_y @ given.astype(np.float64) @ along_x.T
@@ -49,17 +49,10 @@ def test_bounds_bound_and_what_is_held_is_held(kernel, border):
     np.testing.assert_allclose(squares.cells[n].reshape(squares.side, -1), square, atol=1e-12)
 
 
-def test_maps_smaller_than_a_square_are_not_held():
-    small = np.random.default_rng(0).random((3, 6, 5), np.float32)
-    squares = _squares.of_maxima(small, 9)
-    assert squares.side > 6
-    assert not squares.hold(squares.cells.max(1)).any()
-
-
 def test_no_maps_and_maps_that_are_not_finite():
-    assert _squares.of_maxima(np.zeros((0, 20, 20), np.float32), 15).hold(np.zeros(0)).shape == (0,)
+    assert _squares.of_maxima(np.zeros((0, 20, 20), np.float32), 15, 10).hold(np.zeros(0)).shape == (0,)
     for value in (np.nan, np.inf):
         given = np.zeros((2, *SIZE), np.float32)
         given[1, 5, 6] = value
         with pytest.raises(ValueError, match="1 of 2 maps hold NaN or infinity"), np.errstate(invalid="ignore"):
-            _squares.of_maxima(given, 15)
+            _squares.of_maxima(given, 15, 10)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from posewright import losses
 from posewright.codecs import _blur, _maps, _squares
 from posewright.codecs._base import MapCodec
+
+if TYPE_CHECKING:
+    import torch
 
 _BORDER = 10
 """Zeros around a map before it is blurred and its maxima are looked for."""
@@ -39,6 +43,64 @@ class BlurMultiScaleHeatmap(MapCodec):
         MapCodec.__post_init__(self)
         for kernel in (*self.kernels, self.blur):
             _blur.taps(kernel)
+
+
+@dataclass(frozen=True, slots=True)
+class SecondMaximumHeatmap(BlurMultiScaleHeatmap):
+    """The labels of MSPN, RSN and CPN, and maps that are read by moving from the maximum toward the second one.
+
+    Attributes:
+        size: (height, width) of the input.
+        map_size: (height, width) of the maps.
+        kernels: sizes of the labels' blurs, coarse to fine.
+        blur: size of the blur before decoding.
+        shifts: lengths, in map pixels, of the moves toward the second maximum (the third, ...).
+    """
+
+    shifts: tuple[float, ...] = (0.25,)
+
+    def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints [..., K, 2] in input pixels and visibility [..., K] to labels [..., L, K, h, w] and weight.
+
+        The peak, 255, is at the keypoint's map pixel. As published, a keypoint a few pixels from the border may have it
+        beside that, for the blur folds its tail back.
+
+        Returns:
+            labels: float32, one level per kernel.
+            weight: [..., K] float32, the visibility 0, 1 or 2; 0 for keypoints outside of the input.
+
+        Raises:
+            ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
+        """
+        xy, visibility = _maps.read_points(xy, visibility)
+        pixel, inside = self._pixels(xy)
+        weight = np.where(inside, visibility, 0).astype(np.float32)
+        return labels(pixel, weight, self.map_size, self.kernels), weight
+
+    def _pixels(self, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Map pixels [..., 2] of points in input pixels, truncated, and whether a point is inside of the input."""
+        height, width = self.size
+        inside = np.asarray(((xy >= 0) & (xy <= (width - 1, height - 1))).all(-1))
+        return np.trunc(xy * self.map_size[::-1] / (width, height)), inside
+
+    def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Maps [..., K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K].
+
+        Map pixel i is read as input pixel 4 i + 2 (half a stride, as published), and the score is the map's value,
+        before the blur, at the pixel nearest to the keypoint, divided by 255, plus 0.5.
+
+        Raises:
+            ValueError: maps of another size, or with NaN.
+        """
+        return _maps.decode(maps, self.map_size, self._read, at_a_time=512)
+
+    def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        xy = self._walked(maps)
+        return (xy + 0.5) * _maps.stride(self.size, self.map_size), score_at(maps, xy)
+
+    def _walked(self, maps: np.ndarray) -> np.ndarray:
+        """Keypoints [M, 2] in map pixels of maps [M, h, w]."""
+        return toward_second_maximum(maps, self.blur, self.shifts)
 
 
 def labels(

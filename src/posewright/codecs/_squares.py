@@ -26,7 +26,6 @@ class Squares:
     Attributes:
         maps: [M, h, w], before the blur.
         kernel: size of the blur.
-        mirrored: whether the maps continue as mirror images, or else with zeros.
         cells: [M, side * side] float64, the blurred squares row by row.
         side: of the squares.
         origin: [M, 2] first cells, in map pixels.
@@ -38,7 +37,6 @@ class Squares:
 
     maps: np.ndarray
     kernel: int
-    mirrored: bool
     cells: np.ndarray
     side: int
     origin: np.ndarray
@@ -57,18 +55,18 @@ class Squares:
         place = np.stack([self.places[0][column], self.places[1][row]], -1)
         far = ((place < low[which]) | (place > high[which])).any(1)
         which, place = which[far], place[far]
-        held = (least > 0) & (self.origin >= first).all(1)
+        held = least > 0
         # Where a few bounds are too large, the values close to them are looked at.
         few = np.bincount(which, minlength=len(held))[which] <= _FEW
         few &= ((place - self.close >= first) & (place + self.close <= last)).all(1)
         held[which[~few]] = False
         which, place = which[few], place[few]
-        around = _taylor.blurred_around(self.maps, which, place, self.kernel, self.close, mirrored=self.mirrored)
+        around = _taylor.blurred_around(self.maps, which, place, self.kernel, self.close, mirrored=False)
         held[which[around.max((1, 2)) >= level[which]]] = False
         return held
 
 
-def of_maxima(maps: np.ndarray, kernel: int, border: int = 0) -> Squares:
+def of_maxima(maps: np.ndarray, kernel: int, border: int) -> Squares:
     """Squares around the maxima of blurred maps, or close to them.
 
     A blurred value is a weighted mean, so no larger than the largest pixel under the blur. A wide blur is sampled at
@@ -79,7 +77,7 @@ def of_maxima(maps: np.ndarray, kernel: int, border: int = 0) -> Squares:
     Args:
         maps: [M, h, w].
         kernel: size of the blur.
-        border: zeros around the maps, which are then blurred, too; without them the maps continue as mirror images.
+        border: zeros around the maps, which are blurred, too, mirrored at their end.
 
     Raises:
         ValueError: a map holds NaN, or its maximum is infinite.
@@ -98,14 +96,14 @@ def of_maxima(maps: np.ndarray, kernel: int, border: int = 0) -> Squares:
     best = speaking.reshape(len(maps), len(rows) * len(columns)).argmax(1)
     _maps.refuse_not_finite(speaking.ravel()[best + np.arange(len(maps)) * (len(rows) * len(columns))])
     middle = np.stack([columns[best % len(columns)], rows[best // len(columns)]], -1)
-    # The border's outermost pixel is left out: a blur as large as the border mirrors there.
-    outside = max(border - 1, 0)
+    # Pixels from which a blur that mirrors at the border's end reaches the map again are left out.
+    outside = min(border, 2 * border - kernel // 2) - 1
     edges = np.array([[-outside, -outside], [width - 1 + outside, height - 1 + outside]])
     middle = np.clip(middle, edges[0] + reach, edges[1] - reach)
-    cells = _taylor.blurred_around(maps, np.arange(len(maps)), middle, kernel, reach, mirrored=not border)
+    cells = _taylor.blurred_around(maps, np.arange(len(maps)), middle, kernel, reach, mirrored=False)
     side = 2 * reach + 1
     cells = cells.reshape(-1, side**2)
-    return Squares(maps, kernel, not border, cells, side, middle - reach, bound, places, close, edges)
+    return Squares(maps, kernel, cells, side, middle - reach, bound, places, close, edges)
 
 
 @cache

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from posewright import losses
 from posewright.codecs import _maps, _multiscale
-from posewright.codecs._multiscale import BlurMultiScaleHeatmap
+from posewright.codecs._multiscale import SecondMaximumHeatmap
 from posewright.types import CropRule
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True, slots=True)
-class CpnMultiScaleHeatmap(BlurMultiScaleHeatmap):
+class CpnMultiScaleHeatmap(SecondMaximumHeatmap):
     """Four labels per keypoint, from a wide blur to a narrow one; maps at the scale of 0 to 255.
+
+    As published, each map is divided by its maximum before it is blurred, which turns a negative map positive; the
+    score is read before that.
 
     Attributes:
         size: (height, width) of the input.
@@ -34,7 +33,6 @@ class CpnMultiScaleHeatmap(BlurMultiScaleHeatmap):
 
     kernels: tuple[int, ...] = (15, 11, 9, 7)
     blur: int = 21
-    shifts: tuple[float, ...] = (0.25,)
 
     @property
     def crop_rules(self) -> tuple[CropRule, ...]:
@@ -46,37 +44,11 @@ class CpnMultiScaleHeatmap(BlurMultiScaleHeatmap):
         """Named "cpn": squares in the global net, hard keypoint mining on the refined maps."""
         return {"cpn": losses.cpn}
 
-    def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Keypoints [..., K, 2] in input pixels and visibility [..., K] to labels [..., 4, K, h, w] and weight.
+    def _pixels(self, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        inside = np.asarray(((xy >= 0) & (xy < self.size[::-1])).all(-1))
+        return np.floor(xy / _maps.stride(self.size, self.map_size)), inside
 
-        As with `MultiScaleHeatmap`, a keypoint a few pixels from the border may have the peak, 255, beside its pixel.
-
-        Returns:
-            labels: float32, one level per kernel.
-            weight: [..., K] float32, the visibility 0, 1 or 2; 0 for keypoints outside of the input.
-
-        Raises:
-            ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
-        """
-        xy, visibility = _maps.read_points(xy, visibility)
-        inside = ((xy >= 0) & (xy < self.size[::-1])).all(-1)
-        weight = np.where(inside, visibility, 0).astype(np.float32)
-        pixel = np.floor(xy / _maps.stride(self.size, self.map_size))
-        return _multiscale.labels(pixel, weight, self.map_size, self.kernels), weight
-
-    def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Maps [..., K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K].
-
-        As published, each map is first divided by its maximum, which turns a negative map positive. Map pixel i is
-        read as input pixel 4 i + 2, and the score is the map's value, before all that, at the nearest pixel, divided
-        by 255, plus 0.5.
-
-        Raises:
-            ValueError: maps of another size, or with NaN.
-        """
-        return _maps.decode(maps, self.map_size, self._read, at_a_time=512)
-
-    def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _walked(self, maps: np.ndarray) -> np.ndarray:
         peak = maps.max((1, 2))
         _maps.refuse_not_finite(peak)
         xy = _multiscale.toward_second_maximum(maps, self.blur, self.shifts)
@@ -84,4 +56,4 @@ class CpnMultiScaleHeatmap(BlurMultiScaleHeatmap):
         if len(rest := np.flatnonzero(peak <= 0)):
             scaled = maps[rest] / np.where(peak == 0, np.inf, peak)[rest, None, None]
             xy[rest] = _multiscale.toward_second_maximum(scaled, self.blur, self.shifts)
-        return (xy + 0.5) * _maps.stride(self.size, self.map_size), _multiscale.score_at(maps, xy)
+        return xy

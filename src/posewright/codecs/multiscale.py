@@ -12,60 +12,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from posewright.codecs import _blur, _maps, _multiscale
-from posewright.codecs._multiscale import BlurMultiScaleHeatmap
+from posewright.codecs._multiscale import BlurMultiScaleHeatmap, SecondMaximumHeatmap
 
 if TYPE_CHECKING:
     import torch
 
 
 @dataclass(frozen=True, slots=True)
-class MultiScaleHeatmap(BlurMultiScaleHeatmap):
+class MultiScaleHeatmap(SecondMaximumHeatmap):
     """Five labels per keypoint, from a wide blur to a narrow one; maps at the scale of 0 to 255.
 
-    Attributes:
-        size: (height, width) of the input.
-        map_size: (height, width) of the maps.
-        kernels: sizes of the labels' blurs, coarse to fine.
-        blur: size of the blur before decoding: 5 for COCO, 9 for MPII.
-        shifts: lengths, in map pixels, of the moves toward the second maximum (the third, ...).
+    See `SecondMaximumHeatmap`, which CPN shares, for its attributes; the blur is 5 for COCO and 9 for MPII.
     """
-
-    shifts: tuple[float, ...] = (0.25,)
-
-    def encode(self, xy: np.ndarray, visibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Keypoints [..., K, 2] in input pixels and visibility [..., K] to labels [..., L, K, h, w] and weight.
-
-        The peak, 255, is where the keypoint truncated to a whole map pixel is. As published, a keypoint a few pixels
-        from the border may have it beside that, for the blur folds its tail back.
-
-        Returns:
-            labels: float32, one level per kernel.
-            weight: [..., K] float32, the visibility 0, 1 or 2; 0 for keypoints outside of the input.
-
-        Raises:
-            ValueError: wrong shapes, a visibility other than 0, 1, 2, or a labelled point that is not finite.
-        """
-        xy, visibility = _maps.read_points(xy, visibility)
-        height, width = self.size
-        inside = ((xy >= 0) & (xy <= (width - 1, height - 1))).all(-1)
-        weight = np.where(inside, visibility, 0).astype(np.float32)
-        pixel = np.trunc(xy * self.map_size[::-1] / (width, height))
-        return _multiscale.labels(pixel, weight, self.map_size, self.kernels), weight
-
-    def decode(self, maps: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Maps [..., K, h, w] to keypoints [..., K, 2] in input pixels and scores [..., K].
-
-        Map pixel i is read as input pixel 4 i + 2 (half a stride, as published), and the score is the map's value,
-        before the blur, at the pixel nearest to the keypoint, divided by 255, plus 0.5.
-
-        Raises:
-            ValueError: maps of another size, or with NaN.
-        """
-        return _maps.decode(maps, self.map_size, self._read)
-
-    def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        xy = _multiscale.toward_second_maximum(maps, self.blur, self.shifts)
-        return (xy + 0.5) * _maps.stride(self.size, self.map_size), _multiscale.score_at(maps, xy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from posewright import losses
-from posewright.codecs import _blur, _discs, _gaussians, _maps, _squares, _taylor
+from posewright.codecs import _blur, _discs, _gaussians, _maps, _taylor
 from posewright.codecs._base import AlignedCodec, Refinement, TripleCodec, check_refinement
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ _LEAST, _MOST = 0.001, 50.0
 """Values are clipped to this range before their logarithm is taken."""
 _LEVEL = 1e-5
 """A blurred map whose values differ by less than this part of its maximum holds nothing but rounding errors."""
+_CLOSE = 1e-5
+"""Relative difference of two blurred values that float32 can tell apart for certain."""
 _DAMPING = float(np.finfo(np.float32).eps)
 """What mmpose adds to the Hessian's diagonal in place of a test whether it is singular."""
 
@@ -204,10 +206,10 @@ class UdpOffsetHeatmap(TripleCodec):
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        return _maps.decode(maps, self.map_size, self._read, per_point=3, at_a_time=512)
+        return _maps.decode(maps, self.map_size, self._read, per_point=3)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pixel, score = _blurred_peaks(np.ascontiguousarray(maps[:, 0]), self.blurs[0])
+        pixel, score = _blurred_peaks(maps[:, 0], self.blurs[0])
         each, count = maps.reshape(-1, *self.map_size), len(maps)
         which = np.concatenate([np.arange(1, 3 * count, 3), np.arange(2, 3 * count, 3)])
         offsets = _taylor.blurred_around(each, which, np.tile(pixel, (2, 1)), self.blurs[1], 0, mirrored=True)
@@ -215,15 +217,21 @@ class UdpOffsetHeatmap(TripleCodec):
 
 
 def _blurred_peaks(maps: np.ndarray, kernel: int) -> tuple[np.ndarray, np.ndarray]:
-    """First maxima [M, 2] and their values [M] of maps [M, h, w] under a blur with mirrored border."""
-    squares = _squares.of_maxima(maps, kernel)
-    best = _maps.first_maximum(squares.cells)
-    score = squares.cells[np.arange(len(maps)), best]
-    pixel = squares.origin + np.stack([best % squares.side, best // squares.side], -1)
-    rest = np.flatnonzero(~squares.hold(score))
-    pieces = _blur.pieces(maps[rest], kernel, mirrored=True)
-    found = (_maps.peaks(blurred, computed=True) for _, blurred in pieces)
-    pixel[rest], score[rest] = map(np.concatenate, zip(*found))
+    """First maxima [M, 2] and their values [M] of maps [M, h, w] under a blur with mirrored border.
+
+    The blur is in float32, and again in float64 for maps of which that leaves more than one pixel possible.
+    """
+
+    def read(blurred: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        pixel, score = _maps.peaks(blurred)
+        cells = np.flatnonzero(blurred >= (score * np.float32(1 - _CLOSE))[:, None, None])
+        close = np.bincount(cells // (blurred.shape[1] * blurred.shape[2]), minlength=len(blurred))
+        return pixel, score, (close > 1) & (score > 0)
+
+    pieces = _blur.pieces(maps, kernel, mirrored=True, dtype=np.float32)
+    pixel, score, tied = map(np.concatenate, zip(*(read(blurred) for _, blurred in pieces)))
+    pieces = _blur.pieces(maps[tied], kernel, mirrored=True)
+    pixel[tied] = np.concatenate([_maps.peaks(blurred, computed=True)[0] for _, blurred in pieces])
     return pixel, score
 
 
