@@ -224,7 +224,8 @@ def _by_pyav(path: str) -> Frames:
         raise ValueError(f"{path}: its codec cannot be decoded by this installation of FFmpeg")
     stream.thread_type = "AUTO"
     rate = float(stream.average_rate or stream.guessed_rate or 25)
-    made = Frames(path, Path(path).stem, rate, stream.frames or 0, iter(()), live="://" in path, file=path)
+    total = stream.frames or round(float(container.duration or 0) / 1e6 * rate)
+    made = Frames(path, Path(path).stem, rate, total, iter(()), live="://" in path, file=path)
     made.frames = _decoded(container, stream, made)
     return made
 
