@@ -200,6 +200,19 @@ def test_pw_video_yields_frame_time_and_poses(clip):
         pw.video(clip, PREDICTOR, detector, every=0)
 
 
+def test_smoothing_that_looks_ahead_yields_every_frame_once_and_keeps_motion(tmp_path):
+    rng = np.random.default_rng(0)
+    for n in range(40):
+        image.write(tmp_path / "frames" / f"{n:03}.png", picture(10 + n + float(rng.normal(0, 1.5))))
+    errors, detector.calls = {}, 0
+    for smooth in ("none", "savitzky-golay"):
+        found = list(pw.video(tmp_path / "frames", PREDICTOR, detector, smooth=smooth))
+        assert [v.number for v in found] == list(range(40))
+        green = np.array([v.poses.xy[0, 1, 0] for v in found])
+        errors[smooth] = np.abs(green - (CORNERS[1, 0] + 10 + np.arange(40))).mean()
+    assert errors["savitzky-golay"] < 0.75 * errors["none"]
+
+
 def test_leaving_early_ends_the_reading(clip):
     videos = pw.video(clip, PREDICTOR, detector)
     next(videos)

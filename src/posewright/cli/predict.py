@@ -74,7 +74,7 @@ def add(commands: Commands) -> None:
     )
     videos.add_argument(
         "--smooth",
-        choices=("none", "one-euro"),
+        choices=("none", "one-euro", "savitzky-golay"),
         default="none",
         help="steady the points of each person (default: %(default)s)",
     )

@@ -208,7 +208,13 @@ class OneEuro:
 
 
 def savitzky_golay(
-    time: np.ndarray, xy: np.ndarray, *, score: np.ndarray | None = None, window: float = 0.4, degree: int = 2
+    time: np.ndarray,
+    xy: np.ndarray,
+    *,
+    score: np.ndarray | None = None,
+    window: float = 0.4,
+    degree: int = 2,
+    only: int | None = None,
 ) -> np.ndarray:
     """A whole track smoothed: each point from a polynomial over the frames around it; for recorded video.
 
@@ -221,6 +227,7 @@ def savitzky_golay(
         score: [T, K] weights; None weighs all alike.
         window: seconds, in all.
         degree: of the polynomial.
+        only: the place of the one frame that is smoothed; None smooths all.
 
     Returns:
         [T, K, 2].
@@ -234,7 +241,8 @@ def savitzky_golay(
     weight = known * (np.ones(xy.shape[:2]) if score is None else np.maximum(np.nan_to_num(score), 1e-3))
     filled = np.where(known[..., None], xy, 0.0)
     out = xy.copy()
-    for n, now in enumerate(time):
+    for n in range(len(time)) if only is None else (only,):
+        now = time[n]
         first, last = np.searchsorted(time, [now - window / 2, now + window / 2 + 1e-9])
         powers = ((time[first:last] - now) / window)[:, None] ** np.arange(degree + 1)
         usable = known[first:last].sum(0) > degree

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
 from posewright.predict.boxes import suppressed, two_pass_boxes
 from posewright.predict.frames import Frames, VideoSource, open_frames, read_ahead
 from posewright.predict.predictor import Predictor, load
-from posewright.predict.track import SURE, OneEuro, Tracker
+from posewright.predict.track import SURE, OneEuro, Tracker, savitzky_golay
 from posewright.types import Boxes, Poses
 
 Detector: TypeAlias = Callable[[np.ndarray], Boxes]
 
-Smoothing: TypeAlias = Literal["none", "one-euro"]
+Smoothing: TypeAlias = Literal["none", "one-euro", "savitzky-golay"]
 
 _SAME = 0.9
 """Boxes from tracks that overlap by more are of one person."""
@@ -63,7 +64,8 @@ def video(
         predictor: finds the poses; None loads the default model.
         detector: finds the boxes; None takes the video for one of one person, found by two-pass inference.
         every: frames from one call of the detector to the next, 1 or more; None takes a third of a second.
-        smooth: "one-euro" steadies the points of each track (`track.OneEuro`), "none" leaves them as found.
+        smooth: "one-euro" steadies the points of each track as they come (`track.OneEuro`); "savitzky-golay" looks a
+            fifth of a second ahead, too (`track.savitzky_golay`); "none" leaves them as found.
         rate: frames per second of a folder of frames.
 
     Raises:
@@ -87,9 +89,10 @@ def follow(
     every = max(1, round(frames.rate / 3)) if every is None else every
     if every < 1:
         raise ValueError(f"every must be at least 1 frame, got {every}")
-    if smooth not in ("none", "one-euro"):
-        raise ValueError(f"smooth must be 'none' or 'one-euro', got {smooth!r}")
-    return _follow(frames, predictor, detector or two_pass_boxes(predictor), every, smooth)
+    if smooth not in get_args(Smoothing):
+        raise ValueError(f"smooth must be one of {', '.join(get_args(Smoothing))}, got {smooth!r}")
+    found = _follow(frames, predictor, detector or two_pass_boxes(predictor), every, smooth)
+    return _smoothed(found) if smooth == "savitzky-golay" else found
 
 
 def _follow(
@@ -108,6 +111,35 @@ def _follow(
         if smooth == "one-euro":
             poses = replace(poses, xy=steady(frame.time, ids, poses))
         yield VideoPoses(frame.image, frame.time, poses, ids, frame.number)
+
+
+def _smoothed(found: Iterator[VideoPoses], window: float = 0.4) -> Iterator[VideoPoses]:
+    """The poses, each from the frames up to half a window (seconds) before and after; only these are held."""
+    held: deque[VideoPoses] = deque()
+    place = 0  # in `held`, of the next to yield
+    for newest in found:
+        held.append(newest)
+        while held[place].time + window / 2 <= newest.time:
+            yield _from_around(held, place)
+            place += 1
+            while held[0].time < held[place].time - window / 2:
+                held.popleft()
+                place -= 1
+    for n in range(place, len(held)):
+        yield _from_around(held, n)
+
+
+def _from_around(held: Sequence[VideoPoses], place: int) -> VideoPoses:
+    """The poses of one frame, each track's points smoothed over the frames held."""
+    middle = held[place]
+    xy = middle.poses.xy.copy()
+    for n, i in enumerate(middle.ids.tolist()):
+        track = [(v, int(np.flatnonzero(v.ids == i)[0])) for v in held if i in v.ids]
+        times = np.array([v.time for v, _ in track])
+        points, score = (np.array([getattr(v.poses, name)[k] for v, k in track]) for name in ("xy", "score"))
+        only = [v is middle for v, _ in track].index(True)
+        xy[n] = savitzky_golay(times, points, score=score, only=only)[only]
+    return replace(middle, poses=replace(middle.poses, xy=xy))
 
 
 class _Steady:
