@@ -206,3 +206,16 @@ def test_in_terms_of_pck_the_value_is_that_of_the_metric_and_the_gains_add_up():
     assert counts["swap"] == PLANTED["swap"]
     assert counts["miss"] == PLANTED["miss"] + PLANTED["jitter"]  # which is beyond 0.1 of the box
     assert d.gains["background"] == d.gains["score order"] == 0
+
+
+def test_in_terms_of_pck_people_without_a_length_to_measure_by_are_excused_and_areas_stay_in_pixels(monkeypatch):
+    annotations, results = planted()
+    people = dataset(annotations, range(10), sigmas=False)
+    norm, words, default = distances.pck_norm(people)
+    monkeypatch.setattr(distances, "pck_norm", lambda _: (np.where(np.arange(20) < 4, np.nan, norm), words, default))
+    d = diagnose(people, results)
+    assert len(d.people) == 16
+    assert d.counts()["excused"] == 4
+    assert d.counts()["background"] == 3
+    assert set(d.people.area) == {SIZE**2}
+    assert d.value + sum(d.gains.values()) == pytest.approx(1.0, abs=1e-12)

@@ -141,7 +141,8 @@ def diagnose(
     categories, _ = paired(_in_pck_terms(people, threshold), found)
     pose_of = dict(zip(people.annotation_id.tolist(), distances.matched_rows(people, results).tolist()))
     cases = [_Case.of(category, people.skeleton, pose_of) for category in categories]
-    return _diagnosis("PCK", cases, people.skeleton)
+    every = people.evaluated()
+    return _diagnosis("PCK", cases, people.skeleton, dict(zip(every.id.tolist(), every.area.tolist())))
 
 
 def _in_pck_terms(people: KeypointDataset, threshold: float | None) -> GroundTruth:
@@ -194,7 +195,11 @@ class _Case:
         np.maximum.at(better, overlap.person[free], overlap.oks[free])
         misordered = (pose >= 0) & (better > value + 1e-12) & (result_of is None)
         kind = _point_kinds(pairs, own, skeleton)
-        return _Case(pairs, kind, pose, value, misordered, _pose_kinds(overlap, match))
+        pose_kind = _pose_kinds(overlap, match)
+        if result_of is not None:  # results of people who cannot be measured are neither right nor wrong
+            excused = [result_of.get(number, -1) for number in category.people.id[category.ignored].tolist()]
+            pose_kind[np.isin(category.row, excused)] = RESULT_KINDS.index("excused")
+        return _Case(pairs, kind, pose, value, misordered, pose_kind)
 
 
 def _match(overlap: Overlap, result_of: dict[int, int] | None) -> np.ndarray:
@@ -291,11 +296,15 @@ def _pck(cases: Sequence[_Case], repair: _Repair) -> float:
     return float((right[labelled > 0] / labelled[labelled > 0]).mean()) if labelled.any() else -1.0
 
 
-def _diagnosis(metric: str, cases: Sequence[_Case], skeleton: Skeleton) -> Diagnosis:
+def _diagnosis(
+    metric: str, cases: Sequence[_Case], skeleton: Skeleton, areas: dict[int, float] | None = None
+) -> Diagnosis:
+    """All of it; `areas` by annotation id are in square pixels where those of the cases measure something else."""
     measure = _ap if metric == "AP" else _pck
     value = measure(cases, _Repair(frozenset()))
     counts = [~case.category.ignored for case in cases]
-    own_groups = [groups_of(case.category, skeleton) for case in cases]
+    categories = [_with_areas(case.category, areas) for case in cases]
+    own_groups = [groups_of(category, skeleton) for category in categories]
 
     def gain(*kinds: str, points: np.ndarray | None = None, people: tuple[np.ndarray, ...] | None = None) -> float:
         return measure(cases, _Repair(frozenset(kinds), points, people)) - value
@@ -313,7 +322,7 @@ def _diagnosis(metric: str, cases: Sequence[_Case], skeleton: Skeleton) -> Diagn
         metric=metric,
         value=value,
         skeleton=skeleton,
-        people=_joined([case.category.people[counted] for case, counted in zip(cases, counts)]),
+        people=_joined([category.people[counted] for category, counted in zip(categories, counts)]),
         kind=np.concatenate([case.kind[counted] for case, counted in zip(cases, counts)]),
         similarity=np.concatenate([case.similarity[counted] for case, counted in zip(cases, counts)]),
         result=np.concatenate([np.append(c.category.row, -1)[c.pose[counted]] for c, counted in zip(cases, counts)]),
@@ -330,6 +339,13 @@ def _diagnosis(metric: str, cases: Sequence[_Case], skeleton: Skeleton) -> Diagn
         points=np.array([gain(*MISPLACED, points=point) for point in single]),
         by_group=by_group,
     )
+
+
+def _with_areas(category: Category, areas: dict[int, float] | None) -> Category:
+    if areas is None:
+        return category
+    area = np.array([areas[number] for number in category.people.id.tolist()], np.float64)
+    return replace(category, people=replace(category.people, area=area))
 
 
 def _joined(several: Sequence[Annotations]) -> Annotations:
