@@ -134,7 +134,7 @@ def test_a_command_of_the_documents_works(words, drawn, tmp_path, monkeypatch, c
     if words[0] == "train" and options.recipe and not options.recipe.isupper():
         recipes.find(options.recipe)
     others = re.search(
-        r"\b[A-Z]{2,}\b|--detector|/lspet/|--model|FILE", " ".join(words)
+        r"\b[A-Z]{2,}\b|--detector|/lspet/|--model|\.onnx|FILE", " ".join(words)
     )  # a placeholder, or files not drawn here
     if " ".join(words).startswith(SHORT) and not others:
         small = [

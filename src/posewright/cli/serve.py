@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from posewright.cli._options import Commands, answer, command, existing, weights_file
 
@@ -20,8 +20,8 @@ def add(commands: Commands) -> None:
         "models",
         metavar="MODEL",
         nargs="*",
-        help="a run's best.pt, a pose system whose weights are available locally, or SYSTEM=FILE; the first is the "
-        "default of requests (default: the model inside the package)",
+        help="a run's best.pt, an exported file, a pose system whose weights are available locally, or SYSTEM=FILE; "
+        "the first is the default of requests (default: the model inside the package)",
     )
     parser.add_argument("--detector", metavar="ONNX", type=weights_file, help="YOLOX-style detector of people")
     parser.add_argument(
@@ -29,6 +29,12 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--port", type=int, metavar="N", default=8000, help="port to listen on (default: %(default)s)")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
+    parser.add_argument(
+        "--runtime",
+        choices=("auto", "torch", "onnx", "openvino"),
+        default="auto",
+        help="what runs the networks; auto: the fastest that is installed (default: %(default)s)",
+    )
     parser.add_argument(
         "--flip-test",
         action=argparse.BooleanOptionalAction,
@@ -81,12 +87,16 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _model(given: str, options: argparse.Namespace) -> tuple[str, Predictor]:
-    """A served model and its name: its system's, or for a run's checkpoint the run's folder's."""
+    """A served model and its name: its system's, its exported file's, or for a run's checkpoint the run's folder's."""
     from posewright.predict.predictor import load
 
+    how: dict[str, Any] = {"device": options.device, "flip": options.flip_test, "runtime": options.runtime}
     system, _, file = given.rpartition("=")
     if system:
-        return system, load(system, existing(file), device=options.device, flip=options.flip_test)
-    if (path := Path(file)).is_file():
-        return path.resolve().parent.name, load(None, path, device=options.device, flip=options.flip_test)
-    return file, load(file, device=options.device, flip=options.flip_test)
+        return system, load(system, existing(file), **how)
+    path = Path(file)
+    if path.suffix in (".onnx", ".xml"):
+        return path.stem, load(existing(file), **how)
+    if path.is_file():
+        return path.resolve().parent.name, load(None, path, **how)
+    return file, load(file, **how)
