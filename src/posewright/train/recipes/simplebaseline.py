@@ -63,7 +63,7 @@ RECIPES = (
         _r(50, "dark-128x96"),
         ap=62.6,
         systems=("simplebaseline-*-dark-*",),
-        small="hrnet-w8-dark-128x96",
+        small="simplebaseline-r18-slim-dark-128x96",
     ),
     Recipe(
         "simplebaseline_r101_dark_128x96_coco",
