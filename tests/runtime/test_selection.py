@@ -90,6 +90,7 @@ def test_auto_is_the_fastest_that_is_installed(monkeypatch, capsys):
     for available, family, want in (
         (["torch", "onnx", "openvino"], "hrnet", "openvino"),
         (["torch", "onnx", "openvino"], "lpn", "onnx"),
+        (["torch", "openvino"], "litehrnet", "torch"),
         (["torch", "onnx"], "hrnet", "onnx"),
         (["torch"], "hrnet", "torch"),
     ):

@@ -25,9 +25,12 @@ Precision = Literal["float32", "bf16", "fp16"]
 Network: TypeAlias = Callable[[Tensor], Tensor]
 
 _ORDER: tuple[Runtime, ...] = ("openvino", "onnx", "torch")
-_ORDERS: dict[str, tuple[Runtime, ...]] = {"lpn": ("onnx", "openvino", "torch")}
-"""The runtimes from the fastest on, by the family of the network where it is another: measured by `posewright bench`
-at float32 on two cores of an x86 CPU with AVX-512 (torch 2.13, ONNX Runtime 1.31, OpenVINO 2026.4)."""
+_ORDERS: dict[str, tuple[Runtime, ...]] = {
+    "litehrnet": ("onnx", "torch", "openvino"),
+    "lpn": ("onnx", "openvino", "torch"),
+}
+"""The runtimes from the fastest on, by the family of the network where it is another: by the CPU time of one thread, at
+float32 and batches of 1 and 8, on an x86 CPU with AVX-512 (torch 2.13, ONNX Runtime 1.31, OpenVINO 2026.4)."""
 _PACKAGES: dict[Runtime, str] = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
 _TOLERANCE = 1e-3
 """Of the maps' root mean square; float32 networks differ by 1e-6."""

@@ -1,0 +1,90 @@
+"""`posewright bench`: where a prediction's time goes, by runtime and batch size."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from posewright.cli._options import Commands, answer, command, existing, weights_file
+
+
+def add(commands: Commands) -> None:
+    parser = command(commands, "bench", run, "measure where a prediction's time goes, by runtime and batch size")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="pose system (default: that of the weights)")
+    parser.add_argument(
+        "--weights", metavar="FILE", type=weights_file, help="their values cost no time: random ones by default"
+    )
+    parser.add_argument("--image", metavar="FILE", type=existing, help="read and drawn on (default: a drawn scene)")
+    parser.add_argument(
+        "--runtime", nargs="+", choices=("torch", "onnx", "openvino"), help="which (default: all that are installed)"
+    )
+    parser.add_argument("--precision", choices=("float32", "bf16", "fp16"), default="float32", help="of the arithmetic")
+    parser.add_argument(
+        "--batch", type=int, nargs="+", metavar="NUMBER", default=[1, 16], help="people at once (default: 1 16)"
+    )
+    parser.add_argument(
+        "--turns", type=int, metavar="NUMBER", default=5, help="how often each is run (default: %(default)s)"
+    )
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, cuda, ... (default: %(default)s)")
+    parser.add_argument(
+        "--flip-test", action=argparse.BooleanOptionalAction, default=False, help="average with the mirrored image"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    import tempfile
+    from pathlib import Path
+
+    import numpy as np
+
+    from posewright import image
+    from posewright.models import find
+    from posewright.predict import timing
+    from posewright.predict.predictor import Predictor, load
+    from posewright.progress import bar
+    from posewright.runtime import selection
+    from posewright.synthetic.people import Scene, draw_scene
+    from posewright.types import Boxes
+
+    if min(options.batch) < 1 or options.turns < 1:
+        raise ValueError("--batch and --turns expect numbers from 1 on")
+    if options.weights:
+        loaded = load(options.name, options.weights, device="cpu", runtime="torch")
+        spec, net = loaded.spec, loaded.net
+    else:
+        spec = find(options.name or "default")
+        net = spec.build()
+    settings = {"flip": options.flip_test, "device": options.device, "precision": options.precision}
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, bar("measuring", "batch sizes") as report:
+        picture = Path(options.image or Path(folder) / "scene.jpg")
+        if not options.image:
+            image.write(picture, draw_scene(np.random.default_rng(0), Scene())[0])
+        height, width = image.read(picture).shape[:2]
+        for done, batch in enumerate(options.batch):
+            report(done, len(options.batch), f"batch {batch}")
+            predictors = {
+                runtime: Predictor(spec, net, batch=batch, runtime=runtime, **settings)  # pyright: ignore[reportArgumentType]
+                for runtime in options.runtime or selection.installed()
+            }
+            boxes = Boxes.of([[width * 0.1, height * 0.1, width * 0.5, height * 0.8]] * batch)
+            for runtime, steps in timing.measure(predictors, picture, boxes, turns=options.turns).items():
+                rows.append({"runtime": runtime, "batch": batch, **steps, "all": sum(steps.values())})
+    around = timing.surroundings()
+    title = f"{spec.name}, {options.precision}, ms per person (median of {options.turns} turns)"
+    text = "\n".join([title, *_table(rows), _line(around)])
+    answer(options, text, model=spec.name, precision=options.precision, rows=rows, surroundings=around)
+    return 0
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    steps = list(rows[0])[2:]
+    lines = [f"{'runtime':<10}{'batch':>6}" + "".join(f"{step:>9}" for step in steps)]
+    for row in rows:
+        lines.append(f"{row['runtime']:<10}{row['batch']:>6}" + "".join(f"{row[step]:9.2f}" for step in steps))
+    return lines
+
+
+def _line(around: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in around["versions"].items())
+    return f"{around['cpu']}, {around['threads']} threads, load {around['load']}; {versions}"

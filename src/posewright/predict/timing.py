@@ -1,0 +1,102 @@
+"""Where a prediction's time goes: from an image file to drawn keypoints, step by step."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from posewright import geometry, image
+from posewright.draw import draw
+from posewright.predict.predictor import Predictor
+from posewright.types import Boxes
+
+STEPS: tuple[str, ...] = ("read", "warp", "network", "decode", "draw")
+
+
+def measure(
+    predictors: Mapping[str, Predictor], picture: Path, boxes: Boxes, *, turns: int = 5
+) -> dict[str, dict[str, float]]:
+    """Milliseconds per person of each step, by predictor: the median over turns, each of which runs all predictors.
+
+    Reading is counted once per image, so per person it costs less the more people there are. The network's step holds
+    the normalisation, both runs where there is a flip test, and their average.
+
+    Args:
+        predictors: by any name; all of one pose system.
+        picture: the image file.
+        boxes: of the people in it.
+        turns: how often each is run, after one that does not count.
+    """
+    seen: dict[str, dict[str, list[float]]] = {name: {step: [] for step in STEPS} for name in predictors}
+    for turn in range(turns + 1):
+        for name, predictor in predictors.items():
+            for step, seconds in _one(predictor, picture, boxes).items():
+                if turn:
+                    seen[name][step].append(1000 * seconds / len(boxes))
+    return {name: {step: statistics.median(all_turns) for step, all_turns in by.items()} for name, by in seen.items()}
+
+
+def _one(predictor: Predictor, picture: Path, boxes: Boxes) -> dict[str, float]:
+    """Seconds of each step, once."""
+    spec, spent = predictor.spec, dict.fromkeys(STEPS, 0.0)
+
+    def timed(step: str, function: Callable[..., Any], *given: Any) -> Any:
+        start = time.perf_counter()
+        result = function(*given)
+        spent[step] += time.perf_counter() - start
+        return result
+
+    pixels = timed("read", image.read, picture)
+    crop = geometry.crop(boxes, spec.size, padding=spec.padding, rule=spec.crop_rule)
+    for start in range(0, len(boxes), predictor.batch):
+        part = crop[start : start + predictor.batch]
+        crops = timed("warp", image.warp_all, pixels, part, spec.border)
+        maps = timed("network", _maps, predictor, crops)
+        timed("decode", spec.codec.decode, maps)
+    poses = predictor(pixels, boxes)
+    timed("draw", draw, pixels, poses)
+    return spent
+
+
+def _maps(predictor: Predictor, crops: np.ndarray) -> torch.Tensor:
+    spec = predictor.spec
+    with torch.inference_mode():
+        images = image.to_tensor(crops, spec.colour, spec.mean, spec.std).to(predictor.device)
+        maps = predictor.net(images)
+        if predictor.flip:
+            maps = (maps + spec.codec.unflip(predictor.net(images.flip(-1)), spec.skeleton)) / 2
+        return maps.cpu()
+
+
+def surroundings() -> dict[str, Any]:
+    """The machine and the versions that a measurement is of."""
+    versions = {}
+    for package in ("torch", "numpy", "opencv-python-headless", "onnxruntime", "openvino"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    cpu = next((line for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")), "")
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "machine": platform.machine(),
+        "cpu": cpu.partition(":")[2].strip() or platform.processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load": load,
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def _lines(path: Path) -> Sequence[str]:
+    return path.read_text(errors="replace").splitlines() if path.is_file() else ()
