@@ -224,9 +224,8 @@ def _blurred_peaks(maps: np.ndarray, kernel: int) -> tuple[np.ndarray, np.ndarra
 
     def read(blurred: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         pixel, score = _maps.peaks(blurred)
-        cells = np.flatnonzero(blurred >= (score * np.float32(1 - _CLOSE))[:, None, None])
-        close = np.bincount(cells // (blurred.shape[1] * blurred.shape[2]), minlength=len(blurred))
-        return pixel, score, (close > 1) & (score > 0)
+        blurred[np.arange(len(blurred)), pixel[:, 1], pixel[:, 0]] = -np.inf
+        return pixel, score, (blurred.max((1, 2)) >= score * np.float32(1 - _CLOSE)) & (score > 0)
 
     pieces = _blur.pieces(maps, kernel, mirrored=True, dtype=np.float32)
     pixel, score, tied = map(np.concatenate, zip(*(read(blurred) for _, blurred in pieces)))
