@@ -90,13 +90,13 @@ def _model(given: str, options: argparse.Namespace) -> tuple[str, Predictor]:
     """A served model and its name: its system's, its exported file's, or for a run's checkpoint the run's folder's."""
     from posewright.predict.predictor import load
 
-    how: dict[str, Any] = {"device": options.device, "flip": options.flip_test, "runtime": options.runtime}
+    settings: dict[str, Any] = {"device": options.device, "flip": options.flip_test, "runtime": options.runtime}
     system, _, file = given.rpartition("=")
     if system:
-        return system, load(system, existing(file), **how)
+        return system, load(system, existing(file), **settings)
     path = Path(file)
     if path.suffix in (".onnx", ".xml"):
-        return path.stem, load(existing(file), **how)
+        return path.stem, load(existing(file), **settings)
     if path.is_file():
-        return path.resolve().parent.name, load(None, path, **how)
-    return file, load(file, **how)
+        return path.resolve().parent.name, load(None, path, **settings)
+    return file, load(file, **settings)

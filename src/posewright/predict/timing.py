@@ -36,13 +36,13 @@ def measure(
         boxes: of the people in it.
         turns: how often each is run, after one that does not count.
     """
-    seen: dict[str, dict[str, list[float]]] = {name: {step: [] for step in STEPS} for name in predictors}
+    spent: dict[str, dict[str, list[float]]] = {name: {step: [] for step in STEPS} for name in predictors}
     for turn in range(turns + 1):
         for name, predictor in predictors.items():
             for step, seconds in _one(predictor, picture, boxes).items():
                 if turn:
-                    seen[name][step].append(1000 * seconds / len(boxes))
-    return {name: {step: statistics.median(all_turns) for step, all_turns in by.items()} for name, by in seen.items()}
+                    spent[name][step].append(1000 * seconds / len(boxes))
+    return {name: {step: statistics.median(all_turns) for step, all_turns in by.items()} for name, by in spent.items()}
 
 
 def _one(predictor: Predictor, picture: Path, boxes: Boxes) -> dict[str, float]:
