@@ -23,7 +23,7 @@ from posewright.train.loop import TrainConfig, fit
 from posewright.weights import hub
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+DOCUMENTS = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")} - {ROOT / "CHANGELOG.md"})
 CHINESE = {ROOT / "README.zh-CN.md": ROOT / "README.md"} | {
     page: ROOT / "docs" / page.name for page in sorted(ROOT.glob("docs/zh/*.md"))
 }
