@@ -87,14 +87,15 @@ def pieces(
     source = np.empty((most, height, width), dtype)
     across = np.empty((most, height, wide), dtype)
     result = np.empty((most, height + 2 * border, wide), dtype)
-    along_x = _strips(width, kernel, border, mirrored, dtype)
-    along_y = _strips(height, kernel, border, mirrored, dtype)
+    along_x, along_y = (_strips(length, kernel, border, mirrored, dtype) for length in (width, height))
+    # Copied: with a transposed view of the weights, the product of many rows takes almost twice as long.
+    along_x = [(strip, source_pixels, weights.T.copy()) for strip, source_pixels, weights in along_x]
     for start in range(0, max(count, 1), max(most, 1)):
         piece = maps[start : start + most]
         rows, between, after = (memory[: len(piece)] for memory in (source, across, result))
         rows[:] = piece
         for strip, source_pixels, weights in along_x:
-            np.matmul(rows.reshape(-1, width)[:, source_pixels], weights.T, out=between.reshape(-1, wide)[:, strip])
+            np.matmul(rows.reshape(-1, width)[:, source_pixels], weights, out=between.reshape(-1, wide)[:, strip])
         for strip, source_pixels, weights in along_y:
             np.matmul(weights, between[:, source_pixels], out=after[:, strip])
         yield piece, after

@@ -223,12 +223,17 @@ def _blurred_peaks(maps: np.ndarray, kernel: int) -> tuple[np.ndarray, np.ndarra
     """
 
     def read(blurred: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        pixel, score = _maps.peaks(blurred)
-        blurred[np.arange(len(blurred)), pixel[:, 1], pixel[:, 0]] = -np.inf
-        return pixel, score, (blurred.max((1, 2)) >= score * np.float32(1 - _CLOSE)) & (score > 0)
+        rows, each = blurred.reshape(len(blurred), -1), np.arange(len(blurred))
+        index = rows.argmax(1)
+        score = rows[each, index]
+        rows[each, index] = -np.inf
+        return index, score, rows.max(1)
 
     pieces = _blur.pieces(maps, kernel, mirrored=True, dtype=np.float32)
-    pixel, score, tied = map(np.concatenate, zip(*(read(blurred) for _, blurred in pieces)))
+    index, score, second = map(np.concatenate, zip(*(read(blurred) for _, blurred in pieces)))
+    _maps.refuse_not_finite(score)
+    pixel = np.where(score > 0, np.divmod(index, maps.shape[2])[::-1], 0).T
+    tied = (second >= score * np.float32(1 - _CLOSE)) & (score > 0)
     pieces = _blur.pieces(maps[tied], kernel, mirrored=True)
     pixel[tied] = np.concatenate([_maps.peaks(blurred, computed=True)[0] for _, blurred in pieces])
     return pixel, score
