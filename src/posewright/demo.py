@@ -55,7 +55,8 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
     ready_folder(out)
     files = dict[str, Path]()
     for split, count in SPLITS.items():
-        files[split] = _draw_split(out / "data", split, count, seed)
+        with bar(f"drawing people ({split})", "images") as show:
+            files[split] = synthetic.make(out / "data", count, seed=seed, scene=SCENE, split=split, progress=tick(show))
         if split == "val":
             image.write(out / "people.jpg", _sheet(coco.read(files["val"])))
             say(f"a preview: {out / 'people.jpg'} shows drawn people with their annotations")
@@ -88,11 +89,6 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
     yield f"AP {evaluation.metrics['AP']:.3f} on {len(unseen)} unseen people in {SPLITS['test']} images (boxes: gt)"
     yield f"drawings: {drawn.out}   results: {out / 'results.json'}   weights: {out / 'run' / 'best.pt'}"
     yield f"open {out / 'index.html'} for the curves, the metrics, good and bad cases"
-
-
-def _draw_split(folder: Path, split: str, images: int, seed: int) -> Path:
-    with bar(f"drawing people ({split})", "images") as show:
-        return synthetic.make(folder, images, seed=seed, scene=SCENE, split=split, progress=tick(show))
 
 
 def _sheet(people: coco.KeypointDataset, count: int = 12) -> np.ndarray:

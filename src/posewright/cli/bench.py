@@ -72,19 +72,16 @@ def run(options: argparse.Namespace) -> int:
                 rows.append({"runtime": runtime, "batch": batch, **steps, "all": sum(steps.values())})
     around = timing.surroundings()
     title = f"{spec.name}, {options.precision}, ms per person (median of {options.turns} turns)"
-    text = "\n".join([title, *_table(rows), _line(around)])
+    text = "\n".join([title, *_lines(rows, around)])
     answer(options, text, model=spec.name, precision=options.precision, rows=rows, surroundings=around)
     return 0
 
 
-def _table(rows: list[dict[str, Any]]) -> list[str]:
+def _lines(rows: list[dict[str, Any]], around: dict[str, Any]) -> list[str]:
+    """A table of the rows, and what they were measured on."""
     steps = list(rows[0])[2:]
     lines = [f"{'runtime':<10}{'batch':>6}" + "".join(f"{step:>9}" for step in steps)]
     for row in rows:
         lines.append(f"{row['runtime']:<10}{row['batch']:>6}" + "".join(f"{row[step]:9.2f}" for step in steps))
-    return lines
-
-
-def _line(around: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in around["versions"].items())
-    return f"{around['cpu']}, {around['threads']} threads, load {around['load']}; {versions}"
+    return [*lines, f"{around['cpu']}, {around['threads']} threads, load {around['load']}; {versions}"]

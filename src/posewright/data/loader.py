@@ -132,16 +132,14 @@ class Loader:
         for (_, places), cut in zip(list(self._plan), self._pool):
             if isinstance(cut, Exception):
                 raise cut
-            yield self._batch(places, *cut)
+            crops, xy, visibility = cut
+            target, weight = self.spec.codec.encode(xy, visibility)
+            images = image.to_tensor(crops.numpy(), self.spec.colour, self.spec.mean, self.spec.std)
+            yield Batch(images, torch.from_numpy(target), torch.from_numpy(weight), xy, visibility, places)
 
     def close(self) -> None:
         """End the workers."""
         self._pool = None
-
-    def _batch(self, places: np.ndarray, crops: torch.Tensor, xy: np.ndarray, visibility: np.ndarray) -> Batch:
-        target, weight = self.spec.codec.encode(xy, visibility)
-        images = image.to_tensor(crops.numpy(), self.spec.colour, self.spec.mean, self.spec.std)
-        return Batch(images, torch.from_numpy(target), torch.from_numpy(weight), xy, visibility, places)
 
 
 @dataclass(frozen=True, slots=True)

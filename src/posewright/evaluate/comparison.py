@@ -61,12 +61,9 @@ class Contender:
         told = read_json(about, dict[str, Any], "the metrics.json of an evaluation")
         boxes = str(told.get("boxes", ""))
         unstated = boxes.startswith("of ")  # a results file was evaluated, which does not say where its boxes are from
-        return Contender(name, results, "" if unstated else boxes, *_data_of(told))
-
-
-def _data_of(told: dict[str, Any]) -> tuple[str, str]:
-    data = told.get("data")
-    return (str(data.get("annotations", "")), str(data.get("sha256", ""))) if isinstance(data, dict) else ("", "")
+        data = told["data"] if isinstance(told.get("data"), dict) else {}
+        annotations, sha256 = str(data.get("annotations", "")), str(data.get("sha256", ""))
+        return Contender(name, results, "" if unstated else boxes, annotations, sha256)
 
 
 _TEXTS = {".csv", ".json", ".txt", ".xml", ".yaml"}  # of annotations that are a folder

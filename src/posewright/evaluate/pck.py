@@ -213,7 +213,11 @@ def pckh(
     """
     distance, counted, left_out = _distances(predicted, annotated, visibility, head)
     half, tenth = (_shares((distance <= t) & counted, counted, t, left_out) for t in (0.5, _PCKH_TENTH))
-    metrics = {part: _part(half, part, skeleton) for part in _PCKH_PARTS}
+    metrics: dict[str, float] = {}
+    for part in _PCKH_PARTS:
+        names = ["head_top"] if part == "Head" else [f"{side}_{part.lower()}" for side in ("left", "right")]
+        at = [skeleton.points.index(name) for name in names]
+        metrics[part] = _percent(Pck(half.value[at], half.count[at], half.threshold).mean)
     limbs = np.array([p not in ("pelvis", "thorax") for p in skeleton.points])
     for name, share in (("Mean", half), ("Mean@0.1", tenth)):
         metrics[name] = _percent(Pck(share.value[limbs], share.count[limbs], share.threshold).pooled)
@@ -292,13 +296,6 @@ def _peaks(maps: np.ndarray | torch.Tensor) -> np.ndarray:
         place, lit = top.indices.cpu().numpy(), (top.values > 0).cpu().numpy()
     y, x = np.divmod(place, maps.shape[3])
     return np.stack([x, y], -1) * lit[..., None]
-
-
-def _part(share: Pck, part: str, skeleton: Skeleton) -> float:
-    """A body part's percentage: the mean of left and right, or the one point."""
-    names = ["head_top"] if part == "Head" else [f"{side}_{part.lower()}" for side in ("left", "right")]
-    at = [skeleton.points.index(n) for n in names]
-    return _percent(Pck(share.value[at], share.count[at], share.threshold).mean)
 
 
 def _percent(share: float) -> float:

@@ -103,7 +103,10 @@ class StackedHourglass(PoseNetwork):
         self.maxpool = nn.MaxPool2d(2)
         self.hg = nn.ModuleList(Hourglass(blocks) for _ in range(stacks))
         self.res = nn.ModuleList(chain(blocks) for _ in range(stacks))
-        self.fc = nn.ModuleList(_features() for _ in range(stacks))
+        self.fc = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(FEATURES, FEATURES, 1), nn.BatchNorm2d(FEATURES), nn.ReLU(inplace=True))
+            for _ in range(stacks)
+        )
         self.score = nn.ModuleList(nn.Conv2d(FEATURES, channels, 1) for _ in range(stacks))
         self.fc_ = nn.ModuleList(nn.Conv2d(FEATURES, FEATURES, 1) for _ in range(stacks - 1))
         self.score_ = nn.ModuleList(nn.Conv2d(channels, FEATURES, 1) for _ in range(stacks - 1))
@@ -122,7 +125,10 @@ class StackedHourglass(PoseNetwork):
         Raises:
             ValueError: a side is not a multiple of 32, or is below 64.
         """
-        _check(images)
+        check_size(images, 32)  # every level but the innermost must halve exactly
+        if min(images.shape[-2:]) < 64:  # and the innermost must leave a pixel
+            height, width = images.shape[-2:]
+            raise ValueError(f"images: height and width must be multiples of 32 from 64 on; got HxW {height}x{width}")
         x = self.maxpool(self.layer1(self.relu(self.bn1(self.conv1(images)))))
         x = self.layer3(self.layer2(x))
         maps: list[Tensor] = []
@@ -132,18 +138,6 @@ class StackedHourglass(PoseNetwork):
             if i < len(self.fc_):
                 x = x + self.fc_[i](y) + self.score_[i](maps[-1])
         return tuple(maps)
-
-
-def _features() -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(FEATURES, FEATURES, 1), nn.BatchNorm2d(FEATURES), nn.ReLU(inplace=True))
-
-
-def _check(images: Tensor) -> None:
-    """Every level but the innermost must halve exactly, and the innermost must leave a pixel."""
-    check_size(images, 32)
-    if min(images.shape[-2:]) < 64:
-        height, width = images.shape[-2:]
-        raise ValueError(f"images: height and width must be multiples of 32 from 64 on; got HxW {height}x{width}")
 
 
 _PAPER = "Newell et al., Stacked Hourglass Networks for Human Pose Estimation, ECCV 2016, arXiv 1603.06937"

@@ -57,23 +57,19 @@ def predict_many(predictor: Predictor, items: Iterable[_Item], *, upright: bool 
 
     def begin(item: _Item) -> _Work:
         image, boxes = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
-        return _begin(predictor, image, boxes, upright=upright)
+        spec, pixels = predictor.spec, as_image(image, upright=upright)
+        found = boxes_in(pixels, two_pass_boxes(predictor) if boxes is None else boxes, image)
+        crop = geometry.crop(found, spec.size, padding=spec.padding, rule=spec.crop_rule, image_size=pixels.shape[:2])
+        crops = warp_all(pixels, crop[: predictor.batch], spec.border)
+        rest = pixels if len(found) > len(crops) else None
+        count = (len(found), spec.skeleton.num_keypoints)
+        return _Work(found, crop, crops, rest, np.empty((*count, 2)), np.empty(count))
 
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "posewright-read")
     try:
         yield from _run(predictor, _ahead(pool, begin, items, predictor.batch))
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _begin(predictor: Predictor, image: Image, boxes: Where, *, upright: bool) -> _Work:
-    spec, pixels = predictor.spec, as_image(image, upright=upright)
-    found = boxes_in(pixels, two_pass_boxes(predictor) if boxes is None else boxes, image)
-    crop = geometry.crop(found, spec.size, padding=spec.padding, rule=spec.crop_rule, image_size=pixels.shape[:2])
-    crops = warp_all(pixels, crop[: predictor.batch], spec.border)
-    rest = pixels if len(found) > len(crops) else None
-    count = (len(found), spec.skeleton.num_keypoints)
-    return _Work(found, crop, crops, rest, np.empty((*count, 2)), np.empty(count))
 
 
 def _run(predictor: Predictor, works: Iterable[_Work]) -> Iterator[Poses]:

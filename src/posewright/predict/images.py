@@ -107,7 +107,9 @@ def drawing_names(names: Sequence[str]) -> list[str]:
 
 def _images_of(given: Path, unread: dict[Path, None], skip: Path | None, *, recursive: bool) -> Iterator[ImageFile]:
     if str(given) == "-":
-        yield _standard_input()
+        if sys.stdin.isatty():
+            raise ValueError("-: expected an image on standard input, such as `posewright predict - < photo.jpg`")
+        yield ImageFile("stdin", Path("-"), image.decode(sys.stdin.buffer.read(), "standard input"))
     elif given.is_dir():
         yield from _in_folder(given, unread, skip, recursive=recursive)
     elif given.suffix.lower() == ".txt" and given.is_file():
@@ -116,12 +118,6 @@ def _images_of(given: Path, unread: dict[Path, None], skip: Path | None, *, recu
         yield from _in_pattern(given, unread)
     else:
         yield ImageFile(given.name, _image_file(given))
-
-
-def _standard_input() -> ImageFile:
-    if sys.stdin.isatty():
-        raise ValueError("-: expected an image on standard input, such as `posewright predict - < photo.jpg`")
-    return ImageFile("stdin", Path("-"), image.decode(sys.stdin.buffer.read(), "standard input"))
 
 
 def _in_folder(folder: Path, unread: dict[Path, None], skip: Path | None, *, recursive: bool) -> Iterator[ImageFile]:

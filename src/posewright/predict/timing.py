@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,9 @@ def surroundings() -> dict[str, Any]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    cpu = next((line for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")), "")
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(errors="replace").splitlines() if told.is_file() else []
+    cpu = next((line for line in lines if line.startswith("model name")), "")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "machine": platform.machine(),
@@ -96,7 +98,3 @@ def surroundings() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions,
     }
-
-
-def _lines(path: Path) -> Sequence[str]:
-    return path.read_text(errors="replace").splitlines() if path.is_file() else ()

@@ -105,8 +105,9 @@ def _follow(
         since = 1 if detect else since + 1
         boxes = detector(frame.image) if detect else _inside(suppressed(expected, _SAME), frame.image)
         poses = predictor(frame.image, boxes)
-        if not detect:
-            poses = poses[(poses.score > SURE).sum(1) >= _enough(poses)]  # the others have left, or are hidden
+        if not detect:  # those without enough sure points have left, or are hidden
+            enough = min(4, max(1, poses.skeleton.num_keypoints // 2))
+            poses = poses[(poses.score > SURE).sum(1) >= enough]
         ids = tracker.update(frame.time, poses, detected=detect)
         if smooth == "one-euro":
             poses = replace(poses, xy=steady(frame.time, ids, poses))
@@ -157,11 +158,6 @@ class _Steady:
             out[n] = one(time, poses.xy[n], float(np.sqrt(poses.boxes.xywh[n, 2:].prod())))
             self._filters[i] = (time, one)
         return out
-
-
-def _enough(poses: Poses) -> int:
-    """How many sure points make somebody."""
-    return min(4, max(1, poses.skeleton.num_keypoints // 2))
 
 
 def _inside(boxes: Boxes, image: np.ndarray) -> Boxes:

@@ -24,7 +24,6 @@ from posewright.evaluate.printing import explain, loss_lines, markdown_row, publ
 from posewright.files import write_text
 from posewright.report import charts
 from posewright.report.cases import gallery
-from posewright.types import Skeleton
 
 _DRAWN = 1000.0  # units across the drawn skeleton
 
@@ -91,7 +90,8 @@ def sections(name: str, people: KeypointDataset, evaluation: Evaluation, *, sett
         evaluation: of `evaluator.evaluate`, with its results.
         settings: JSON, shown as it is.
     """
-    heads, _, row = (line.strip("| ").split(" | ") for line in _table(evaluation, name))
+    table = markdown_row(evaluation.metrics, name, evaluation.boxes).splitlines()
+    heads, _, row = (line.strip("| ").split(" | ") for line in table)
     published = published_row(name, evaluation.boxes, list(evaluation.metrics)) if evaluation.measured else ""
     rows = [heads, row, *([published.strip("| ").split(" | ")] if published else [])]
     about = [people.summary(), *(explain(evaluation.measured) if evaluation.measured else [evaluation.rule])]
@@ -112,10 +112,6 @@ def sections(name: str, people: KeypointDataset, evaluation: Evaluation, *, sett
         shown=shown,
         settings=settings,
     )
-
-
-def _table(evaluation: Evaluation, name: str) -> list[str]:
-    return markdown_row(evaluation.metrics, name, evaluation.boxes).splitlines()
 
 
 def _errors(d: Diagnosis) -> list[list[str]]:
@@ -173,7 +169,8 @@ def _layout(d: Diagnosis, near: float = 95.0) -> np.ndarray:
     known = np.isfinite(xy).any((0, 2))
     middle = np.full((d.kind.shape[1], 2), 0.5)
     middle[known] = np.nanmedian(xy[:, known], axis=0)
-    place = middle * _DRAWN + _circle(d.skeleton)
+    turn = np.linspace(0, 2 * np.pi, len(middle), endpoint=False)
+    place = middle * _DRAWN + np.stack([np.cos(turn), np.sin(turn)], 1)  # no two points at one place
     for _ in range(60):
         between = place[:, None] - place
         length = np.maximum(np.linalg.norm(between, axis=2), 1e-6)
@@ -181,12 +178,6 @@ def _layout(d: Diagnosis, near: float = 95.0) -> np.ndarray:
         push = np.maximum(near - length, 0) / 2
         place = place + (between / length[..., None] * push[..., None]).sum(1) * 0.5
     return place - place.min(0)
-
-
-def _circle(skeleton: Skeleton) -> np.ndarray:
-    """A small circle [K, 2], so that no two points are at one place."""
-    turn = np.linspace(0, 2 * np.pi, skeleton.num_keypoints, endpoint=False)
-    return np.stack([np.cos(turn), np.sin(turn)], 1)
 
 
 def _css(colours: list[tuple[int, int, int]]) -> list[str]:

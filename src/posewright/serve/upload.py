@@ -51,7 +51,10 @@ async def read(request: Request, limits: Limits) -> Asked:
     try:
         if kind == "multipart/form-data":
             async with within.form(max_files=1, max_fields=len(_FIELDS), max_part_size=1 << 16) as form:
-                return _asked(await _image(form), form, request)
+                if not isinstance(image := form.get("image"), UploadFile):
+                    got = "text" if image else "no such field"
+                    raise HTTPException(422, f"expected a file in the field 'image', got {got}")
+                return _asked(await image.read(), form, request)
         if kind.startswith("image/") or kind == "application/octet-stream":
             return _asked(await within.body(), request.query_params, request)
     except ClientDisconnect:
@@ -59,13 +62,6 @@ async def read(request: Request, limits: Limits) -> Asked:
     raise HTTPException(
         415, f"expected a multipart/form-data body with a file 'image', or an image as the body, got {kind[:80]!r}"
     )
-
-
-async def _image(form: FormData) -> bytes:
-    image = form.get("image")
-    if not isinstance(image, UploadFile):
-        raise HTTPException(422, f"expected a file in the field 'image', got {'text' if image else 'no such field'}")
-    return await image.read()
 
 
 def _asked(image: bytes, fields: FormData | QueryParams, request: Request) -> Asked:

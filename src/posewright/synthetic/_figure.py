@@ -79,7 +79,8 @@ def _dressed(rng: np.random.Generator, bones: Bones, skin: Look) -> tuple[list[S
     if style in ("skirt", "dress"):
         solids.append(_skirt(rng, bones, bottom))
     if rng.random() < 0.12:
-        solids.append(_backpack(rng, bones))
+        back = bones.neck + bones.chest @ np.array([0, -0.42 * bones.body.trunk, -0.10])
+        solids.append(Blob(back, bones.chest * (0.075, 0.115, 0.06) * rng.uniform(0.8, 1.15), cloth(rng)))  # a backpack
     radii = (0.046 * loose, 0.033 * loose, 0.024, 0.075, 0.049 * wide, 0.030 * wide)
     return solids, tuple(r * bones.body.girth for r in radii)
 
@@ -150,11 +151,6 @@ def _skirt(rng: np.random.Generator, bones: Bones, look: Look) -> Limb:
     section = Section.same(tuple(d * girth for d in (0.066, 0.086, 0.09, 0.095)), bones.pelvis[:, [0, 2]])
     widths = (waist, hips, (hips + hem) / 2, hem)
     return Limb(bones.pelvis[:, 1] * 0.05, hems.mean(0), widths, look, caps=(0.2, 0.05), section=section)
-
-
-def _backpack(rng: np.random.Generator, bones: Bones) -> Blob:
-    middle = bones.neck + bones.chest @ np.array([0, -0.42 * bones.body.trunk, -0.10])
-    return Blob(middle, bones.chest * (0.075, 0.115, 0.06) * rng.uniform(0.8, 1.15), cloth(rng))
 
 
 def _head(rng: np.random.Generator, bones: Bones, skin: Look) -> tuple[list[Solid], np.ndarray]:

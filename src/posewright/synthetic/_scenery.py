@@ -23,18 +23,14 @@ def backdrop(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     for _ in range(int(rng.integers(0, 6))):
         centre, reach = rng.uniform(0, 1, 2) * (width, height), rng.uniform(0.04, 0.22) * height
         corners = centre + rng.uniform(-reach, reach, (int(rng.integers(3, 7)), 2)) * (1, rng.uniform(0.3, 2))
-        images.draw_polygon(flat, corners, _rgb(paint(rng, 0.5)))
+        red, green, blue = paint(rng, 0.5).clip(0, 255).astype(int).tolist()
+        images.draw_polygon(flat, corners, (red, green, blue))
     return images.blur(flat, rng.uniform(0.4, 1.6)).astype(np.float32)
 
 
 def thing(rng: np.random.Generator) -> list[Solid]:
     """A thing about 1 view unit tall, its middle at the origin."""
     return pick(rng, (_post, _crate, _table, _bush, _balls, _false_limbs, _false_limbs))(rng)
-
-
-def _rgb(colour: np.ndarray) -> tuple[int, int, int]:
-    red, green, blue = colour.clip(0, 255).astype(int).tolist()
-    return red, green, blue
 
 
 def _grain(rng: np.random.Generator, height: int, width: int, cell: float) -> np.ndarray:

@@ -104,7 +104,8 @@ def _each(
     draw: Callable[[int], dict[str, Any]], count: int, workers: int | None
 ) -> Generator[dict[str, Any], None, None]:
     """Results of `draw` for 1..count, in order."""
-    workers = _cores() if workers is None else workers
+    if workers is None:  # as many as the cores that this process may use
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers < 2 or count < _POOL_FROM:
         yield from map(draw, range(1, count + 1))
         return
@@ -113,11 +114,6 @@ def _each(
         yield from pool.map(draw, range(1, count + 1), chunksize=8)
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _already_there(place: Path, listing: Path, info: dict[str, Any]) -> bool:

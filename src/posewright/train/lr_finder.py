@@ -4,21 +4,19 @@ Training Neural Networks", WACV 2017, section 3.3).
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from posewright.data.loader import Batch
 from posewright.files import ready_folder, write_json, write_text
 from posewright.progress import bar
 from posewright.report.svg import curve
 from posewright.train.config import TrainConfig
 from posewright.train.distributed import Team
 from posewright.train.setup import prepared
-from posewright.train.state import Run
 
 WORSE = 4.0
 """The sweep ends once the loss is this many times its best: beyond, it only gets worse."""
@@ -62,7 +60,8 @@ def find_lr(config: TrainConfig, *, low: float = 1e-6, high: float = 1.0, steps:
     rates = np.geomspace(low, high, steps)
     losses: list[float] = []
     with prepared(config, Team()) as run, bar("trying rates", "steps") as report:
-        for lr, batch in zip(rates, _batches(run)):
+        batches = itertools.chain.from_iterable(map(run.loader.epoch, itertools.count()))
+        for lr, batch in zip(rates, batches):
             loss, _ = run.train_step(batch, lr)
             if not math.isfinite(loss) or (len(losses) > 10 and loss > WORSE * min(losses)):
                 break
@@ -89,13 +88,6 @@ def steepest(rates: np.ndarray, losses: np.ndarray) -> float:
     """The rate, up to that of the lowest loss, at which the loss falls most per factor of the rate."""
     falling = slice(0, max(int(np.argmin(losses)), 1) + 1)
     return float(rates[falling][np.argmin(np.gradient(losses[falling], np.log(rates[falling])))])
-
-
-def _batches(run: Run) -> Iterator[Batch]:
-    epoch = 0
-    while True:
-        yield from run.loader.epoch(epoch)
-        epoch += 1
 
 
 def _write(out: Path, sweep: Sweep) -> None:

@@ -29,7 +29,7 @@ def is_format(path: Path) -> bool:
 def read(path: Path) -> Annotated:
     """All images; other shapes than skeletons and their boxes are lost. See `Format.read`."""
     root = _root(path)
-    points = [_named(e) for e in root.iter("label") if e.findtext("type") == "points" and e.findtext("parent")]
+    points = [e.findtext("name") for e in root.iter("label") if e.findtext("type") == "points" and e.findtext("parent")]
     points += [p.get("label", "") for s in root.iter("skeleton") for p in s.iter("points")]
     skeleton = _assemble.skeleton_of_names(path, tuple(dict.fromkeys(p for p in points if p)))
     names = list(dict.fromkeys(s.get("label", "object") for s in root.iter("skeleton"))) or ["object"]
@@ -101,10 +101,6 @@ def _root(path: Path) -> ET.Element:
     if root.tag != "annotations":
         raise ValueError(f"{path}: expected CVAT's annotations, got <{short(root.tag, 60)}>")
     return root
-
-
-def _named(label: ET.Element) -> str:
-    return label.findtext("name") or ""
 
 
 def _instance(
