@@ -69,15 +69,13 @@ class MmposeMultiScaleHeatmap(BlurMultiScaleHeatmap):
         return _maps.decode(maps, self.map_size, self._read)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pieces = _blur.pieces(maps, self.blur, mirrored=False)
-        xy, score = map(np.concatenate, zip(*(self._read_piece(*piece) for piece in pieces)))
-        return xy, score
-
-    def _read_piece(self, maps: np.ndarray, blurred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        before, after = maps.max((1, 2)), blurred.max((1, 2))
-        blurred *= (before / np.where(after == 0, 1, after))[:, None, None]
-        pixel, value = _maps.peaks(blurred, -1, computed=True)
+        found: list[tuple[np.ndarray, np.ndarray]] = []
         last = np.array(self.map_size[::-1]) - 1
-        half = 0.5 * ((pixel > 1) & (pixel < last)).all(-1, keepdims=True)
-        xy = pixel + _maps.quarter_shift(blurred, pixel, computed=True) + half
-        return xy * _maps.stride(self.size, self.map_size), value / 255 + 0.5
+        for piece, blurred in _blur.pieces(maps, self.blur, mirrored=False):
+            before, after = piece.max((1, 2)), blurred.max((1, 2))
+            blurred *= (before / np.where(after == 0, 1, after))[:, None, None]
+            pixel, value = _maps.peaks(blurred, -1, computed=True)
+            half = 0.5 * ((pixel > 1) & (pixel < last)).all(-1, keepdims=True)
+            found.append((pixel + _maps.quarter_shift(blurred, pixel, computed=True) + half, value / 255 + 0.5))
+        xy, score = map(np.concatenate, zip(*found))
+        return xy * _maps.stride(self.size, self.map_size), score

@@ -308,7 +308,8 @@ def _by_category(file: coco_format.AnyFile, name: str, notes: list[str]) -> dict
 
 def _with_areas(people: dict[int, Annotations], name: str, notes: list[str]) -> dict[int, Annotations]:
     """The same, with areas made from boxes if no annotation has one (CrowdPose); some lacking it is an error."""
-    count, lacking = (sum(int(f(group).sum()) for group in people.values()) for f in (_any, _without_area))
+    count = sum(map(len, people.values()))
+    lacking = sum(int(_without_area(group).sum()) for group in people.values())
     for group in people.values():
         wrong = _without_area(group) if count > lacking else np.zeros(len(group), bool)
         if wrong.any():
@@ -324,10 +325,6 @@ def _with_areas(people: dict[int, Annotations], name: str, notes: list[str]) -> 
         return {n: replace(group, box=np.nan_to_num(group.box)) for n, group in people.items()}
     notes.append(f"{name}: no annotation has an area; {AREA_OF_BOX} of the box is taken, as CrowdPose does")
     return {n: replace(group, area=group.box[:, 2] * group.box[:, 3] * AREA_OF_BOX) for n, group in people.items()}
-
-
-def _any(group: Annotations) -> np.ndarray:
-    return np.ones(len(group), bool)
 
 
 def _without_area(group: Annotations) -> np.ndarray:

@@ -6,7 +6,7 @@ them will do. Coordinates are image pixels, (0, 0) the centre of the top-left pi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,17 +129,16 @@ def from_coco(results: Iterable[Mapping[str, Any]], skeleton: Skeleton) -> dict[
     by_image: dict[int, list[Mapping[str, Any]]] = {}
     for result in results:
         by_image.setdefault(int(result["image_id"]), []).append(result)
-    return {image: _of_results(rows, skeleton) for image, rows in by_image.items()}
-
-
-def _of_results(rows: Sequence[Mapping[str, Any]], skeleton: Skeleton) -> Poses:
-    triples = np.array([row["keypoints"] for row in rows], np.float64).reshape(len(rows), -1, 3)
-    boxes = [row.get("box", row.get("bbox")) for row in rows]
-    known = None if any(box is None for box in boxes) else np.array(boxes, np.float64)
-    whole = [row["score"] for row in rows]
-    return poses_of(
-        triples[..., :2], triples[..., 2], skeleton, instance_score=whole, boxes=known, source="coco results"
-    )
+    poses: dict[int, Poses] = {}
+    for image, rows in by_image.items():
+        triples = np.array([row["keypoints"] for row in rows], np.float64).reshape(len(rows), -1, 3)
+        boxes = [row.get("box", row.get("bbox")) for row in rows]
+        known = None if any(box is None for box in boxes) else np.array(boxes, np.float64)
+        whole = [row["score"] for row in rows]
+        poses[image] = poses_of(
+            triples[..., :2], triples[..., 2], skeleton, instance_score=whole, boxes=known, source="coco results"
+        )
+    return poses
 
 
 def to_deeplabcut(found: Mapping[str, Poses], scorer: str = "posewright") -> pandas.DataFrame:
