@@ -232,6 +232,13 @@ def test_cpn_s_regions_end_where_the_widened_image_does():
         assert standard[2] > 1000
 
 
+def test_cpn_s_training_crops_of_boxes_in_the_image_are_in_the_widened_one():
+    # The largest for its place: as wide as the image, at its upper edge, padded by 1.25 more than in prediction.
+    for image_size in (None, (60, 100)):
+        region = geometry.region_of_box([0, 0, 100, 2], SIZE, padding=(1.5, 1.625), rule="cpn", image_size=image_size)
+        np.testing.assert_allclose(region, [50, 1, 150, 200])
+
+
 @pytest.mark.parametrize("inside", [True, False])
 @pytest.mark.parametrize("padding", [(0.5, 0.65), (1.2, 1.3), (4.0, 4.0)])
 def test_cpn_s_pixels_are_those_of_its_window_resized(padding, inside):

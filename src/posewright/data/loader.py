@@ -171,6 +171,7 @@ class _Crops(Dataset[Any]):
             padding=self.padding,
             rule=self.rule,
         )
+        # CPN's release keeps crops in the widened image here, too: boxes in the image, padded by 1.25 more, always are.
         matrix = geometry.matrix_of_region(
             view.region, self.size, rule=self.rule, degrees=view.degrees, mirror=view.flip
         )
