@@ -9,9 +9,12 @@ registry to fill.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from posewright.codecs import Codec
 from posewright.types import Colour, CropRule, Skeleton
@@ -80,3 +83,26 @@ class Spec:
     def with_skeleton(self, skeleton: Skeleton) -> Spec:
         """The same system for another skeleton."""
         return replace(self, skeleton=skeleton)
+
+    def with_codec(self, changes: Mapping[str, Any]) -> Spec:
+        """The same system with other values of some of its codec's fields, such as `{"quarter": False}`.
+
+        The sizes are the network's and stay.
+
+        Raises:
+            ValueError: the codec has no such field, or refuses a value or its combination with others.
+        """
+        if not changes:
+            return self
+        codec, kind = msgspec.to_builtins(self.codec), type(self.codec)
+        known = [name for name in codec if name not in ("size", "map_size")]
+        for name in changes:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+                raise ValueError(f"{kind.__name__}, the codec of {self.name}, has no setting {name!r}; {hint}")
+        try:
+            return replace(self, codec=msgspec.convert(codec | dict(changes), kind))
+        except msgspec.ValidationError as error:
+            came = ", ".join(f"{name}={value!r}" for name, value in changes.items())
+            raise ValueError(f"{kind.__name__}, the codec of {self.name}, cannot have {came}: {error}") from None

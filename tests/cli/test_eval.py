@@ -26,6 +26,37 @@ def test_eval_prints_the_ten_lines_and_a_row_with_the_box_source(run, listing, l
     assert [a for a in again.splitlines() if "@[" in a] == [a for a in text.splitlines() if "@[" in a]
 
 
+def test_the_decoding_is_varied_from_the_command_line(run, listing, last, tmp_path):
+    def points(*codec):
+        arguments = ("--data", listing, "--weights", last, "--out", tmp_path, "--no-flip-test", *codec)
+        status, text, errors = run("eval", *arguments)
+        assert status == 0, errors
+        results = json.loads((tmp_path / "results.json").read_text())
+        return text, np.array([np.reshape(r["keypoints"], (-1, 3))[:, :2] for r in results])
+
+    text, plain = points()
+    assert "codec" not in text
+    assert "codec" not in json.loads((tmp_path / "metrics.json").read_text())
+    text, moved = points("--codec", "quarter=true", "compensation=1")
+    assert "codec not as published: compensation=1.0\n" in text
+    assert json.loads((tmp_path / "metrics.json").read_text())["codec"] == {"compensation": 1.0}
+    assert (moved[..., 0] < plain[..., 0]).all()
+    np.testing.assert_allclose(moved[..., 1], plain[..., 1])
+    for codec, message in (
+        ("quater=false", "has no setting 'quater'; did you mean 'quarter'?"),
+        ("quarter", "--codec expects key=value, got 'quarter'"),
+    ):
+        status, _, errors = run("eval", "--data", listing, "--weights", last, "--codec", codec)
+        assert status == 2
+        assert message in errors
+        assert errors.count("\n") == 1
+    status, _, errors = run(
+        "eval", "--data", listing, "--results", tmp_path / "results.json", "--codec", "quarter=false"
+    )
+    assert status == 2
+    assert "--results has none" in errors
+
+
 def test_boxes_outside_or_empty_are_skipped_and_counted(run, set_up, edited, last, tmp_path):
     def damage(content):
         content["annotations"][0]["bbox"] = [10, 10, 0, 0]

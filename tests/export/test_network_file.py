@@ -45,6 +45,14 @@ def test_a_file_needs_nothing_beside_it(exported, predictor):
     np.testing.assert_allclose(back(pixels, boxes).xy, predictor(pixels, boxes).xy, atol=0.05)
 
 
+def test_a_changed_codec_goes_into_the_file(predictor, tmp_path):
+    spec = predictor.spec.with_codec({"quarter": False, "flip_shift": False})
+    changed = Predictor(spec, predictor.net, device="cpu")
+    path = network_file.write(changed, tmp_path / "net.onnx", "onnx", images=PICTURES).path
+    assert load(str(path)).spec.codec == spec.codec
+    assert load(str(path), codec={"quarter": True}).spec.codec == predictor.spec.with_codec({"flip_shift": False}).codec
+
+
 def test_what_it_says_of_itself(exported):
     onnx = pytest.importorskip("onnx")
     said = {entry.key: json.loads(entry.value) for entry in onnx.load(exported.path).metadata_props}["posewright"]

@@ -116,6 +116,33 @@ def test_a_run_is_evaluated_and_its_best_weights_predict(config, files):
     assert (fitted.out / "log.csv").read_text().count("\n") == 1 + len(rows)
 
 
+def test_a_changed_codec_trains_and_goes_with_the_weights(config, files, tmp_path):
+    config = replace(config, codec={"sigma": 2.0, "quarter": False}, steps=2, val=files["val"], ema=0)
+    fit(config)
+    assert resumed(config.out).codec == config.codec
+    codec = replace(pw.find(SLIM).codec, sigma=2.0, quarter=False)
+    with prepared(config, Team(), resume=True) as run:
+        assert run.spec.codec == codec
+        target = next(iter(run.loader.epoch(0))).target
+        assert (target[:, 0].flatten(1) > 0).sum(
+            1
+        ).max() > 49  # 3 sigma to each side of the peak; the published 1 has 7 x 7
+    best, converted = Path(config.out) / "best.pt", tmp_path / "net.safetensors"
+    checkpoint.convert(best, converted, "safetensors")
+    for path in (best, Path(config.out) / "last.pt", converted):
+        assert checkpoint.describe(path).codec == config.codec
+        assert pw.load(weights=path, device="cpu", runtime="torch").spec.codec == codec
+    both = pw.load(weights=best, codec={"sigma": 3.0}, device="cpu", runtime="torch").spec.codec
+    assert both == replace(codec, sigma=3.0)
+    content = model(best)
+    checkpoint.write_checkpoint(tmp_path / "odd.pt", content | {"codec": {"sigma": -1}})
+    with pytest.raises(ValueError, match=r"odd\.pt: .*sigma must be above 0"):
+        pw.load(weights=tmp_path / "odd.pt")
+    del content["codec"]
+    checkpoint.write_checkpoint(tmp_path / "old.pt", content)
+    assert pw.load(weights=tmp_path / "old.pt", device="cpu", runtime="torch").spec.codec == pw.find(SLIM).codec
+
+
 def test_an_evaluation_that_was_interrupted_is_done_first_on_resuming(config, files):
     end = batches(files)
     config = replace(config, val=files["val"], flip_test=False, steps=end)

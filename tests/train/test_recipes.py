@@ -1,6 +1,8 @@
 """Recipes hold the published values and fit their pose systems; settings are checked against the fields."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -163,6 +165,26 @@ def test_settings_are_typed_and_suggest():
         override(config, ["min_lr=1"])
     with pytest.raises(ValueError, match="batch must be at least 1, got 0"):
         override(config, ["batch=0"])
+
+
+def test_fields_of_the_codec_are_settings():
+    config = override(recipes.find("hrnet_w32_coco"), ["codec.sigma=3", "codec.quarter=false", "codec.flip_shift=null"])
+    assert config.codec == {"sigma": 3, "quarter": False, "flip_shift": None}
+    codec = "GaussianHeatmap, the codec of hrnet-w32-256x192"
+    for setting, message in (
+        ("codec.sigm=3", f"{codec}, has no setting 'sigm'; did you mean 'sigma'?"),
+        ("codec.width=3", f"{codec}, has no setting 'width'; it has flip_shift, sigma, empty, separately"),
+        ("codec.map_size=[8,8]", "has no setting 'map_size'"),
+        ("codec.quarter=3", f"{codec}, cannot have sigma=3, quarter=3, flip_shift=None: Expected `bool`, got `int`"),
+        ("codec.separately=true", "separately is of the quarter rule, which quarter=False turns off"),
+        ("codec.sigma=-1", "sigma must be above 0, got -1.0"),
+        ("codec.sigma.x=1", "no setting 'codec.sigma.x'"),
+        ("codec=3", "Expected `object`, got `int`"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            override(config, [setting])
+    with pytest.raises(ValueError, match="DarkHeatmap needs crop rule standard, got 'dark'"):
+        override(replace(config, model="hrnet-w32-dark-256x192", codec={}), ["codec.crop=standard"])
 
 
 @pytest.mark.parametrize("content", [b"\xff{}", b"[" * 100_000, b'"text"', b'{"lr": "\xff"}'])

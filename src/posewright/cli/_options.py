@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,7 @@ def model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def predictor_of(options: argparse.Namespace) -> Predictor:
+def predictor_of(options: argparse.Namespace, codec: Mapping[str, Any] | None = None) -> Predictor:
     from posewright.predict.predictor import load
 
     if options.max_pixels is not None:
@@ -100,6 +100,7 @@ def predictor_of(options: argparse.Namespace) -> Predictor:
     return load(
         options.model,
         options.weights,
+        codec=codec,
         device=options.device,
         flip=options.flip_test,
         runtime=options.runtime,

@@ -67,6 +67,14 @@ def add(commands: Commands) -> None:
     rules.add_argument(
         "--p-cutoff", type=float, metavar="NUMBER", default=0.6, help="with RMSE: DeepLabCut's (default: %(default)s)"
     )
+    rules.add_argument(
+        "--codec",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change how maps are decoded and mirrored, such as quarter=false; a wrong key is answered with right ones",
+    )
     rules.add_argument("--soft-nms", action="store_true", help="soft OKS-NMS instead of the greedy one")
     rules.add_argument(
         "--drop-unconfident", action="store_true", help="leave out poses without any confidence, as xtcocotools does"
@@ -86,6 +94,8 @@ def run(options: argparse.Namespace) -> int:
     out = Path(options.out)
     data = {"data": comparison.fingerprint(options.data)}
     if options.results:
+        if options.codec:
+            raise ValueError("--codec changes how maps are decoded, and --results has none: give --weights instead")
         name, read = options.results, formats.read(options.data)
         found = [msgspec.to_builtins(result) for result in coco_format.read_results(name)]
         evaluation = evaluator.evaluate_results(read, found, options=rules, name=name)
@@ -99,11 +109,13 @@ def run(options: argparse.Namespace) -> int:
         answer(options, "\n".join(lines), **_said(content), results=options.results)
         return 0
     from posewright.data.skeleton_file import people_for
+    from posewright.models import codec_changes
     from posewright.progress import bar, tick
     from posewright.report import gallery, page
+    from posewright.train.config import parsed
 
-    predictor = predictor_of(options)
-    name = predictor.spec.name
+    predictor = predictor_of(options, dict(parsed(change, "--codec") for change in options.codec))
+    name, changed = predictor.spec.name, codec_changes(predictor.spec)
     people = people_for(predictor.spec.skeleton, options.data, options.images, allow_outside=options.allow_outside)
     detections = "" if options.boxes == "gt" else options.boxes
     boxes = evaluator.boxes_for(people, detections, options.box_threshold or 0.0)
@@ -113,13 +125,15 @@ def run(options: argparse.Namespace) -> int:
     losses, explained = _explained(
         evaluation, lambda: diagnosis.diagnose(people, evaluation.results, options.pck_threshold)
     )
-    content = printing.as_dict(evaluation, name) | losses | data
+    content = printing.as_dict(evaluation, name) | losses | data | ({"codec": changed} if changed else {})
     write_json(out / "metrics.json", content)
     plain = {k: v for k, v in vars(options).items() if isinstance(v, (str, int, float)) and k not in ("quiet", "json")}
-    settings = json.dumps(plain, indent=2)
+    settings = json.dumps(plain | {"codec": changed}, indent=2)
     sections = page.sections(name, people, evaluation, settings=settings)
     page.write(out / "index.html", f"Evaluation of {name}", f"on {options.data}", out, sections)
     lines = [people.summary()]
+    if changed:
+        lines += [f"codec not as published: {', '.join(f'{k}={json.dumps(v)}' for k, v in changed.items())}"]
     if options.flip_test is None and not predictor.flip:
         lines += [f"no flip test, because {predictor.spec.skeleton.name} has no mirror pairs (--flip-test does it)"]
     if people.skeleton.sigmas and people.channels and not people.channels.sigmas:
@@ -162,4 +176,4 @@ def _explained(evaluation: Evaluation, diagnose: Callable[[], Diagnosis]) -> tup
 
 
 def _said(content: dict[str, Any]) -> dict[str, Any]:
-    return {name: content[name] for name in ("metrics", "boxes", "rule", "pck") if name in content}
+    return {name: content[name] for name in ("metrics", "boxes", "rule", "pck", "codec") if name in content}

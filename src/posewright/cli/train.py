@@ -60,7 +60,14 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--allow-outside", action="store_true", help="take images whose names lead out of the folder of the images"
     )
-    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change any setting")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change any setting, such as lr=3e-4 or codec.sigma=3",
+    )
     parser.add_argument("--resume", metavar="RUN", type=existing, help="resume the interrupted run in this folder")
     parser.add_argument("--find-lr", action="store_true", help="only sweep over learning rates and suggest one")
 

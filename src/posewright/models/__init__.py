@@ -19,6 +19,8 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -52,6 +54,12 @@ def find(name: str) -> Spec:
     near = difflib.get_close_matches(name, names(), n=3, cutoff=0.5)
     hint = f"; nearest: {', '.join(near)}" if near else ""
     raise LookupError(f"no pose system is named {name!r}{hint} (`posewright models` lists all)")
+
+
+def codec_changes(spec: Spec) -> dict[str, Any]:
+    """Fields of a spec's codec that are not as in the spec of its name, as `Spec.with_codec` takes them."""
+    published = msgspec.to_builtins(find(spec.name).codec)
+    return {name: value for name, value in msgspec.to_builtins(spec.codec).items() if value != published.get(name)}
 
 
 def naming_of(net: nn.Module) -> Naming:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from posewright import geometry
+from posewright.files import short
 from posewright.image import to_tensor, warp_all
 from posewright.models import find
 from posewright.predict import batching, calibrated
@@ -132,6 +133,7 @@ def load(
     *,
     num_keypoints: int | None = None,
     skeleton: Skeleton | None = None,
+    codec: Mapping[str, Any] | None = None,
     flip: bool | None = None,
     batch: int = 32,
     device: str | torch.device = "auto",
@@ -148,6 +150,7 @@ def load(
             or imported before (`posewright weights`).
         num_keypoints: how many keypoints they find, where they differ from the published ones and nothing names them.
         skeleton: what they find, where that is neither the published skeleton nor written in the file.
+        codec: fields of the codec to change, such as `{"quarter": False}`, beside those that the file was trained with.
         flip: see `Predictor`.
         batch: see `Predictor`.
         device: see `Predictor`.
@@ -157,12 +160,13 @@ def load(
     Raises:
         LookupError: no pose system is named so.
         FileNotFoundError: there is no such file, or no weights were given.
-        ValueError: the file holds weights of another pose system, or for other keypoints.
+        ValueError: the file holds weights of another pose system, or for other keypoints; or its codec refuses a value.
     """
     if name is not None and name.endswith(exported.SUFFIXES):
         if weights is not None or skeleton is not None or num_keypoints is not None:
             raise ValueError(f"{name}: an exported file holds weights and skeleton: leave them out")
-        return Predictor(*exported.opened(name, precision), flip=flip, batch=batch, device="cpu")
+        spec, net = exported.opened(name, precision)
+        return Predictor(spec.with_codec(codec or {}), net, flip=flip, batch=batch, device="cpu")
     if weights is None:
         name = find(name or "default").name
         weights = hub.local_weights(name)
@@ -182,6 +186,11 @@ def load(
     if about is not None and skeleton is not None and skeleton.points != about.skeleton.points:
         raise ValueError(f"{weights}: finds {about.skeleton.points}, not the points of {skeleton.name!r}")
     spec = spec.with_skeleton(_skeleton(about.skeleton if about else spec.skeleton, skeleton, num_keypoints))
+    try:
+        spec = spec.with_codec(about.codec if about else {})
+    except ValueError as error:
+        raise ValueError(f"{weights}: {short(str(error))}") from None
+    spec = spec.with_codec(codec or {})
     net = spec.build()
     load_weights(net, weights, spec)
     predictor = Predictor(spec, net, flip=flip, batch=batch, device=device, runtime=runtime, precision=precision)

@@ -14,7 +14,7 @@ import msgspec
 
 from posewright import __version__
 from posewright.files import convert, regular, short
-from posewright.models import find
+from posewright.models import codec_changes, find
 from posewright.runtime.onnx_runtime import OnnxNetwork
 from posewright.runtime.openvino_runtime import OpenVinoNetwork, said_by
 from posewright.skeletons import from_category, to_category
@@ -32,6 +32,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         spec: name of the pose system.
         skeleton: what it finds, as a COCO category.
         rules: all that makes it a pose system beside the network, as `rules_of` says.
+        codec: fields of its codec that are not as published; see `Spec.with_codec`.
         input: what goes in, in words.
         output: what comes out, in words.
         precision: "float32" or "int8".
@@ -46,6 +47,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     output: str
     precision: str = "float32"
     licence: str = ""
+    codec: dict[str, Any] = {}
 
 
 def metadata_of(spec: Spec, *, precision: str = "float32", licence: str = "") -> Metadata:
@@ -60,6 +62,7 @@ def metadata_of(spec: Spec, *, precision: str = "float32", licence: str = "") ->
         output=f"maps [N, {spec.codec.channels(spec.skeleton.num_keypoints)}, ...] float32, to be decoded by the codec",
         precision=precision,
         licence=licence,
+        codec=codec_changes(spec),
     )
 
 
@@ -99,6 +102,10 @@ def opened(path: str | os.PathLike[str], precision: str = "float32") -> tuple[Sp
     except msgspec.DecodeError as error:
         raise ValueError(f"{path}: expected {wanted}, this is not JSON: {short(str(error))}") from None
     spec = find(said.spec).with_skeleton(from_category(said.skeleton, str(path)))
+    try:
+        spec = spec.with_codec(said.codec)
+    except ValueError as error:
+        raise ValueError(f"{path}: {short(str(error))}") from None
     rules = rules_of(spec)
     if other := [name for name in rules if rules[name] != said.rules.get(name)]:
         raise ValueError(

@@ -65,7 +65,7 @@ def labelled_round(config: TrainConfig, keep: float, folder: Path, team: Team) -
     if team.is_main and not labels.exists():
         source = sources.read_all(files[:1], folders[:1], skeleton, allow_outside=config.allow_outside)
         people = target.mapped(source.skeleton) if target.skeleton.points != source.skeleton.points else target
-        spec = find(config.model).with_skeleton(source.skeleton)
+        spec = find(config.model).with_codec(config.codec).with_skeleton(source.skeleton)
         net = spec.build()
         checkpoint.load(net, hub.resolve(config.init), spec, reset_head=config.reset_head)
         device = team.device(config.device)

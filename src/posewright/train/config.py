@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from posewright.data import augment
+from posewright.models import find
 from posewright.train.optim import Kind, Schedule
 
 
@@ -52,6 +53,8 @@ class TrainConfig:
 
     Attributes:
         model: name of a pose system (`posewright models`).
+        codec: fields of its codec that are not as published, for ablations; see `Spec.with_codec`. Checkpoints store
+            them.
         train: COCO-format annotations to learn from, one file or several; the skeleton is that of the first one's
             `categories`, and the points of the others are matched to it by name.
         train_images: where their images are, for each file; empty looks around the annotation file.
@@ -109,6 +112,7 @@ class TrainConfig:
     """
 
     model: str
+    codec: dict[str, Any] = field(default_factory=dict)
     train: str | tuple[str, ...]
     train_images: str | tuple[str, ...] = ""
     val: str = ""
@@ -213,38 +217,49 @@ def resumed(folder: str | Path) -> TrainConfig:
 
 
 def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
-    """The configuration with `key=value` settings applied; `augment.key=value` reaches into the augmentation.
+    """The configuration with `key=value` settings applied.
+
+    `augment.key=value` reaches into the augmentation, `codec.key=value` into the codec of the pose system.
 
     Raises:
         ValueError: a key does not exist (the nearest is named) or a value has the wrong type.
+        LookupError: fields of the codec are set, and no pose system is named so.
     """
     plain: dict[str, Any] = msgspec.to_builtins(config)
     for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise ValueError(f"--set expects key=value, got {setting!r}")
-        *path, last = key.strip().split(".")
+        key, value = parsed(setting, "--set")
+        *path, last = key.split(".")
         place: Any = plain
         for part in path:
             place = place.get(part) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or last not in place:
+        if not isinstance(place, dict) or (last not in place and path != ["codec"]):
             known = _keys(plain)
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"settings: {', '.join(known)}"
             raise ValueError(f"no setting {key!r}; {hint}")
-        place[last] = _value(text)
+        place[last] = value
     try:
-        return msgspec.convert(plain, type(config))
+        changed = msgspec.convert(plain, type(config))
     except msgspec.ValidationError as error:
         raise ValueError(f"--set {' '.join(settings)}: {error}") from None
+    if changed.codec:
+        find(changed.model).with_codec(changed.codec)
+    return changed
 
 
-def _value(text: str) -> Any:
-    """Numbers, true/false, null and lists as JSON has them; anything else is text."""
+def parsed(setting: str, option: str) -> tuple[str, Any]:
+    """Key and value of `key=value`: numbers, true/false, null and lists as JSON has them; anything else is text.
+
+    Raises:
+        ValueError: there is no "="; the message names the option that it was given to.
+    """
+    key, equals, text = setting.partition("=")
+    if not equals:
+        raise ValueError(f"{option} expects key=value, got {setting!r}")
     try:
-        return msgspec.json.decode(text)
+        return key.strip(), msgspec.json.decode(text)
     except msgspec.DecodeError:
-        return text
+        return key.strip(), text
 
 
 def _keys(plain: dict[str, Any]) -> list[str]:

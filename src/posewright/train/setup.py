@@ -43,7 +43,7 @@ def prepared(config: TrainConfig, team: Team, *, resume: bool = False) -> Iterat
         tell(val[0].summary())
     if people.skeleton.sigmas is None:
         tell(f"no OKS sigmas are known for {people.skeleton.name}: evaluated with PCK, not AP (see the setting sigmas)")
-    spec = find(config.model).with_skeleton(people.skeleton)
+    spec = find(config.model).with_codec(config.codec).with_skeleton(people.skeleton)
     if config.select_data:
         people = selected(people, spec)
         tell(f"select_data keeps {len(people)} people")

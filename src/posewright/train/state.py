@@ -17,6 +17,7 @@ from posewright import __version__
 from posewright.data import coco
 from posewright.data.loader import Batch, Loader
 from posewright.losses import Objective
+from posewright.models import codec_changes
 from posewright.skeletons import to_category
 from posewright.spec import Spec
 from posewright.train.config import TrainConfig
@@ -175,6 +176,7 @@ class Run:
         return {
             "posewright": __version__,
             "spec": self.spec.name,
+            "codec": codec_changes(self.spec),
             "skeleton": to_category(self.spec.skeleton),
             "config": msgspec.to_builtins(self.config),
         }

@@ -74,7 +74,7 @@ def notes(path: Path) -> Any:
     start, note = _start(path), None
     if start[:4] == b"PK\x03\x04":
         with torch_file.opened(path) as (tree, fetch):
-            keys = ("posewright", "spec", "skeleton", "metrics", "config") if isinstance(tree, dict) else ()
+            keys = ("posewright", "spec", "codec", "skeleton", "metrics", "config") if isinstance(tree, dict) else ()
             note = {k: _with_tensors(tree[k], fetch, {}) for k in keys if k in tree}
     elif start[8:9] == b"{":
         with safetensors.safe_open(path, "pt") as file:

@@ -22,7 +22,7 @@ from torch import nn
 
 from posewright import __version__
 from posewright.files import write_bytes, write_with
-from posewright.models import find, naming_of
+from posewright.models import codec_changes, find, naming_of
 from posewright.skeletons import from_category, to_category
 from posewright.spec import Spec
 from posewright.types import Skeleton
@@ -76,13 +76,23 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What one of Posewright's own files says of itself; see `describe`."""
+    """What one of Posewright's own files says of itself; see `describe`.
+
+    Attributes:
+        version: of Posewright, that wrote it.
+        spec: name of the pose system.
+        skeleton: what it finds.
+        metrics: of its evaluation, as far as there was one.
+        config: of its training.
+        codec: fields of the codec that are not as published; see `Spec.with_codec`.
+    """
 
     version: str
     spec: str
     skeleton: Skeleton
     metrics: dict[str, float]
     config: dict[str, Any]
+    codec: dict[str, Any]
 
 
 def read(path: Source) -> State:
@@ -163,7 +173,7 @@ def write_checkpoint(path: Source, values: Mapping[str, Any]) -> None:
     """Write a checkpoint: nested dicts, lists and tuples of tensors, numbers and strings; atomically.
 
     Posewright's own hold "posewright" (the version), "spec" (its name), "skeleton" (a COCO category), "model" (the
-    state dict), "config" and, once evaluated, "metrics".
+    state dict), "config", "codec" (its changes) and, once evaluated, "metrics".
 
     Raises:
         ValueError: an entry is of another kind, which `read_checkpoint` would refuse.
@@ -199,7 +209,7 @@ def describe(path: Source) -> About | None:
             return None
         said = msgspec.convert(note, _Note)
         skeleton = from_category(said.skeleton, "skeleton")
-        return About(said.posewright, said.spec, skeleton, said.metrics or {}, said.config or {})
+        return About(said.posewright, said.spec, skeleton, said.metrics or {}, said.config or {}, said.codec or {})
 
 
 class _Note(msgspec.Struct):
@@ -210,6 +220,7 @@ class _Note(msgspec.Struct):
     skeleton: dict[str, Any]
     metrics: dict[str, float] | None = None
     config: dict[str, Any] | None = None
+    codec: dict[str, Any] | None = None
 
 
 def convert(source: Source, target: Source, style: Format, spec: Spec | None = None, *, half: bool = False) -> Loaded:
@@ -285,9 +296,10 @@ def _fitted(path: Path, given: State, net: nn.Module, spec: Spec, head: Collecti
 def _metadata(spec: Spec, about: About | None, state: State) -> dict[str, Any]:
     """What a converted file says of itself: what the source said, else the spec's, as far as it is known to fit."""
     if about:
-        note = {"metrics": about.metrics, "config": about.config, "skeleton": to_category(about.skeleton)}
+        note = {"metrics": about.metrics, "config": about.config, "codec": about.codec}
+        note |= {"skeleton": to_category(about.skeleton)}
     elif state_dict.num_keypoints(state, state_dict.head(spec)) == spec.skeleton.num_keypoints:
-        note = {"skeleton": to_category(spec.skeleton)}
+        note = {"skeleton": to_category(spec.skeleton), "codec": codec_changes(spec)}
     else:
         note = {}
     return {"spec": spec.name} | note

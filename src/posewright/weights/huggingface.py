@@ -59,7 +59,7 @@ def save_folder(
     about = describe(folder / FILE)
     if about is None:
         raise ValueError(f"{source}: its number of points is not that of {spec.name if spec else 'its system'}")
-    spec = find(about.spec)
+    spec = find(about.spec).with_codec(about.codec)
     config = msgspec.json.format(msgspec.json.encode(_config(spec, about.skeleton)), indent=2)
     write_text(folder / CONFIG, config.decode() + "\n")
     write_text(folder / CARD, _card(spec, about.skeleton, about.metrics, licence))
