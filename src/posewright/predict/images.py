@@ -91,7 +91,12 @@ def images_of(inputs: Sequence[PathLike], *, recursive: bool = False, skip: Path
             found.setdefault(os.path.abspath(file.path), file)  # noqa: PTH100  # links stay what they are called
     if not found:
         raise ValueError("expected at least one image file, folder, .txt list or pattern, got none")
-    return Images(_named(list(found.values())), list(unread))
+    files = list(found.values())
+    if len({file.name for file in files}) < len(files):  # whole paths tell them apart
+        paths = {file: Path(os.path.abspath(file.path)) for file in files if file.pixels is None}  # noqa: PTH100
+        root = os.path.commonpath([path.parent for path in paths.values()])
+        files = [ImageFile(paths[f].relative_to(root).as_posix(), f.path) if f in paths else f for f in files]
+    return Images(files, list(unread))
 
 
 def drawing_names(names: Sequence[str]) -> list[str]:
@@ -173,15 +178,6 @@ def _image_file(path: Path, where: str = "") -> Path:
     if not path.is_file() or path.suffix.lower() not in READABLE:
         raise ValueError(f"{where}{path}: not an image; expected {', '.join(READABLE)}")
     return path
-
-
-def _named(files: list[ImageFile]) -> list[ImageFile]:
-    """The images under names that differ."""
-    if len({file.name for file in files}) == len(files):
-        return files
-    paths = {file: Path(os.path.abspath(file.path)) for file in files if file.pixels is None}  # noqa: PTH100
-    root = os.path.commonpath([path.parent for path in paths.values()])
-    return [ImageFile(paths[file].relative_to(root).as_posix(), file.path) if file in paths else file for file in files]
 
 
 def image_ids(files: Sequence[ImageFile], boxes: object = None) -> tuple[list[int], str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -166,17 +166,15 @@ def write_csv(path: Path, entries: Iterable[Entry], points: Sequence[str]) -> No
         writer = csv.writer(text)
         writer.writerow(CSV_COLUMNS)
         for entry in entries:
-            writer.writerows(_rows(entry, points))
+            for person, result in enumerate(entry.results, 1):
+                numbers = result["keypoints"]
+                writer.writerows(
+                    (entry.name, entry.image_id, person, point, *numbers[3 * k : 3 * k + 3])
+                    for k, point in enumerate(points)
+                )
         text.detach()
 
     write_with(path, fill)
-
-
-def _rows(entry: Entry, points: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    for person, result in enumerate(entry.results, 1):
-        numbers = result["keypoints"]
-        for k, point in enumerate(points):
-            yield entry.name, entry.image_id, person, point, *numbers[3 * k : 3 * k + 3]
 
 
 def _lock(file: BinaryIO, folder: Path) -> None:

@@ -43,16 +43,11 @@ class DepthwiseBf16(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """[N, channels, h, w] to [N, channels, h / stride, w / stride], rounded up."""
-        if self.training and input.device.type == "cpu" and _is_bf16(input):
-            return _Depthwise.apply(input.bfloat16(), self.weight.bfloat16(), self.stride[0])  # pyright: ignore[reportReturnType]
+        if self.training and input.device.type == "cpu":
+            dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
+            if dtype == torch.bfloat16:
+                return _Depthwise.apply(input.bfloat16(), self.weight.bfloat16(), self.stride[0])  # pyright: ignore[reportReturnType]
         return super().forward(input)
-
-
-def _is_bf16(x: Tensor) -> bool:
-    """Whether a convolution of this tensor would be in bfloat16."""
-    if torch.is_autocast_enabled("cpu"):
-        return torch.get_autocast_dtype("cpu") == torch.bfloat16
-    return x.dtype == torch.bfloat16
 
 
 class _Depthwise(torch.autograd.Function):

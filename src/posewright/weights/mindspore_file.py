@@ -188,22 +188,19 @@ def _tensor(tag: str, parts: list[_Part]) -> torch.Tensor:
 def _fill(file: BinaryIO, tensors: Mapping[str, torch.Tensor | np.ndarray], crc: bool, slice_bytes: int) -> None:
     checksum = 0
     for tag, values in tensors.items():
-        for piece in _messages(tag, torch.as_tensor(values), slice_bytes):
-            checksum = zlib.crc32(piece, checksum)
-            file.write(piece)
+        tensor = torch.as_tensor(values)
+        kind = next((name for name, dtype in TYPES.items() if dtype == tensor.dtype), None)
+        if kind is None:
+            raise ValueError(f"{tag!r} is of type {tensor.dtype}; MindSpore has {', '.join(TYPES)}")
+        content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        head = b"".join(_key(1, _VARINT) + _number(size) for size in tensor.shape) + _field(2, kind.encode())
+        for start in range(0, max(len(content), 1), slice_bytes):
+            proto = head + _field(3, content[start : start + slice_bytes])
+            message = _field(1, _field(1, tag.encode()) + _field(2, proto))
+            checksum = zlib.crc32(message, checksum)
+            file.write(message)
     if crc:
         file.write(_CRC_MARK + checksum.to_bytes(_CRC_BYTES, "big"))
-
-
-def _messages(tag: str, tensor: torch.Tensor, slice_bytes: int) -> Iterator[bytes]:
-    kind = next((name for name, dtype in TYPES.items() if dtype == tensor.dtype), None)
-    if kind is None:
-        raise ValueError(f"{tag!r} is of type {tensor.dtype}; MindSpore has {', '.join(TYPES)}")
-    content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-    head = b"".join(_key(1, _VARINT) + _number(size) for size in tensor.shape) + _field(2, kind.encode())
-    for start in range(0, max(len(content), 1), slice_bytes):
-        proto = head + _field(3, content[start : start + slice_bytes])
-        yield _field(1, _field(1, tag.encode()) + _field(2, proto))
 
 
 def _key(number: int, kind: int) -> bytes:
