@@ -73,7 +73,25 @@ def write(
     Raises:
         ValueError: MindSpore does not have a tensor's type.
     """
-    write_with(Path(path), lambda file: _fill(file, tensors, crc, slice_bytes))
+
+    def fill(file: BinaryIO) -> None:
+        checksum = 0
+        for tag, values in tensors.items():
+            tensor = torch.as_tensor(values)
+            kind = next((name for name, dtype in TYPES.items() if dtype == tensor.dtype), None)
+            if kind is None:
+                raise ValueError(f"{tag!r} is of type {tensor.dtype}; MindSpore has {', '.join(TYPES)}")
+            content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+            head = b"".join(_key(1, _VARINT) + _number(size) for size in tensor.shape) + _field(2, kind.encode())
+            for start in range(0, max(len(content), 1), slice_bytes):
+                proto = head + _field(3, content[start : start + slice_bytes])
+                message = _field(1, _field(1, tag.encode()) + _field(2, proto))
+                checksum = zlib.crc32(message, checksum)
+                file.write(message)
+        if crc:
+            file.write(_CRC_MARK + checksum.to_bytes(_CRC_BYTES, "big"))
+
+    write_with(Path(path), fill)
 
 
 _Part = tuple[tuple[int, ...], str, memoryview]
@@ -183,24 +201,6 @@ def _tensor(tag: str, parts: list[_Part]) -> torch.Tensor:
     if dtype == torch.bool:  # any byte but 0 means true; torch itself may only hold 0 and 1
         return torch.frombuffer(content, dtype=torch.uint8).ne(0).reshape(dims)
     return torch.frombuffer(content, dtype=dtype).reshape(dims)
-
-
-def _fill(file: BinaryIO, tensors: Mapping[str, torch.Tensor | np.ndarray], crc: bool, slice_bytes: int) -> None:
-    checksum = 0
-    for tag, values in tensors.items():
-        tensor = torch.as_tensor(values)
-        kind = next((name for name, dtype in TYPES.items() if dtype == tensor.dtype), None)
-        if kind is None:
-            raise ValueError(f"{tag!r} is of type {tensor.dtype}; MindSpore has {', '.join(TYPES)}")
-        content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-        head = b"".join(_key(1, _VARINT) + _number(size) for size in tensor.shape) + _field(2, kind.encode())
-        for start in range(0, max(len(content), 1), slice_bytes):
-            proto = head + _field(3, content[start : start + slice_bytes])
-            message = _field(1, _field(1, tag.encode()) + _field(2, proto))
-            checksum = zlib.crc32(message, checksum)
-            file.write(message)
-    if crc:
-        file.write(_CRC_MARK + checksum.to_bytes(_CRC_BYTES, "big"))
 
 
 def _key(number: int, kind: int) -> bytes:
