@@ -17,7 +17,7 @@ _TAPS = {
 }
 """OpenCV does not evaluate the Gaussian for these sizes: it uses these fixed numbers, divided by their sum."""
 
-_PIECE = 1 << 16
+_PIECE = 3 << 15
 """Pixels to blur at a time."""
 
 
@@ -86,7 +86,8 @@ def pieces(
     most, wide = min(max(_PIECE // (height * width), 1), count), width + 2 * border
     source = np.empty((most, height, width), dtype)
     across = np.empty((most, height, wide), dtype)
-    result = np.empty((most, height + 2 * border, wide), dtype)
+    # Less memory stays in the cache where the result may take the place of what it comes from.
+    result = np.empty((most, height + 2 * border, wide), dtype) if border else source
     along_x, along_y = (_strips(length, kernel, border, mirrored, dtype) for length in (width, height))
     # Copied: with a transposed view of the weights, the product of many rows takes almost twice as long.
     along_x = [(strip, source_pixels, weights.T.copy()) for strip, source_pixels, weights in along_x]
