@@ -1,6 +1,8 @@
 # `make demo` and `make test` do all of their own set-up: the virtual environment is made once and re-used.
 PYTHON ?= python3
 BIN := .venv/bin
+# One process per core, each with one thread.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist worksteal
 BASE := .venv/.base
 READY := .venv/.ready
 
@@ -12,10 +14,10 @@ demo: $(BASE)
 	$(BIN)/posewright demo --out runs/demo
 
 test: $(READY) lint
-	$(BIN)/python -m pytest -q -m "not slow and not docs"
+	$(PYTEST) -m "not slow and not docs"
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -q -m slow
+	$(PYTEST) -m slow
 
 # What depends on the CPU, once for each instruction set that this machine can stand for.
 test-portable: $(READY)
@@ -37,7 +39,7 @@ docs: $(READY)
 
 # What of the documents takes minutes: the notebooks and the long commands.
 docs-test: $(READY)
-	$(BIN)/python -m pytest -q -m docs
+	$(PYTEST) -m docs
 
 # Builds the package, checks it, installs the wheel into a clean environment and tries it there; uploads nothing.
 release:

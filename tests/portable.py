@@ -30,6 +30,7 @@ DEPENDENT = [
 NOT = (
     "not structure and not as_the_codec_reads_them and not onnx and not every_parameter and not mspn and not hrnet_w32"
 )
+OPTIONS = ["-q", "-n", "logical", "--maxprocesses", "4", "--dist", "worksteal", "-m", "not slow and not docs"]
 
 
 def environment(
@@ -59,7 +60,7 @@ def main() -> int:
             continue
         variables = environment(*settings)
         print(f"{name}: " + " ".join(f"{key}='{value}'" for key, value in variables.items()), flush=True)
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-k", NOT, *DEPENDENT, *sys.argv[1:]]
+        command = [sys.executable, "-m", "pytest", *OPTIONS, "-k", NOT, *DEPENDENT, *sys.argv[1:]]
         if subprocess.run(command, env=os.environ | variables, cwd=TESTS, check=False).returncode:
             failed.append(name)
     print("failed under " + ", ".join(failed) if failed else "the same under every instruction set")
