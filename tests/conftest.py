@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import lzma
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +31,17 @@ def shared() -> Path:
 def official_networks() -> dict[str, Any]:
     """Facts of every official network by its name: parameters, multiply-adds, outputs; see tests/golden/README.md."""
     return json.loads(lzma.decompress((TESTS / "golden" / "models.json.xz").read_bytes()))
+
+
+@pytest.fixture(scope="module")  # of a module: Playwright keeps an event loop running, which others would trip over
+def browser() -> Iterator[Any]:
+    """Chromium without a window, with a camera of its own; tests of pages skip where it is absent."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="pages need playwright: pip install playwright")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not chromium:
+        pytest.skip("no browser: apt-get install chromium")
+    with playwright.sync_playwright() as running:
+        arguments = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        browser = running.chromium.launch(executable_path=chromium, args=arguments)
+        yield browser
+        browser.close()

@@ -180,3 +180,12 @@ def sanitise_box(xywh: np.ndarray, height: int, width: int) -> np.ndarray | None
     x1, y1 = max(0.0, x), max(0.0, y)
     x2, y2 = min(width - 1.0, x1 + max(0.0, w - 1)), min(height - 1.0, y1 + max(0.0, h - 1))
     return np.array([x1, y1, x2 - x1, y2 - y1]) if x2 >= x1 and y2 >= y1 else None
+
+
+def box_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union [N, M] of boxes [N, 4] and [M, 4], x, y, width, height; 0 of two without area."""
+    near = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    far = np.minimum((boxes[:, :2] + boxes[:, 2:])[:, None], (others[:, :2] + others[:, 2:])[None])
+    common = np.maximum(far - near, 0).prod(-1)
+    union = boxes[:, 2:].prod(1)[:, None] + others[:, 2:].prod(1) - common
+    return common / np.maximum(union, np.spacing(1))

@@ -1,5 +1,7 @@
 """DeepLabCut's projects and tables: as DeepLabCut writes them, and so that DeepLabCut and pandas read them."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -141,6 +143,19 @@ def test_names_of_columns_are_read_without_running_them(tmp_path):
         group.attrs["pandas_type"] = np.bytes_(b"frame_table")
         group.attrs["non_index_axes"] = np.bytes_(b"cos\nsystem\n(S'touch /tmp/owned'\ntR.")
     with pytest.raises(ValueError, match=r"bad.h5: expected a table .*: names of columns hold os.system"):
+        deeplabcut.read_table(tmp_path / "bad.h5")
+
+
+def test_names_of_columns_that_double_are_refused_at_once(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    part = ("x",)
+    for _ in range(60):
+        part = (part, part)  # a kilobyte in the file; its text would take 2**60
+    with h5py.File(tmp_path / "bad.h5", "w") as file:
+        group = file.create_group("df_with_missing")
+        group.attrs["pandas_type"] = np.bytes_(b"frame_table")
+        group.attrs["non_index_axes"] = np.bytes_(pickle.dumps([(1, [("Ann", part)])], protocol=0))
+    with pytest.raises(ValueError, match=r"bad.h5: expected a table .*: a column's name holds a tuple"):
         deeplabcut.read_table(tmp_path / "bad.h5")
 
 

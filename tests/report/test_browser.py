@@ -1,21 +1,6 @@
 """The page in a real browser: it loads, filters, sorts, zooms, is dark where that is wished, and fits a phone."""
 
-import shutil
-
 import pytest
-
-playwright = pytest.importorskip("playwright.sync_api", reason="the page needs playwright: pip install playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM:
-        pytest.skip("no browser: apt-get install chromium")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

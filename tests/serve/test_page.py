@@ -1,7 +1,6 @@
 """The page in a real browser: an upload is drawn, hovered, switched, downloaded; on a phone and by keyboard."""
 
 import json
-import shutil
 import socket
 import threading
 
@@ -12,20 +11,6 @@ from posewright import image
 from posewright.serve.app import create_app
 from posewright.serve.limits import Limits
 from posewright.serve.service import Service
-
-playwright = pytest.importorskip("playwright.sync_api", reason="the page needs playwright: pip install playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM:
-        pytest.skip("no browser: apt-get install chromium")
-    with playwright.sync_playwright() as running:
-        arguments = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

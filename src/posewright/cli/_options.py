@@ -52,6 +52,24 @@ def weights_file(name: str) -> str:
     return name
 
 
+def running_options(parser: argparse.ArgumentParser) -> None:
+    """How networks are run."""
+    parser.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--runtime",
+        choices=("auto", "torch", "onnx", "openvino"),
+        default="auto",
+        help="what runs the network; auto: the fastest that is installed (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--flip-test",
+        action=argparse.BooleanOptionalAction,
+        help="average with the mirrored image (default: where the skeleton has mirror pairs)",
+    )
+
+
 def model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
@@ -64,25 +82,12 @@ def model_options(parser: argparse.ArgumentParser) -> None:
         type=weights_file,
         help="a run's best.pt, or a published file; or the default model's",
     )
-    parser.add_argument(
-        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--runtime",
-        choices=("auto", "torch", "onnx", "openvino"),
-        default="auto",
-        help="what runs the network; auto: the fastest that is installed (default: %(default)s)",
-    )
+    running_options(parser)
     parser.add_argument(
         "--precision",
         choices=("float32", "bf16", "fp16"),
         default="float32",
         help="of the network's arithmetic (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--flip-test",
-        action=argparse.BooleanOptionalAction,
-        help="average with the mirrored image (default: where the skeleton has mirror pairs)",
     )
     parser.add_argument(
         "--max-pixels",

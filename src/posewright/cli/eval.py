@@ -12,7 +12,7 @@ from posewright.cli._options import Commands, answer, command, existing, model_o
 
 if TYPE_CHECKING:
     from posewright.evaluate.diagnosis import Diagnosis
-    from posewright.evaluate.evaluator import Evaluation
+    from posewright.evaluate.evaluator import Evaluation, Options
 
 METRICS = ("AP", "PCK", "PCKh", "AUC", "EPE", "NME", "animal", "RMSE")
 
@@ -82,33 +82,42 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from posewright.evaluate import comparison, evaluator
+
+    fields = evaluator.Options.__dataclass_fields__
+    rules = evaluator.Options(**{name: getattr(options, name) for name in fields})
+    data = {"data": comparison.fingerprint(options.data)}
+    (_of_results if options.results else _of_weights)(options, rules, Path(options.out), data)
+    return 0
+
+
+def _of_results(options: argparse.Namespace, rules: Options, out: Path, data: dict[str, Any]) -> None:
     import msgspec
 
     from posewright import coco_format
     from posewright.data import formats, sources
-    from posewright.evaluate import comparison, diagnosis, evaluator, printing
+    from posewright.evaluate import diagnosis, evaluator, printing
     from posewright.files import write_json
 
-    fields = evaluator.Options.__dataclass_fields__
-    rules = evaluator.Options(**{name: getattr(options, name) for name in fields})
-    out = Path(options.out)
-    data = {"data": comparison.fingerprint(options.data)}
-    if options.results:
-        if options.codec:
-            raise ValueError("--codec changes how maps are decoded, and --results has none: give --weights instead")
-        name, read = options.results, formats.read(options.data)
-        found = [msgspec.to_builtins(result) for result in coco_format.read_results(name)]
-        evaluation = evaluator.evaluate_results(read, found, options=rules, name=name)
-        losses, explained = _explained(
-            evaluation, lambda: diagnosis.diagnose(sources.unseen(read), found, options.pck_threshold)
-        )
-        content = printing.as_dict(evaluation, name) | losses | data
-        write_json(out / "metrics.json", content)
-        lines = [*printing.lines(evaluation, Path(name).stem), *_published(options.model, evaluation), *explained]
-        lines += ["", f"metrics: {out / 'metrics.json'}"]
-        answer(options, "\n".join(lines), **_said(content), results=options.results)
-        return 0
+    if options.codec:
+        raise ValueError("--codec changes how maps are decoded, and --results has none: give --weights instead")
+    name, read = options.results, formats.read(options.data)
+    found = [msgspec.to_builtins(result) for result in coco_format.read_results(name)]
+    evaluation = evaluator.evaluate_results(read, found, options=rules, name=name)
+    losses, explained = _explained(
+        evaluation, lambda: diagnosis.diagnose(sources.unseen(read), found, options.pck_threshold)
+    )
+    content = printing.as_dict(evaluation, name) | losses | data
+    write_json(out / "metrics.json", content)
+    lines = [*printing.lines(evaluation, Path(name).stem), *_published(options.model, evaluation), *explained]
+    lines += ["", f"metrics: {out / 'metrics.json'}"]
+    answer(options, "\n".join(lines), **_said(content), results=options.results)
+
+
+def _of_weights(options: argparse.Namespace, rules: Options, out: Path, data: dict[str, Any]) -> None:
     from posewright.data.skeleton_file import people_for
+    from posewright.evaluate import diagnosis, evaluator, printing
+    from posewright.files import write_json
     from posewright.models import codec_changes
     from posewright.progress import bar, tick
     from posewright.report import gallery, page
@@ -150,7 +159,6 @@ def run(options: argparse.Namespace) -> int:
     answer(
         options, "\n".join(lines), model=name, **_said(content), results=out / "results.json", page=out / "index.html"
     )
-    return 0
 
 
 def _published(model: str | None, evaluation: Evaluation) -> list[str]:

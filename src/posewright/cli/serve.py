@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posewright.cli._options import Commands, answer, command, existing, weights_file
+from posewright.cli._options import Commands, answer, command, existing, running_options, weights_file
 
 if TYPE_CHECKING:
     from posewright.predict.predictor import Predictor
@@ -28,18 +28,7 @@ def add(commands: Commands) -> None:
         "--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen on (default: this machine alone)"
     )
     parser.add_argument("--port", type=int, metavar="N", default=8000, help="port to listen on (default: %(default)s)")
-    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
-    parser.add_argument(
-        "--runtime",
-        choices=("auto", "torch", "onnx", "openvino"),
-        default="auto",
-        help="what runs the networks; auto: the fastest that is installed (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--flip-test",
-        action=argparse.BooleanOptionalAction,
-        help="average with the mirrored image (default: where the skeleton has mirror pairs)",
-    )
+    running_options(parser)
     parser.add_argument(
         "--token-file", metavar="FILE", type=existing, help="its text is asked of clients; or $POSEWRIGHT_TOKEN"
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from posewright import geometry
 from posewright.evaluate.pck import Pck, animal_auc, auc, box_size, epe, head_size, nme, pck, pckh, segment
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def matched_rows(people: KeypointDataset, results: list[dict[str, Any]]) -> np.n
         for category in np.unique(people.category_id[group]).tolist():
             places = group[people.category_id[group] == category]
             if entries := found.get((image, category)):
-                overlap = _iou(people.box[places], np.array([box for _, box in entries]))
+                overlap = geometry.box_iou(people.box[places], np.array([box for _, box in entries]))
                 while overlap.size and overlap.max() > 0:
                     person, entry = np.unravel_index(overlap.argmax(), overlap.shape)
                     rows[places[person]] = entries[int(entry)][0]
@@ -136,12 +137,3 @@ def measured(
     if metric == "EPE":
         return {"EPE": epe(predicted, annotated, found)}, None, f"EPE in pixels{lost}"
     return {"NME": nme(predicted, annotated, found, side)}, None, f"NME in units of the box's longer side{lost}"
-
-
-def _iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Overlap [N, M] of boxes [N, 4] and [M, 4], x, y, width, height."""
-    near = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    far = np.minimum((boxes[:, :2] + boxes[:, 2:])[:, None], (others[:, :2] + others[:, 2:])[None])
-    common = np.maximum(far - near, 0).prod(-1)
-    union = boxes[:, 2:].prod(1)[:, None] + others[:, 2:].prod(1) - common
-    return common / np.maximum(union, np.spacing(1))

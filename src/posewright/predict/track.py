@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from posewright import geometry
 from posewright.types import Boxes, Poses, Skeleton
 
 SURE = 0.15
@@ -164,7 +165,7 @@ class Tracker:
         near = np.exp(-squared / (2 * area[..., None] * (2 * sigmas) ** 2 + 1e-9))
         weight = np.clip(score[:, None] * poses.score[None], 1e-6, None)
         oks = (near * weight).sum(-1) / weight.sum(-1)
-        return (_iou(boxes, poses.boxes.xywh) + oks) / 2
+        return (geometry.box_iou(boxes, poses.boxes.xywh) + oks) / 2
 
 
 @dataclass
@@ -261,11 +262,3 @@ def _share(cutoff: np.ndarray | float, gap: float) -> np.ndarray | float:
 
 def _box_state(xywh: np.ndarray) -> np.ndarray:
     return np.array([xywh[0] + xywh[2] / 2, xywh[1] + xywh[3] / 2, math.log(xywh[2]), math.log(xywh[3])])
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """[A, B] of boxes [A, 4] and [B, 4]."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, :2] + a[:, None, 2:], b[None, :, :2] + b[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(-1)
-    return shared / (a[:, 2:].prod(1)[:, None] + b[:, 2:].prod(1) - shared)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import pickle
+import pickletools
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,15 +12,9 @@ from typing import Any
 import numpy as np
 
 from posewright.files import short
+from posewright.weights import torch_file
 
 _MOST = 1 << 20  # bytes of names; a project has some thousands
-
-
-class _Names(pickle.Unpickler):
-    """Reads lists, tuples and strings, which is all that names of columns are made of."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(f"names of columns hold {module}.{name}")
 
 
 def read_frame(path: Path) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]], np.ndarray]:
@@ -58,13 +52,13 @@ def read_frame(path: Path) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]
 def _appended(group: Any) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]], np.ndarray]:
     """A table of pandas' format "table"."""
     ((_, columns),) = _names(group.attrs["non_index_axes"])
-    columns = [tuple(str(part) for part in column) for column in columns]
+    columns = [_name(column) for column in columns]
     place = {name: n for n, name in enumerate(columns)}
     table = group["table"]
     rows = [(_text(name),) for name in table["index"]]
     values = np.full((len(rows), len(columns)), np.nan)
     for block in (name for name in table.dtype.names if name.startswith("values_block_")):
-        at = [place[tuple(str(part) for part in name)] for name in _names(table.attrs[f"{block}_kind"])]
+        at = [place[_name(name)] for name in _names(table.attrs[f"{block}_kind"])]
         values[:, at] = np.asarray(table[block], np.float64).reshape(len(rows), len(at))
     return columns, rows, values
 
@@ -72,7 +66,17 @@ def _appended(group: Any) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]],
 def _names(packed: Any) -> Any:
     if len(bytes(packed)) > _MOST:
         raise ValueError(f"names of columns of {len(bytes(packed))} bytes")
-    return _Names(io.BytesIO(bytes(packed))).load()
+    for opcode, argument, _ in pickletools.genops(bytes(packed)):
+        if "GLOBAL" in opcode.name:
+            raise ValueError(f"names of columns hold {str(argument or 'code').replace(' ', '.'):.80}")
+    return torch_file.run(io.BytesIO(bytes(packed)))
+
+
+def _name(parts: Any) -> tuple[str, ...]:
+    """A column's name; nothing nested in it is shown or compared, as a few bytes may stand for gigabytes."""
+    if strange := [type(part).__name__ for part in parts if not isinstance(part, (str, int, float))]:
+        raise ValueError(f"a column's name holds a {strange[0]}, where text is expected")
+    return tuple(str(part) for part in parts)
 
 
 def _fixed(group: Any) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]], np.ndarray]:
