@@ -110,7 +110,7 @@ def test_a_worker_killed_by_the_system_gives_one_line_and_a_checkpoint(listing, 
 def test_of_two_trainings_at_once_the_later_one_is_refused(listing, tmp_path):
     process = started(listing, tmp_path / "run")
     try:
-        wait_for(process, tmp_path / "run" / "run.lock")
+        wait_for(process, tmp_path / "run" / "last.pt")  # a run to resume, were it not for the lock
         other = started(listing, tmp_path / "run")
         _, errors = other.communicate(timeout=120)
         assert other.returncode == 2

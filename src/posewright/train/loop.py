@@ -17,7 +17,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,16 +76,10 @@ def fit(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None
         ValueError, FileNotFoundError, OSError: annotations, images, weights or the folder are not what they must be.
     """
     out = ready_folder(Path(config.out))
-    if not resume and (out / "last.pt").exists():
-        raise FileExistsError(f"{out} holds a run already: resume it (--resume {out}) or choose another --out")
-    if resume and not (out / "last.pt").exists():
-        raise FileNotFoundError(
-            f"{out} was stopped before its first checkpoint, so there is nothing to resume: start it again with the "
-            "same recipe, --out and settings (its config.json has them)"
-        )
     with (
         team() as members,
         locked(out) if members.is_main else nullcontext(),
+        _startable(out, resume=resume),
         prepared(config, members, resume=resume) as run,
         stop_signals() as asked,
         _log(run, resume=resume) as log,
@@ -145,6 +139,19 @@ def rounds(config: TrainConfig, *, resume: bool = False, stop_at: int | None = N
             done.append(fit(settings, resume=started, stop_at=stop_at))
             config = replace(config, init=str(folder / "last.pt"), reset_head=False, seed=config.seed + 1)
     return done
+
+
+@contextmanager
+def _startable(out: Path, *, resume: bool) -> Iterator[None]:
+    """Refuse a new run over an old one, and to resume what never began; under the lock, which names a live one."""
+    if not resume and (out / "last.pt").exists():
+        raise FileExistsError(f"{out} holds a run already: resume it (--resume {out}) or choose another --out")
+    if resume and not (out / "last.pt").exists():
+        raise FileNotFoundError(
+            f"{out} was stopped before its first checkpoint, so there is nothing to resume: start it again with the "
+            "same recipe, --out and settings (its config.json has them)"
+        )
+    yield
 
 
 def _log(run: Run, *, resume: bool) -> AbstractContextManager[RunLog | None]:
