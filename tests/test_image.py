@@ -12,7 +12,7 @@ import torch
 
 from posewright import image
 from posewright.codecs.heatmap import GaussianHeatmap
-from posewright.image_size import size_of
+from posewright.files import image_size
 from posewright.skeletons import COCO17
 from posewright.spec import Spec
 from posewright.types import Crop
@@ -212,7 +212,7 @@ def test_images_are_measured_before_they_are_decoded(tmp_path, monkeypatch, kind
 @pytest.mark.parametrize("kind", claims(1, 1))
 def test_headers_that_are_cut_short_are_damaged_images(kind):
     data = claims(300, 400)[kind]
-    assert size_of(data) == (300, 400)
+    assert image_size(data) == (300, 400)
     for kept in range(12):
         with pytest.raises(ValueError, match="cut: "):
             image.decode(data[:kept], "cut")
@@ -220,7 +220,7 @@ def test_headers_that_are_cut_short_are_damaged_images(kind):
 
 @pytest.mark.parametrize("suffix", image.SUFFIXES)
 def test_the_header_says_what_the_decoder_makes(suffix):
-    assert size_of(image.encode(np.zeros((40, 61, 3), np.uint8), suffix)) == (40, 61)
+    assert image_size(image.encode(np.zeros((40, 61, 3), np.uint8), suffix)) == (40, 61)
 
 
 def test_the_limit_in_pixels_can_be_set(picture, monkeypatch):

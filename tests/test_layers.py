@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "posewright"
 
 LAYERS = {
     0: "types files progress",
-    1: "geometry skeletons image image_size losses",
+    1: "geometry skeletons image losses",
     2: "codecs draw coco_format",
     3: "spec",
     4: "models runtime synthetic",
@@ -31,7 +31,7 @@ LAYERS = {
 
 HEAVY = {"torch", "numpy", "cv2", "rich", "msgspec", "safetensors", "faster_coco_eval", "onnxruntime"}
 
-TOP = """__init__.py __main__.py py.typed types.py files.py progress.py geometry.py skeletons.py image.py image_size.py
+TOP = """__init__.py __main__.py py.typed types.py files.py progress.py geometry.py skeletons.py image.py
 losses.py draw.py coco_format.py spec.py demo.py catalogue.py
 cli codecs data evaluate export models predict report runtime serve synthetic train weights"""
 """All that may lie directly in the package: the ground, and folders that are commands or parts of one."""

@@ -15,8 +15,7 @@ import cv2
 import numpy as np
 import torch
 
-from posewright.files import regular
-from posewright.image_size import size_of
+from posewright.files import image_size, regular
 from posewright.types import Colour, Crop
 
 cv2.setNumThreads(0)  # our own workers and torch share the cores; nested threads only make both slower
@@ -57,7 +56,7 @@ def decode(data: bytes, name: str, *, upright: bool = True, max_pixels: int | No
     """The image in an encoded file's bytes; `name` is for messages. See `read`."""
     if data[4:8] == b"ftyp":
         return _decode_by_pillow(data, name, upright=upright, max_pixels=max_pixels)
-    if (size := size_of(data)) is None:
+    if (size := image_size(data)) is None:
         raise ValueError(f"{name}: not an image that can be read ({len(data)} bytes); expected {', '.join(READABLE)}")
     _check_size(size, name, max_pixels)
     if data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
