@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from posewright import skeletons
-from posewright.skeletons import AIC14, AP10K17, COCO17, CROWDPOSE14, LSP14, MPII16, SKELETONS
+from posewright.skeletons import AIC14, AP10K17, COCO17, CROWDPOSE14, LSP14, MPII16, SKELETONS, common
 from posewright.types import Skeleton
 
 
@@ -150,3 +150,14 @@ def test_messages_stay_short_whatever_the_file_holds(changes):
     with pytest.raises(ValueError, match="here: ") as caught:
         skeletons.from_category({"name": "bug", "keypoints": ["a", "b"]} | changes, "here")
     assert len(str(caught.value)) < 1500
+
+
+def test_common_points_keep_what_the_first_skeleton_says_of_them():
+    both = common(LSP14, COCO17)
+    assert both.points == LSP14.points[:12]
+    assert both.bones == tuple(b for b in LSP14.bones if not {"neck", "head_top"} & set(b))
+    assert len(both.mirror) == 6
+    assert both.sigmas is None
+    assert common(COCO17, LSP14).sigmas == COCO17.sigmas[5:]
+    with pytest.raises(ValueError, match="at least one"):
+        common(LSP14, Skeleton("cat", ("tail",)))

@@ -175,6 +175,27 @@ def shared_points(source: Skeleton, target: Skeleton) -> tuple[np.ndarray, np.nd
     return np.array([source.points.index(p) for p in both], int), np.array([target.points.index(p) for p in both], int)
 
 
+def common(skeleton: Skeleton, other: Skeleton) -> Skeleton:
+    """The points of a skeleton that another names too, in the first one's order, with what it says of them alone.
+
+    Raises:
+        ValueError: they share no point.
+    """
+    both = tuple(point for point in skeleton.points if point in other.points)
+
+    def within(groups: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        return tuple(pair for pair in groups if set(pair) <= set(both))
+
+    return Skeleton(
+        f"{len(both)} points of {skeleton.name}",
+        both,
+        within(skeleton.bones),
+        within(skeleton.mirror),
+        skeleton.sigmas and tuple(s for s, point in zip(skeleton.sigmas, skeleton.points) if point in both),
+        tuple(point for point in skeleton.upper if point in both),
+    )
+
+
 def from_category(category: dict[str, Any], where: str) -> Skeleton:
     """The skeleton that an entry of a COCO file's `categories` describes.
 

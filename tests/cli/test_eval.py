@@ -116,11 +116,13 @@ def test_eval_matches_points_by_name_with_sigmas_from_the_file_or_else_from_the_
     assert f"never labelled: {', '.join(sorted(own[5:]))}\nfew.json" in text.replace(f"{tmp_path}/", "")
     assert len(few) == 10
 
-    other = written("other.json", [*own[:16], "tail"])
-    status, _, errors = run("eval", "--data", other, "--images", set_up / "val", "--weights", best)
+    text, _ = evaluated(written("other.json", [*own[:16], "tail"], 2.0))
+    assert f"evaluated on the 16 points that both name; {SLIM} alone finds {own[16]}: not comparable" in text
+    assert "left out: tail" in text
+    strange = written("strange.json", ["tail", "fin"])
+    status, _, errors = run("eval", "--data", strange, "--images", set_up / "val", "--weights", best)
     assert status == 2
-    assert "other.json: its points are not the network's, by name: the network does not find tail, and" in errors
-    assert f"the file does not label {own[16]}" in errors
+    assert "strange.json" in errors
 
 
 def test_a_results_file_gets_the_published_row_and_its_largest_losses_in_words(run, listing, tmp_path):

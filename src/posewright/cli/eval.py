@@ -145,6 +145,12 @@ def _of_weights(options: argparse.Namespace, rules: Options, out: Path, data: di
         lines += [f"codec not as published: {', '.join(f'{k}={json.dumps(v)}' for k, v in changed.items())}"]
     if options.flip_test is None and not predictor.flip:
         lines += [f"no flip test, because {predictor.spec.skeleton.name} has no mirror pairs (--flip-test does it)"]
+    if len(people.skeleton.points) < len(predictor.spec.skeleton.points):
+        alone = [p for p in predictor.spec.skeleton.points if p not in people.skeleton.points]
+        lines += [
+            f"evaluated on the {len(people.skeleton.points)} points that both name; {name} alone finds "
+            f"{', '.join(alone)}: not comparable with metrics of all points"
+        ]
     if people.skeleton.sigmas and people.channels and not people.channels.sigmas:
         lines += [f"{options.data} has no OKS sigmas: AP is by those of {options.weights or name}"]
     lines += [

@@ -11,7 +11,7 @@ import numpy as np
 
 from posewright.data import coco, sources
 from posewright.files import read_json, short
-from posewright.skeletons import SKELETONS, mirror_pairs
+from posewright.skeletons import SKELETONS, common, mirror_pairs
 from posewright.types import Skeleton
 
 LEAST = 10
@@ -88,8 +88,9 @@ def people_for(
 ) -> coco.KeypointDataset:
     """The people of a COCO-format file, or of MPII's, to evaluate a network on: its points, in its order, by name.
 
-    Points that the file lacks are unlabelled, and those that the network lacks are left out; only one of the two may
-    lack any. OKS sigmas are the file's, or those published for its very points; where it has none, the network's.
+    Points that the file lacks are unlabelled, and those that the network lacks are left out; where each lacks some of
+    the other's, the people have the points that both name. OKS sigmas are the file's, or those published for its very
+    points; where it has none, the network's.
 
     Args:
         network: what the network finds.
@@ -101,19 +102,17 @@ def people_for(
         The people; the file's own skeleton is under `channels`.
 
     Raises:
-        FileNotFoundError, ValueError: see `coco.read`; or file and network both have points that the other lacks.
+        FileNotFoundError, ValueError: see `coco.read`; or file and network have no point in common.
     """
     people = sources.read_all([annotations], [images or ""], replace(network, sigmas=None), allow_outside=allow_outside)
     file = people.channels or people.skeleton
-    fewer, more = ([p for p in a.points if p not in b.points] for a, b in ((file, network), (network, file)))
-    if fewer and more:
-        raise ValueError(
-            f"{annotations}: its points are not the network's, by name: the network does not find {', '.join(fewer)}, "
-            f"and the file does not label {', '.join(more)}; evaluate with annotations of the points it was trained on"
-        )
+    skeleton = network
+    if not set(network.points) <= set(file.points) and not set(file.points) <= set(network.points):
+        skeleton = common(network, file)
+        people = people.mapped(skeleton)
     known = dict(zip(network.points, network.sigmas or ())) | dict(zip(file.points, file.sigmas or ()))
-    sigmas = tuple(known[point] for point in network.points) if known.keys() >= set(network.points) else None
-    return replace(people, skeleton=replace(network, sigmas=sigmas), channels=file)
+    sigmas = tuple(known[point] for point in skeleton.points) if known.keys() >= set(skeleton.points) else None
+    return replace(people, skeleton=replace(skeleton, sigmas=sigmas), channels=file)
 
 
 def estimate(first: coco.KeypointDataset, second: coco.KeypointDataset) -> tuple[float, ...]:

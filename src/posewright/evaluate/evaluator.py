@@ -225,7 +225,8 @@ def results_of(
 
     Args:
         predictor: its scores are the results' scores.
-        people: says where the images are, and of which category the poses are.
+        people: says where the images are, and of which category the poses are; the poses get its points, which are the
+            predictor's or some of them, in its order.
         boxes: image id -> boxes to read poses from.
         options: thresholds and suppression.
         progress: called with the number of images done, and of all.
@@ -280,7 +281,8 @@ def _run(
 ) -> dict[int, Poses]:
     """Image id -> poses, by rising id."""
     ours, theirs = predictor.spec.skeleton.points, people.skeleton.points
-    if ours != theirs:
+    columns = [ours.index(point) for point in theirs if point in ours]
+    if columns != sorted(columns) or len(columns) != len(theirs):
         raise ValueError(f"the predictor finds {ours}, the people have {theirs}; map them: people.mapped(skeleton)")
     paths = people.paths
     if strange := [image for image in boxes if image not in paths]:
@@ -303,6 +305,8 @@ def _run(
             rule = predictor.spec.scoring
             score = rescore(found.score, found.boxes.score, rule, options.keypoint_threshold)
             found = replace(found, instance_score=score)
+        if ours != theirs:
+            found = replace(found, xy=found.xy[:, columns], score=found.score[:, columns], skeleton=people.skeleton)
         poses[images[len(poses)]] = found
         if progress:
             progress(len(poses), len(images))
