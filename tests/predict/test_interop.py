@@ -26,12 +26,19 @@ def same(found, poses):
     assert found.skeleton == poses.skeleton
 
 
-def test_supervision_there_and_back(poses, monkeypatch):
-    monkeypatch.setitem(sys.modules, "supervision", SimpleNamespace(KeyPoints=SimpleNamespace))
+def test_supervision_there_and_back(poses):
+    supervision = pytest.importorskip("supervision")
     theirs = interop.to_supervision(poses)
     assert theirs.xy.dtype == np.float32
     same(interop.from_supervision(theirs, PAWS), poses)
     np.testing.assert_array_equal(interop.from_supervision(theirs, PAWS).instance_score, poses.instance_score)
+    np.testing.assert_array_equal(theirs.as_detections().xyxy[1], [110, 20, 130, 60])
+    scene = supervision.VertexAnnotator(radius=2).annotate(np.zeros((80, 160, 3), np.uint8), theirs[1:])
+    assert scene[20, 110].any()
+    assert not scene[:, :90].any()
+    bare = supervision.KeyPoints(xy=theirs.xy)
+    assert interop.from_supervision(bare, PAWS).score.tolist() == [[1, 1, 1]] * 2
+    assert len(interop.from_supervision(interop.to_supervision(poses[:0]), PAWS)) == 0
 
 
 def test_fiftyone_there_and_back_with_its_origin_at_the_edge(poses, monkeypatch):

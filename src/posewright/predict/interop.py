@@ -52,7 +52,7 @@ def to_supervision(poses: Poses) -> Any:
         ModuleNotFoundError: supervision is not installed.
     """
     try:
-        import supervision  # pyright: ignore[reportMissingImports]
+        import supervision
     except ModuleNotFoundError:
         raise ModuleNotFoundError("to_supervision needs supervision: pip install supervision") from None
     return supervision.KeyPoints(
@@ -60,7 +60,7 @@ def to_supervision(poses: Poses) -> Any:
         keypoint_confidence=poses.score.astype(np.float32),
         detection_confidence=poses.instance_score.astype(np.float32),
         class_id=np.zeros(len(poses), int),
-        data={"skeleton": np.array([poses.skeleton.name] * len(poses))},
+        data={"skeleton": np.full(len(poses), poses.skeleton.name)},
     )
 
 
