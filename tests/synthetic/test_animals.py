@@ -9,7 +9,8 @@ import pytest
 
 from posewright.data import coco
 from posewright.image import read
-from posewright.synthetic import animals
+from posewright.synthetic import _rodent, animals
+from posewright.synthetic._solids import Limb
 from posewright.synthetic.animals import RODENT4, SPECIES, AnimalScene, draw_scene, make
 
 PLAIN = {"things": (0, 0), "plain": 1.0, "noise": (0.0, 0.0), "height": (120, 120), "width": (160, 160)}
@@ -33,6 +34,16 @@ def test_a_rodents_ears_are_on_their_sides_and_its_snout_ahead(seed):
     across = left - right
     assert ahead @ (ears - tail) > 0
     assert ahead[0] * across[1] - ahead[1] * across[0] < 0  # from above, left is to the left of what lies ahead
+
+
+def test_a_rodents_tail_begins_where_it_leaves_the_fur():
+    for seed in range(4):
+        solids, joints, _ = _rodent.posed(_rodent.build(np.random.default_rng(seed)), 0.0)
+        rear = solids[0]
+        assert isinstance(rear, Limb)
+        back = joints["tailbase"] - rear.start
+        assert back @ (rear.end - rear.start) < 0
+        assert 0.5 * rear.radii[0] < np.linalg.norm(back) < rear.radii[0]
 
 
 @pytest.mark.parametrize("species", [s for s in SPECIES if s != "rodent"])
@@ -93,4 +104,4 @@ def test_what_cannot_be_drawn_is_refused():
         AnimalScene(species=("rodent", "horse"))
     with pytest.raises(ValueError, match="skeleton: expected tigdog18 or animalpose20"):
         AnimalScene(species=("horse",), skeleton="coco17")
-    assert animals.VERSION == 1
+    assert animals.VERSION == 2

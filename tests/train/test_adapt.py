@@ -148,6 +148,16 @@ def test_rounds_label_the_target_without_its_labels_and_resume(config, files, tm
     assert [a["keypoints"] for a in again["annotations"]] == [a["keypoints"] for a in kept["annotations"]]
 
 
+def test_a_small_target_can_come_more_than_once_per_epoch(config):
+    several = replace(config, pseudo=replace(config.pseudo, repeats=3))
+    assert rounds(several)[-1].finished
+    second = resumed(Path(several.out) / "round2")
+    assert second.train == (config.train, *[str(Path(several.out) / "round2" / "pseudo.json")] * 3)
+    assert second.file_weights == (1.0, 10.0, 10.0, 10.0)
+    with pytest.raises(ValueError, match=r"views and repeats must be 1 or more, .* got 5, 0, 2"):
+        PseudoLabels(repeats=0)
+
+
 def test_labels_need_weights_and_heatmaps(config):
     with pytest.raises(ValueError, match=r"give --init, or begin pseudo\.keep with 0"):
         rounds(replace(config, pseudo=PseudoLabels()))

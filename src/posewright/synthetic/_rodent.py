@@ -19,12 +19,26 @@ _SKIN = ((196, 150, 140), (120, 92, 88), (84, 70, 68))
 
 @dataclass(frozen=True, slots=True)
 class Rodent:
-    """One animal: everything that stays while it moves."""
+    """One animal: everything that stays while it moves.
+
+    Attributes:
+        coat, skin: colours, the skin's of ears, feet, tail and the snout's tip.
+        girth: of the body, relative to a slender mouse's.
+        ear: size of an ear.
+        ears: how far the ears sit ahead of the crown, and from the middle.
+        nose: from crown to snout.
+        tail: its length.
+        bend: of the spine, degrees.
+        head: how far the head is turned, degrees.
+        phase: of the stride, in turns.
+    """
 
     coat: Look
     skin: Look
     girth: float
     ear: float
+    ears: tuple[float, float]
+    nose: float
     tail: float
     bend: float
     head: float
@@ -37,8 +51,10 @@ def build(rng: np.random.Generator) -> Rodent:
     return Rodent(
         Look.plain(coat.clip(6, 250)),
         Look.plain(np.array(pick(rng, _SKIN), float) * rng.uniform(0.7, 1.1)),
-        rng.uniform(0.85, 1.25),
-        rng.uniform(0.065, 0.1),
+        rng.uniform(0.85, 1.45),
+        rng.uniform(0.065, 0.11),
+        (rng.uniform(0.0, 0.11), rng.uniform(0.09, 0.125)),
+        rng.uniform(0.14, 0.2),
         rng.uniform(0.8, 1.2),
         rng.normal(0, 32),
         rng.normal(0, 22),
@@ -57,11 +73,12 @@ def posed(animal: Rodent, phase: float) -> tuple[list[Solid], dict[str, np.ndarr
     ahead = _unit(spine[-1] - spine[-2], animal.head + 4 * np.sin(wave))
     left = np.array([ahead[1], -ahead[0], 0.0])
     crown = spine[-1] + ahead * 0.06 - (0, 0, 0.05)
-    snout = crown + ahead * 0.18 * animal.girth**0.3
+    snout = crown + ahead * animal.nose * animal.girth**0.3
     solids.append(Limb(crown, snout, (0.115, 0.10, 0.065, 0.03), animal.coat, tip=animal.skin, cut=0.93))
-    joints = {"snout": snout, "tailbase": spine[0]}
+    # As people label it, the tail begins where it leaves the fur, not at the end of the spine.
+    joints = {"snout": snout, "tailbase": spine[0] - _unit(spine[1] - spine[0], 0) * 0.075 * animal.girth}
     for name, sign in (("leftear", 1), ("rightear", -1)):
-        ear = crown + left * sign * 0.115 + ahead * 0.02 - (0, 0, 0.07)
+        ear = crown + left * sign * animal.ears[1] + ahead * animal.ears[0] - (0, 0, 0.07)
         axes = np.column_stack([ahead * 0.6, left, [0, 0, 0.5]]) * animal.ear
         solids.append(Blob(ear, axes, animal.skin))
         joints[name] = ear

@@ -74,8 +74,13 @@ def labelled_round(config: TrainConfig, keep: float, folder: Path, team: Team) -
         _write(labels, people, xy, confidence > least, Path(root))
         say(f"{labels}: {(confidence > least).sum()} of {confidence.size} points kept, those above {least:.3f}")
     team.wait()
-    weights = (1.0,) * len(files) + (config.pseudo.weight,)
-    return replace(plain, train=(*files, str(labels)), train_images=(*folders, root), file_weights=weights)
+    times = config.pseudo.repeats
+    return replace(
+        plain,
+        train=(*files, *[str(labels)] * times),
+        train_images=(*folders, *[root] * times),
+        file_weights=(1.0,) * len(files) + (config.pseudo.weight,) * times,
+    )
 
 
 def threshold(confidence: np.ndarray, keep: float) -> float:

@@ -23,6 +23,8 @@ class PseudoLabels:
         keep: the share of the target's points that each round keeps, one number per round; 0 trains on the source
             alone. Published: new labels every 10 of 60 epochs.
         weight: of the loss of the target's samples, where the source's is 1.
+        repeats: how often an epoch has the target; more than 1 balances a target that is much smaller than the source,
+            as published, where each step took as many samples of one as of the other.
         views: views of an image that differ in scale and rotation, the plain one among them; 1 for no equivariance.
         scale: standard deviation of their scale, and its limit.
         rotation: standard deviation of their rotation in degrees; its limit is twice that.
@@ -32,6 +34,7 @@ class PseudoLabels:
 
     keep: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 0.8, 0.8)
     weight: float = 10.0
+    repeats: int = 1
     views: int = 5
     scale: float = 0.25
     rotation: float = 30.0
@@ -41,9 +44,10 @@ class PseudoLabels:
     def __post_init__(self) -> None:
         if not self.keep or not all(0 <= share <= 1 for share in self.keep):
             raise ValueError(f"pseudo.keep must be shares between 0 and 1, one per round, got {self.keep}")
-        if self.views < 1 or self.recoloured < 0:
+        if self.views < 1 or self.repeats < 1 or self.recoloured < 0:
             raise ValueError(
-                f"pseudo: views must be 1 or more, recoloured 0 or more, got {self.views}, {self.recoloured}"
+                "pseudo: views and repeats must be 1 or more, recoloured 0 or more, got "
+                f"{self.views}, {self.repeats}, {self.recoloured}"
             )
 
 

@@ -1,0 +1,317 @@
+"""Animals: DeepLabCut's open field, CC-SSL from drawn animals to real and to other ones, and what each part is worth.
+
+    .venv/bin/python benchmarks/animals.py --data DEEPLABCUT_PROJECT --work FOLDER --part openfield ccssl --seeds 0 1 2
+    .venv/bin/python benchmarks/animals.py --work FOLDER --write
+
+Every run is a folder below the work folder and resumes; results are lines of `results.jsonl` there, and what has one is
+not done again. `--write` makes `animals.md` of them. One thread; rates depend on what else the machine does, so the
+minutes are those of the processor.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+
+from posewright.cli import main as posewright
+from posewright.data import sources
+from posewright.data.augment import Augment
+from posewright.evaluate import evaluator
+from posewright.files import write_text
+from posewright.predict.predictor import load
+from posewright.synthetic import animals
+from posewright.train.config import PseudoLabels, TrainConfig
+from posewright.train.loop import Fitted, fit, rounds
+
+MODEL = "simplebaseline-r18-slim-128x128"
+AUGMENT = Augment(
+    scale=(0.7, 1.3), scale_draw="uniform", rotation=60, flip=0.5, brightness=0.3, contrast=0.3, grey=0.3, blur=0.2
+)
+BASE = TrainConfig(
+    model=MODEL, train="", steps=400, batch=16, lr=2e-3, optimizer="adamw", weight_decay=0.01, schedule="cosine",
+    warmup=50, clip=1.0, ema=0.99, precision="bf16", workers=0, device="cpu", augment=AUGMENT, save_minutes=3.0,
+)  # fmt: skip
+SOURCE_STEPS, ROUND_STEPS, ROUND_RATE, TUNE_STEPS = 400, 40, 5e-4, 100
+CCSSL = PseudoLabels(keep=(0.2, 0.4, 0.6, 0.8), repeats=15, views=5, recoloured=2, temporal=False)
+ABLATION = {
+    "no consistency": replace(CCSSL, views=1, recoloured=0),
+    "equivariance alone": replace(CCSSL, recoloured=0),
+    "invariance alone": replace(CCSSL, views=1),
+}
+OPEN_FIELD = animals.AnimalScene(plain=0.8, grey=0.7, things=(0, 2))
+COLUMNS = {"PCK@0.05": "PCK@0.05", "PCK@0.1": "PCK@0.1", "animal PCK@0.05": "animal PCK@0.05", "RMSE": "RMSE",
+           "RMSE_cutoff": "RMSE, p > 0.4", "minutes": "minutes"}  # fmt: skip
+TARGET = ("sheep",)
+"""The animals of `species` whose labels are not used; its source is drawn of horses and tigers."""
+
+
+class Bench:
+    """A work folder: its data, its runs and their results."""
+
+    def __init__(self, work: Path, project: Path | None) -> None:
+        self.work, self.project = work, project
+        self.images = str(project) if project else ""
+        self.results = work / "results.jsonl"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The results so far."""
+        return [json.loads(line) for line in self.results.read_text().splitlines()] if self.results.exists() else []
+
+    def split(self, share: float, seed: int) -> tuple[Path, Path]:
+        """Annotations of the open field to train on and to test on, drawn at random."""
+        folder = self.work / f"split{share:g}" / f"seed{seed}"
+        files = folder / "train.json", folder / "test.json"
+        if files[1].exists():
+            return files
+        folder.mkdir(parents=True, exist_ok=True)
+        every = self.work / "openfield.json"
+        if not every.exists():
+            assert posewright(["data", "convert", self.images, str(every), "--format", "coco"]) == 0
+        content = json.loads(every.read_text())
+        order = np.random.default_rng(seed).permutation([image["id"] for image in content["images"]]).tolist()
+        cut = round(share * len(order))
+        for path, chosen in zip(files, (set(order[:cut]), set(order[cut:]))):
+            part = {
+                "images": [image for image in content["images"] if image["id"] in chosen],
+                "annotations": [a for a in content["annotations"] if a["image_id"] in chosen],
+            }
+            write_text(path, json.dumps(content | part))
+        return files
+
+    def train(self, config: TrainConfig, *name: str) -> Path:
+        """The last weights of a run, or of the last of its rounds, which is resumed or begun where it is not done."""
+        out = self.work.joinpath(*name)
+        out.mkdir(parents=True, exist_ok=True)
+        config = replace(config, out=str(out))
+        with _counted(out / "seconds.json"):
+            if config.target:
+                done = rounds(config, resume=(out / "config.json").exists())
+                finished = len(done) == len(config.pseudo.keep) and done[-1].finished
+            else:
+                done: list[Fitted] = [fit(config, resume=(out / "last.pt").exists())]
+                finished = done[-1].finished
+        if not finished:
+            raise SystemExit("stopped; the same command goes on")
+        return done[-1].out / "last.pt"
+
+    def measure(self, row: dict[str, Any], weights: Path, test: Path, images: str = "") -> None:
+        """Evaluate weights and write the result down."""
+        people = sources.read_all([test], [images])
+        predictor, boxes = load(weights=weights), people.gt_boxes()
+        options = {
+            "PCK@0.05": evaluator.Options(metric="PCK", pck_threshold=0.05),
+            "PCK@0.1": evaluator.Options(metric="PCK", pck_threshold=0.1),
+            "animal": evaluator.Options(metric="animal"),
+            "RMSE": evaluator.Options(metric="RMSE", p_cutoff=0.4),
+        }
+        found = {name: evaluator.evaluate(predictor, people, boxes, options=o).metrics for name, o in options.items()}
+        rmse = {f"RMSE{key[4:]}": value for key, value in found["RMSE"].items()}
+        values = {"PCK@0.05": found["PCK@0.05"]["PCK"], "PCK@0.1": found["PCK@0.1"]["PCK"],
+                  "animal PCK@0.05": found["animal"]["PCK"], **rmse}  # fmt: skip
+        run = weights.parent.parent if weights.parent.name.startswith("round") else weights.parent
+        row = row | values | {"minutes": json.loads((run / "seconds.json").read_text()) / 60, "weights": str(weights)}
+        row |= {"tested": len(people), "commit": _commit(), "steps": _steps(weights)}
+        with self.results.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
+
+    def has(self, part: str, name: str, seed: int) -> bool:
+        """Whether a result is there already."""
+        return any((r["part"], r["name"], r["seed"]) == (part, name, seed) for r in self.rows())
+
+
+# -- the parts ------------------------------------------------------------------------------------------------------
+
+
+def openfield(bench: Bench, seed: int, share: float = 0.5) -> Path:
+    """Trained on the labels of a share of the open field's frames, tested on the rest."""
+    train, test = bench.split(share, seed)
+    config = replace(BASE, train=str(train), train_images=bench.images, seed=seed)
+    weights = bench.train(config, f"openfield{share:g}", f"seed{seed}")
+    if not bench.has("openfield", f"{share:g}", seed):
+        bench.measure(_row("openfield", f"{share:g}", seed), weights, test, bench.images)
+    return weights
+
+
+def source(bench: Bench, seed: int) -> tuple[Path, Path]:
+    """Trained on drawn rodents alone: the weights, and the annotations of the rodents."""
+    drawn = animals.make(bench.work / "rodents", 1000, scene=OPEN_FIELD, workers=1)
+    config = replace(BASE, train=str(drawn), steps=SOURCE_STEPS, seed=seed)
+    weights = bench.train(config, "source", f"seed{seed}")
+    if not bench.has("ccssl", "synthetic only", seed):
+        bench.measure(_row("ccssl", "synthetic only", seed), weights, bench.split(0.5, seed)[1], bench.images)
+    return weights, drawn
+
+
+def adapted(bench: Bench, seed: int, name: str, pseudo: PseudoLabels, *, pretrained: bool = True) -> Path:
+    """Adapted to the frames of the training half, whose labels are not read."""
+    weights, drawn = source(bench, seed)
+    train, test = bench.split(0.5, seed)
+    config = replace(
+        BASE, train=str(drawn), target=str(train), target_images=bench.images, init=str(weights), pseudo=pseudo,
+        steps=ROUND_STEPS, lr=ROUND_RATE, seed=seed,
+    )  # fmt: skip
+    if not pretrained:
+        config = replace(config, init="", lr=BASE.lr, pseudo=replace(pseudo, keep=(0.0, *pseudo.keep)))
+    weights = bench.train(config, name.replace(" ", "_"), f"seed{seed}")
+    if not bench.has("ccssl", name, seed):
+        bench.measure(_row("ccssl", name, seed), weights, test, bench.images)
+    return weights
+
+
+def ccssl(bench: Bench, seed: int) -> None:
+    """Drawn rodents only, adapted, and supervised."""
+    openfield(bench, seed)
+    adapted(bench, seed, "CC-SSL", CCSSL)
+
+
+def ccssl_r(bench: Bench, seed: int) -> None:
+    """CC-SSL's weights tuned on real labels, beside real labels alone; and CC-SSL without pretraining."""
+    openfield(bench, seed)
+    weights = adapted(bench, seed, "CC-SSL", CCSSL)
+    train, test = bench.split(0.5, seed)
+    config = replace(BASE, train=str(train), train_images=bench.images, init=str(weights), steps=TUNE_STEPS,
+                     lr=ROUND_RATE, seed=seed)  # fmt: skip
+    weights = bench.train(config, "ccssl_r", f"seed{seed}")
+    if not bench.has("ccssl", "CC-SSL-R", seed):
+        bench.measure(_row("ccssl", "CC-SSL-R", seed), weights, test, bench.images)
+
+
+def scratch(bench: Bench, seed: int) -> None:
+    """CC-SSL without pretraining on drawn animals: a first, short round is all it has to label with."""
+    adapted(bench, seed, "CC-SSL without pretraining", CCSSL, pretrained=False)
+
+
+def ablation(bench: Bench, seed: int) -> None:
+    """CC-SSL without its consistencies, and with each alone."""
+    for name, pseudo in ABLATION.items():
+        adapted(bench, seed, name, pseudo)
+
+
+def species(bench: Bench, seed: int) -> None:
+    """Drawn horses and tigers to drawn sheep, whose labels are not read."""
+    folder = bench.work / "species"
+    scene = animals.AnimalScene(species=("horse", "tiger"))
+    drawn = animals.make(folder / "source", 1000, scene=scene, workers=1)
+    sheep = replace(scene, species=TARGET)
+    target = animals.make(folder / "target", 300, scene=sheep, split="target", workers=1)
+    test = animals.make(folder / "test", 150, scene=sheep, split="test", seed=1, workers=1)
+    first = replace(BASE, train=str(drawn), steps=SOURCE_STEPS, seed=seed)
+    weights = bench.train(first, "species", "source", f"seed{seed}")
+    tuned = replace(first, init=str(weights), steps=ROUND_STEPS, lr=ROUND_RATE, target=str(target),
+                    pseudo=replace(CCSSL, repeats=3, temporal=False))  # fmt: skip
+    runs = {
+        "horse and tiger only": first,
+        "CC-SSL": tuned,
+        "supervised": replace(first, train=str(target)),
+    }
+    for name, config in runs.items():
+        weights = bench.train(config, "species", "source" if config is first else name, f"seed{seed}")
+        if not bench.has("species", name, seed):
+            bench.measure(_row("species", name, seed), weights, test)
+
+
+def shuffle(bench: Bench, seed: int) -> None:
+    """The open field at DeepLabCut's 95 % of frames."""
+    openfield(bench, seed, 0.95)
+
+
+PARTS = {part.__name__: part for part in (openfield, shuffle, ccssl, ccssl_r, scratch, ablation, species)}
+
+
+# -- what is written ------------------------------------------------------------------------------------------------
+
+
+def written(bench: Bench) -> str:
+    """The tables of the results."""
+    rows = bench.rows()
+    command = f"benchmarks/animals.py --data PROJECT --work FOLDER --part {' '.join(PARTS)} --seeds 0 1 2"
+    text = [
+        "# Animals, measured",
+        "",
+        f"`PYTHONPATH=src .venv/bin/python {command}`, then `--write`; {datetime.now(timezone.utc):%-d %B %Y}, commit "
+        f"{rows[-1]['commit']}, one thread of {_processor()} that much other work was sharing.",
+        "",
+        f"The network is `{MODEL}`, {BASE.batch} crops per step, bfloat16. PCK is of the box's longer side, animal PCK "
+        "as in the animal papers (of 1.5 times the points' extent), RMSE DeepLabCut's (the mean distance in pixels of "
+        "the original image), in boxes around the annotated points. Means and sample deviations over the seeds named; "
+        "minutes are the processor's.",
+    ]
+    for part in dict.fromkeys(r["part"] for r in rows):
+        mine = [r for r in rows if r["part"] == part]
+        text += ["", f"## {part}", "", f"| | seeds | steps | {' | '.join(COLUMNS.values())} |"]
+        text += ["|---|---|---:|" + "---:|" * len(COLUMNS)]
+        for name in dict.fromkeys(r["name"] for r in mine):
+            of = [r for r in mine if r["name"] == name]
+            cells = [_spread([r[key] for r in of], 3 if "PCK" in key else 1) for key in COLUMNS]
+            seeds = ", ".join(str(r["seed"]) for r in of)
+            text.append(f"| {name} | {seeds} | {of[-1]['steps']} | {' | '.join(cells)} |")
+    return "\n".join(text) + "\n"
+
+
+def _spread(values: list[float], digits: int) -> str:
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return f"a {os.cpu_count()}-core {names[0] if names else platform.processor()}"
+
+
+def _row(part: str, name: str, seed: int) -> dict[str, Any]:
+    return {"part": part, "name": name, "seed": seed}
+
+
+def _steps(weights: Path) -> int:
+    return msgspec.json.decode((weights.parent / "config.json").read_bytes())["steps"]
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
+@contextmanager
+def _counted(path: Path) -> Iterator[None]:
+    """Add a block's processor seconds to those in a file; a run that is done already adds none."""
+    spent, start = (json.loads(path.read_text()) if path.exists() else 0.0), time.process_time()
+    try:
+        yield
+    finally:
+        write_text(path, json.dumps(spent + time.process_time() - start))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, help="DeepLabCut's open-field project")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--part", nargs="*", choices=PARTS, default=[], help="what to run")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--write", action="store_true", help="write animals.md")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    bench = Bench(options.work, options.data)
+    for part in options.part:
+        for seed in options.seeds:
+            PARTS[part](bench, seed)
+    if options.write:
+        write_text(Path(__file__).with_suffix(".md"), written(bench))
+
+
+if __name__ == "__main__":
+    main()
