@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posewright.cli._options import Commands, answer, command, existing, model_options, predictor_of
 
 if TYPE_CHECKING:
-    from posewright.evaluate.diagnosis import Diagnosis
-    from posewright.evaluate.evaluator import Evaluation, Options
+    from posewright.evaluate.evaluator import Options
+    from posewright.report.page import Content
 
 METRICS = ("AP", "PCK", "PCKh", "AUC", "EPE", "NME", "animal", "RMSE")
 
@@ -35,10 +36,11 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--boxes",
-        default="gt",
+        default="",
         metavar="gt|JSON",
         type=lambda text: text if text == "gt" else existing(text),
-        help="annotated boxes, or a detections JSON",
+        help="annotated boxes, or a detections JSON (default: gt); with --results what they were found with, which "
+        "`compare` asks for",
     )
     parser.add_argument(
         "--results", metavar="JSON", type=existing, help="evaluate this results file instead of running weights"
@@ -53,7 +55,10 @@ def add(commands: Commands) -> None:
         "--contact-sheets", action="store_true", help="also draw sheets of the worst, random and best cases"
     )
     model_options(parser)
-    rules = parser.add_argument_group("what evaluations vary (by default as published)")
+    _add_rules(parser.add_argument_group("what evaluations vary (by default as published)"))
+
+
+def _add_rules(rules: argparse._ArgumentGroup) -> None:  # the class has no public name
     rules.add_argument("--metric", choices=METRICS, default="", help="instead of AP, or PCK where there are no sigmas")
     for flag, help_text in (
         ("pck-threshold", "PCK per keypoint beside AP, at this threshold; or the threshold of PCK"),
@@ -87,36 +92,38 @@ def run(options: argparse.Namespace) -> int:
     fields = evaluator.Options.__dataclass_fields__
     rules = evaluator.Options(**{name: getattr(options, name) for name in fields})
     data = {"data": comparison.fingerprint(options.data)}
-    (_of_results if options.results else _of_weights)(options, rules, Path(options.out), data)
+    (_of_results if options.results else _of_weights)(options, rules, data)
     return 0
 
 
-def _of_results(options: argparse.Namespace, rules: Options, out: Path, data: dict[str, Any]) -> None:
+def _of_results(options: argparse.Namespace, rules: Options, data: dict[str, Any]) -> None:
     import msgspec
 
     from posewright import coco_format
     from posewright.data import formats, sources
-    from posewright.evaluate import diagnosis, evaluator, printing
-    from posewright.files import write_json
+    from posewright.evaluate import evaluator, printing
+    from posewright.report import page
 
     if options.codec:
         raise ValueError("--codec changes how maps are decoded, and --results has none: give --weights instead")
     name, read = options.results, formats.read(options.data)
     found = [msgspec.to_builtins(result) for result in coco_format.read_results(name)]
-    evaluation = evaluator.evaluate_results(read, found, options=rules, name=name)
-    losses, explained = _explained(
-        evaluation, lambda: diagnosis.diagnose(sources.unseen(read), found, options.pck_threshold)
-    )
-    content = printing.as_dict(evaluation, name) | losses | data
-    write_json(out / "metrics.json", content)
-    lines = [*printing.lines(evaluation, Path(name).stem), *_published(options.model, evaluation), *explained]
-    lines += ["", f"metrics: {out / 'metrics.json'}"]
-    answer(options, "\n".join(lines), **_said(content), results=options.results)
+    evaluation = evaluator.evaluate_results(read, found, options=rules, name=name, boxes=options.boxes)
+    evaluation = replace(evaluation, results=found)
+    model = options.model or Path(name).stem
+    try:
+        people = sources.seen(read, options.images, allow_outside=options.allow_outside)
+        content = page.sections(model, people, evaluation, settings="")
+    except ValueError as error:  # such as categories with different points, which AP can do
+        content = page.summary(model, evaluation, reason=str(error))
+    lines = printing.lines(evaluation, Path(name).stem)
+    saved = printing.as_dict(evaluation, name) | data
+    _finish(options, content, lines, saved, name)
 
 
-def _of_weights(options: argparse.Namespace, rules: Options, out: Path, data: dict[str, Any]) -> None:
+def _of_weights(options: argparse.Namespace, rules: Options, data: dict[str, Any]) -> None:
     from posewright.data.skeleton_file import people_for
-    from posewright.evaluate import diagnosis, evaluator, printing
+    from posewright.evaluate import evaluator, printing
     from posewright.files import write_json
     from posewright.models import codec_changes
     from posewright.progress import bar, tick
@@ -130,16 +137,9 @@ def _of_weights(options: argparse.Namespace, rules: Options, out: Path, data: di
     boxes = evaluator.boxes_for(people, detections, options.box_threshold or 0.0)
     with bar("evaluating", "images") as show:
         evaluation = evaluator.evaluate(predictor, people, boxes, options=rules, progress=tick(show))
-    write_json(out / "results.json", evaluator.with_file_points(evaluation.results, people))
-    losses, explained = _explained(
-        evaluation, lambda: diagnosis.diagnose(people, evaluation.results, options.pck_threshold)
-    )
-    content = printing.as_dict(evaluation, name) | losses | data | ({"codec": changed} if changed else {})
-    write_json(out / "metrics.json", content)
+    write_json(results := Path(options.out, "results.json"), evaluator.with_file_points(evaluation.results, people))
     plain = {k: v for k, v in vars(options).items() if isinstance(v, (str, int, float)) and k not in ("quiet", "json")}
-    settings = json.dumps(plain | {"codec": changed}, indent=2)
-    sections = page.sections(name, people, evaluation, settings=settings)
-    page.write(out / "index.html", f"Evaluation of {name}", f"on {options.data}", out, sections)
+    content = page.sections(name, people, evaluation, settings=json.dumps(plain | {"codec": changed}, indent=2))
     lines = [people.summary()]
     if changed:
         lines += [f"codec not as published: {', '.join(f'{k}={json.dumps(v)}' for k, v in changed.items())}"]
@@ -153,41 +153,33 @@ def _of_weights(options: argparse.Namespace, rules: Options, out: Path, data: di
         ]
     if people.skeleton.sigmas and people.channels and not people.channels.sigmas:
         lines += [f"{options.data} has no OKS sigmas: AP is by those of {options.weights or name}"]
-    lines += [
-        *printing.lines(evaluation, name),
-        *_published(name, evaluation),
-        *explained,
-        "",
-        f"metrics: {out / 'metrics.json'}, results: {out / 'results.json'}, page: {out / 'index.html'}",
-    ]
-    if options.contact_sheets:
-        lines += [f"contact sheets: {', '.join(map(str, gallery.write_sheets(out, people, evaluation)))}"]
-    answer(
-        options, "\n".join(lines), model=name, **_said(content), results=out / "results.json", page=out / "index.html"
-    )
+    lines += printing.lines(evaluation, name)
+    saved = printing.as_dict(evaluation, name) | data | ({"codec": changed} if changed else {})
+    sheets = gallery.write_sheets(results.parent, people, evaluation) if options.contact_sheets else []
+    _finish(options, content, lines, saved, str(results), sheets)
 
 
-def _published(model: str | None, evaluation: Evaluation) -> list[str]:
-    """The published row, to stand below the table's own; nothing where none is known."""
-    from posewright.evaluate.printing import published_row
+def _finish(
+    options: argparse.Namespace,
+    content: Content,
+    lines: list[str],
+    saved: dict[str, Any],
+    results: str,
+    sheets: Sequence[Path] = (),
+) -> None:
+    """Write metrics.json and the page, and print the metrics' lines, the published row and the largest losses."""
+    from posewright.files import write_json
+    from posewright.report import page
 
-    row = published_row(model or "", evaluation.boxes, list(evaluation.metrics)) if evaluation.measured else ""
-    return [row] if row else []
-
-
-def _explained(evaluation: Evaluation, diagnose: Callable[[], Diagnosis]) -> tuple[dict[str, Any], list[str]]:
-    """What was lost to each kind of error, for metrics.json, and the largest losses in plain words."""
-    from posewright.evaluate.printing import loss_lines
-
-    if not (evaluation.measured or "PCK" in evaluation.metrics):
-        return {}, []
-    try:
-        found = diagnose()
-    except ValueError as error:  # such as categories with different points, which AP can do
-        return {}, ["", f"no failure analysis: {error}"]
-    lines = loss_lines(found)
-    return {"losses": found.alone, "errors": found.counts()}, ["", *lines] if lines else []
-
-
-def _said(content: dict[str, Any]) -> dict[str, Any]:
-    return {name: content[name] for name in ("metrics", "boxes", "rule", "pck", "codec") if name in content}
+    metrics, index = Path(options.out, "metrics.json"), Path(options.out, "index.html")
+    lines += [f"| {' | '.join(row)} |" for row in content.metrics[2:]]  # what was published stands below the own row
+    if saved["metrics"].keys() & {"AP", "PCK"}:
+        lines += ["", *content.losses] if content.losses else []
+        found = content.diagnosis
+        saved |= {"losses": found.alone, "errors": found.counts()} if found else {}
+    write_json(metrics, saved)
+    page.write(index, f"Evaluation of {content.metrics[1][0]}", f"on {options.data}", Path(options.out), content)
+    lines += ["", f"metrics: {metrics}, results: {results}, page: {index}"]
+    lines += [f"contact sheets: {', '.join(map(str, sheets))}"] if sheets else []
+    told = {name: saved[name] for name in ("metrics", "boxes", "rule", "pck", "codec") if name in saved}
+    answer(options, "\n".join(lines), model=content.metrics[1][0], **told, results=results, page=index)

@@ -14,7 +14,7 @@ import numpy as np
 from posewright.data import coco, formats
 from posewright.data.coco import KeypointDataset
 from posewright.data.formats import Annotated
-from posewright.data.image_files import Strings
+from posewright.data.image_files import Strings, find_all
 from posewright.types import Skeleton
 
 
@@ -55,6 +55,27 @@ def read_all(
 def unseen(found: Annotated, skeleton: Skeleton | None = None) -> KeypointDataset:
     """The people of annotations whose images are not looked for; errors as of `coco.read`."""
     return _filled(found, coco.of_file(found.path, None, found.file, skeleton, None, "keep"))
+
+
+def seen(
+    found: Annotated, images: str | os.PathLike[str] | None = None, *, allow_outside: bool = False
+) -> KeypointDataset:
+    """The people of annotations, with the paths of those images that are found; the others' paths are empty.
+
+    Args:
+        found: the annotations.
+        images: the folder of the images; by default they are looked for around the file.
+        allow_outside: take images whose names lead out of it; else no image is taken where one's name does.
+
+    Raises:
+        ValueError: see `coco.read`.
+    """
+    names = [image.file_name for image in found.file.images]
+    try:
+        places, _ = find_all(found.path, Path(images) if images else None, names, allow_outside=allow_outside)
+    except ValueError:
+        places = [None] * len(names)
+    return replace(unseen(found), image_path=Strings.of(place or "" for place in places))
 
 
 def _one(path: Path, images: Path | None, skeleton: Skeleton | None, *, allow_outside: bool) -> KeypointDataset:

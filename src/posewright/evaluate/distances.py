@@ -93,47 +93,66 @@ def measured(
     Raises:
         ValueError: the skeleton lacks the points that the metric is measured by.
     """
-    score = predicted[..., 2] if predicted.shape[-1] == 3 else np.ones(predicted.shape[:2])
-    predicted = predicted[..., :2]
-    annotated, visibility, points = people.xy.astype(np.float64), people.visibility, people.skeleton.points
-    side = box_size(people.box)
+    xy, found = predicted[..., :2], people.visibility * ~np.isnan(predicted[..., :2]).any(-1)
+    annotated, visibility = people.xy.astype(np.float64), people.visibility
     if metric == "PCK":
         norm, words, default = pck_norm(people)
         default = default if threshold is None else threshold
-        share = pck(predicted, annotated, visibility, norm, default)
+        share = pck(xy, annotated, visibility, norm, default)
         return {"PCK": share.mean}, share, f"PCK@{default:g} of {words}"
     if metric == "PCKh":
-        if missing := {*HEAD, "left_shoulder", "right_ankle"} - set(points):
-            raise ValueError(
-                f"{people.annotations}: PCKh is MPII's and measured by the head; the points lack "
-                f"{', '.join(sorted(missing))}"
-            )
-        if people.head_box is not None:
-            head, words = head_size(people.head_box), "0.6 of the head box's diagonal"
-        else:
-            head, words = segment(annotated, visibility, people.skeleton, *HEAD), f"the head, {HEAD[0]} to {HEAD[1]}"
-        values = pckh(predicted, annotated, visibility, head, people.skeleton)
-        return values, None, f"PCKh@0.5 in percent, of {words}"
+        return _pckh(xy, people)
     if metric == "animal":
-        labelled = (visibility > 0)[..., None]
-        high = np.max(annotated, axis=1, where=labelled, initial=-np.inf)
-        low = np.min(annotated, axis=1, where=labelled, initial=np.inf)
-        norm = ANIMAL_CROP * (high - low).max(1)
-        share = pck(predicted, annotated, visibility, norm, 0.05)
-        error = np.linalg.norm(predicted - annotated, axis=-1) / np.where(norm > 0, norm, np.nan)[:, None]
-        error = np.where(np.isnan(error), np.inf, error)[visibility > 0]
-        words = f"PCK@0.05 of the crop's side, {ANIMAL_CROP:g} times the longest extent of an animal's points"
-        return {"PCK": share.mean, "AUC": animal_auc(error)}, share, words
-    found = visibility * ~np.isnan(predicted).any(-1)
+        return _animal(xy, people)
+    side = box_size(people.box)
     if metric == "AUC":
-        return {"AUC": auc(predicted, annotated, visibility, side)}, None, "AUC of PCK up to the box's longer side"
+        return {"AUC": auc(xy, annotated, visibility, side)}, None, "AUC of PCK up to the box's longer side"
     lost = f"; {int((visibility.any(1) & ~found.any(1)).sum())} people without a result are left out"
     if metric == "RMSE":
-        away = np.linalg.norm(predicted - annotated, axis=-1)
-        values = {"RMSE": found > 0, "RMSE_cutoff": (found > 0) & (score >= p_cutoff)}
-        values |= {f"RMSE_{point}": (found > 0) & (np.arange(len(points)) == k) for k, point in enumerate(points)}
-        means = {name: float(away[counted].mean()) if counted.any() else -1.0 for name, counted in values.items()}
-        return means, None, f"DeepLabCut's RMSE, the mean distance in pixels; cutoff at a score of {p_cutoff:g}{lost}"
+        values, rule = _rmse(predicted, found, people, p_cutoff)
+        return values, None, rule + lost
     if metric == "EPE":
-        return {"EPE": epe(predicted, annotated, found)}, None, f"EPE in pixels{lost}"
-    return {"NME": nme(predicted, annotated, found, side)}, None, f"NME in units of the box's longer side{lost}"
+        return {"EPE": epe(xy, annotated, found)}, None, f"EPE in pixels{lost}"
+    return {"NME": nme(xy, annotated, found, side)}, None, f"NME in units of the box's longer side{lost}"
+
+
+def _pckh(xy: np.ndarray, people: KeypointDataset) -> tuple[dict[str, float], None, str]:
+    """MPII's; see `measured`."""
+    if missing := {*HEAD, "left_shoulder", "right_ankle"} - set(people.skeleton.points):
+        raise ValueError(
+            f"{people.annotations}: PCKh is MPII's and measured by the head; the points lack "
+            f"{', '.join(sorted(missing))}"
+        )
+    annotated = people.xy.astype(np.float64)
+    if people.head_box is not None:
+        head, words = head_size(people.head_box), "0.6 of the head box's diagonal"
+    else:
+        head, words = segment(annotated, people.visibility, people.skeleton, *HEAD), f"the head, {HEAD[0]} to {HEAD[1]}"
+    values = pckh(xy, annotated, people.visibility, head, people.skeleton)
+    return values, None, f"PCKh@0.5 in percent, of {words}"
+
+
+def _animal(xy: np.ndarray, people: KeypointDataset) -> tuple[dict[str, float], Pck, str]:
+    """CC-SSL's and UDA-Animal's; see `measured`."""
+    annotated, labelled = people.xy.astype(np.float64), people.visibility > 0
+    high = np.max(annotated, axis=1, where=labelled[..., None], initial=-np.inf)
+    low = np.min(annotated, axis=1, where=labelled[..., None], initial=np.inf)
+    norm = ANIMAL_CROP * (high - low).max(1)
+    share = pck(xy, annotated, people.visibility, norm, 0.05)
+    error = np.linalg.norm(xy - annotated, axis=-1) / np.where(norm > 0, norm, np.nan)[:, None]
+    error = np.where(np.isnan(error), np.inf, error)[labelled]
+    words = f"PCK@0.05 of the crop's side, {ANIMAL_CROP:g} times the longest extent of an animal's points"
+    return {"PCK": share.mean, "AUC": animal_auc(error)}, share, words
+
+
+def _rmse(
+    predicted: np.ndarray, found: np.ndarray, people: KeypointDataset, p_cutoff: float
+) -> tuple[dict[str, float], str]:
+    """DeepLabCut's, of all points, of the confident ones and of each; `found` [N, K] are above 0."""
+    points = people.skeleton.points
+    score = predicted[..., 2] if predicted.shape[-1] == 3 else np.ones(predicted.shape[:2])
+    away = np.linalg.norm(predicted[..., :2] - people.xy.astype(np.float64), axis=-1)
+    counted = {"RMSE": found > 0, "RMSE_cutoff": (found > 0) & (score >= p_cutoff)}
+    counted |= {f"RMSE_{point}": (found > 0) & (np.arange(len(points)) == k) for k, point in enumerate(points)}
+    means = {name: float(away[chosen].mean()) if chosen.any() else -1.0 for name, chosen in counted.items()}
+    return means, f"DeepLabCut's RMSE, the mean distance in pixels; cutoff at a score of {p_cutoff:g}"

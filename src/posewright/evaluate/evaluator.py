@@ -129,6 +129,7 @@ def evaluate_results(
     *,
     options: Options = Options(),
     name: str = "",
+    boxes: str = "",
 ) -> Evaluation:
     """Evaluate keypoint results; no image is needed.
 
@@ -140,6 +141,7 @@ def evaluate_results(
         results: COCO-format keypoint results of the same images, a file or its content.
         options: which metric, and its settings; those that change the results themselves do nothing here.
         name: what messages call the results; by default their file.
+        boxes: where the boxes came from, where that is known.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -149,7 +151,7 @@ def evaluate_results(
 
     read = annotations if isinstance(annotations, formats.Annotated) else formats.read(annotations)
     name = name or coco_format.name_of(results, "results")
-    source = f"of {name}"
+    source = boxes or f"of {name}"
     posed = [c for c in read.file.categories if c.keypoints]
     points = tuple(posed[0].keypoints or ()) if posed else ()
     known = all(from_category(msgspec.to_builtins(c), f"{read.path}: category {c.name}").sigmas for c in posed)
@@ -362,7 +364,11 @@ def _distinct(
     if threshold is None or not has_sigmas or sigmas is None:
         order = np.lexsort((-score, group))
     else:
-        area = np.concatenate([_area(found.boxes, spec) for found in poses.values()])
+        padded = [
+            geometry.regions(found.boxes, spec.size, padding=spec.padding, rule=spec.crop_rule)
+            for found in poses.values()
+        ]
+        area = np.concatenate(padded)[:, 2:].prod(1)
         xy = np.concatenate([found.xy for found in poses.values()])
         visible = None
         if options.oks_visibility is not None:
@@ -372,11 +378,3 @@ def _distinct(
     ends = np.searchsorted(group[order], np.arange(len(sizes)), "right")
     for image, start, part in zip(poses, np.cumsum(sizes) - sizes, np.split(order, ends[:-1])):
         yield image, part - start
-
-
-def _area(boxes: Boxes, spec: Spec) -> np.ndarray:
-    """Areas [N] of the padded boxes, which poses are compared by."""
-    region = geometry.region_of_box(
-        boxes.xywh, spec.size, padding=spec.padding, rule=spec.crop_rule, cleaned=boxes.cleaned
-    )
-    return region[:, 2] * region[:, 3]

@@ -70,7 +70,7 @@ def published_row(spec: str, boxes: str, names: list[str]) -> str:
         boxes: where they come from; "gt" are annotated boxes, all others are detected ones.
         names: of the metrics that are the columns.
     """
-    found = hub.published(spec, "gt" if boxes == "gt" else "detected")
+    found = hub.published(spec, "gt" if boxes == "gt" else "detected") if spec else None  # some published have no name
     if not found:
         return ""
     values = [found.metrics.get(_PUBLISHED.get(name, name)) for name in names]

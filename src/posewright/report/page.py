@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class Content:
     Attributes:
         about: lines about the data.
         metrics: rows of cells, the heads first; the published row, where there is one, last.
-        losses: the largest losses in plain words.
+        losses: the largest losses in plain words, or why there is no failure analysis.
         charts: of the evaluation.
         errors: rows of kind, count, what mending it after those above adds, and what mending it alone would add.
         groups: rows of group, people, and what mending their errors adds, by the name of what groups them.
@@ -43,6 +43,7 @@ class Content:
         cases: of the gallery.
         shown: how many of all those are.
         settings: JSON.
+        diagnosis: the failure analysis that all of this is from, if any; the page does not hold it.
     """
 
     about: list[str] = field(default_factory=list)
@@ -55,6 +56,7 @@ class Content:
     cases: list[dict[str, Any]] = field(default_factory=list)
     shown: str = ""
     settings: str = ""
+    diagnosis: Diagnosis | None = None
 
 
 def write(path: Path, title: str, subtitle: str, run: Path, content: Content) -> None:
@@ -67,7 +69,7 @@ def write(path: Path, title: str, subtitle: str, run: Path, content: Content) ->
         run: folder with a run's log; without one the page has no curves.
         content: the evaluation.
     """
-    data = {name: getattr(content, name) for name in Content.__slots__ if name != "charts"}
+    data = {name: getattr(content, name) for name in Content.__slots__ if name not in ("charts", "diagnosis")}
     data |= {"curves": [c.content() for c in charts.curves(run)], "charts": [c.content() for c in content.charts]}
     asset = {path.name: path.read_text(encoding="utf-8") for path in (files("posewright.report") / "assets").iterdir()}
     parts = {
@@ -90,19 +92,13 @@ def sections(name: str, people: KeypointDataset, evaluation: Evaluation, *, sett
         evaluation: of `evaluator.evaluate`, with its results.
         settings: JSON, shown as it is.
     """
-    table = markdown_row(evaluation.metrics, name, evaluation.boxes).splitlines()
-    heads, _, row = (line.strip("| ").split(" | ") for line in table)
-    published = published_row(name, evaluation.boxes, list(evaluation.metrics)) if evaluation.measured else ""
-    rows = [heads, row, *([published.strip("| ").split(" | ")] if published else [])]
-    about = [people.summary(), *(explain(evaluation.measured) if evaluation.measured else [evaluation.rule])]
     try:
         d = diagnose(people, evaluation.results, evaluation.pck.threshold if evaluation.pck else None)
     except ValueError as error:  # people of several files, which PCK can do
-        return Content([*about, f"no failure analysis: {error}"], rows, settings=settings)
+        return summary(name, evaluation, people, reason=str(error), settings=settings)
     cases, shown = gallery(d, evaluation.results, people.paths)
-    return Content(
-        about=about,
-        metrics=rows,
+    return replace(
+        summary(name, evaluation, people, settings=settings),
         losses=loss_lines(d),
         charts=charts.of_evaluation(evaluation, d, evaluation.results),
         errors=_errors(d),
@@ -110,8 +106,21 @@ def sections(name: str, people: KeypointDataset, evaluation: Evaluation, *, sett
         skeleton=_drawn(d),
         cases=cases,
         shown=shown,
-        settings=settings,
+        diagnosis=d,
     )
+
+
+def summary(
+    name: str, evaluation: Evaluation, people: KeypointDataset | None = None, *, reason: str = "", settings: str = ""
+) -> Content:
+    """The metrics alone, beside what was published; `reason` says why there is no failure analysis."""
+    table = markdown_row(evaluation.metrics, name, evaluation.boxes).splitlines()
+    heads, _, row = (line.strip("| ").split(" | ") for line in table)
+    published = published_row(name, evaluation.boxes, list(evaluation.metrics)) if evaluation.measured else ""
+    rows = [heads, row, *([published.strip("| ").split(" | ")] if published else [])]
+    about = explain(evaluation.measured) if evaluation.measured else [evaluation.rule]
+    losses = [f"no failure analysis: {reason}"] if reason else []
+    return Content([people.summary(), *about] if people else about, rows, losses, settings=settings)
 
 
 def _errors(d: Diagnosis) -> list[list[str]]:

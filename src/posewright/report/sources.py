@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from posewright import coco_format
-from posewright.data import coco
+from posewright.data import formats
+from posewright.data import sources as annotated
 from posewright.evaluate import evaluator
 from posewright.evaluate.comparison import Contender
 from posewright.files import read_json
@@ -39,13 +40,7 @@ def write_page(
     path = Path(annotations or contender.annotations)
     if not path.name:
         raise ValueError(f"{source}: nothing says which annotations it is of: name them with --data")
-    file = coco_format.read_annotations(path)
-    try:
-        people = coco.of_file(path, Path(images) if images else None, file, None, None, "skip")
-        if images is None and "images not found" in people.skipped:
-            people = coco.of_file(path, None, file, None, None, "keep")
-    except FileNotFoundError:
-        people = coco.of_file(path, None, file, None, None, "keep")
+    people = annotated.seen(formats.read(path), images)
     results = [msgspec.to_builtins(entry) for entry in coco_format.read_results(contender.results)]
     evaluation = evaluator.evaluate_found(people, results, boxes=contender.boxes or "not stated")
     about = contender.results.with_name("metrics.json")
