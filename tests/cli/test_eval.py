@@ -148,6 +148,27 @@ def test_a_results_file_gets_the_published_row_and_its_largest_losses_in_words(r
     saved = json.loads((tmp_path / "metrics.json").read_text())
     assert saved["errors"]["missed person"] == 1
     assert saved["losses"]["missed person"] > 0
+    assert saved["boxes"] == f"of {path}"
+
+
+def test_a_results_file_ends_with_a_page_and_takes_the_source_of_its_boxes(run, listing, set_up, tmp_path):
+    content = json.loads(listing.read_text())
+    keys = ("image_id", "category_id", "keypoints")
+    results = [{key: a[key] for key in keys} | {"score": 1.0} for a in content["annotations"]]
+    (path := tmp_path / "found.json").write_text(json.dumps(results))
+    arguments = ("--results", path, "--out", tmp_path, "--boxes", "gt", "--images", set_up / "val")
+    status, text, _ = run("eval", "--data", listing, *arguments)
+    assert status == 0
+    assert text.endswith(f"page: {tmp_path / 'index.html'}\n")
+    assert "published" not in text  # no system is named
+    assert '"picture":"' in (tmp_path / "index.html").read_text("utf-8")
+    assert json.loads((tmp_path / "metrics.json").read_text())["boxes"] == "gt"
+
+    content["images"][0]["file_name"] = "../../outside.jpg"  # no image is opened then, and all else is as it was
+    (other := tmp_path / "other.json").write_text(json.dumps(content))
+    status, text, errors = run("eval", "--data", other, *arguments)
+    assert status == 0, errors
+    assert '"picture":"' not in (tmp_path / "index.html").read_text("utf-8")
 
 
 def test_json_has_pck_per_point_on_request(run, listing, last, tmp_path):
