@@ -77,6 +77,8 @@ def test_the_default_model_is_shown_with_the_weights_in_the_package():
     assert page[0] == DEFAULT
     assert page == catalogue.page(DEFAULT)
     assert any("in the package, at" in line for line in page)
+    assert any("trained on Leeds Sports Pose Extended: research only" in line for line in page)
+    assert "              trained on AP-10K: CC BY 4.0" in catalogue.page("hrnet-w32-ap10k-256x256")
     assert catalogue.table(DEFAULT)[1].endswith("in the package")
 
 

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import functools
-from importlib.resources import files
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from posewright.models import DEFAULT, find, names
+from posewright.models import DEFAULT, counted, find, names
 from posewright.spec import Spec
 from posewright.weights import hub
-
-
-@functools.cache
-def counted() -> dict[str, tuple[int, float]]:
-    """Parameters and GMACs by name, as `count` found them when `counts.csv` was made (`benchmarks/count.py`)."""
-    text = (files("posewright.models") / "counts.csv").read_text(encoding="utf-8")
-    return {r["name"]: (int(r["parameters"]), float(r["gmacs"])) for r in csv.DictReader(text.splitlines())}
 
 
 def count(spec: Spec) -> tuple[int, float]:
@@ -114,10 +104,12 @@ def page(name: str) -> list[str]:
     lines.append(f"  skeleton    {spec.skeleton.name}: {', '.join(spec.skeleton.points)}")
     if spec.name == DEFAULT:
         lines.append(f"  weights     in the package, at {hub.local_weights(DEFAULT)}")
+        lines.append(f"              trained on {hub.terms('lspet').summary()}")
     for e in hub.entries(spec.name):
         metrics = ", ".join(p.summary() for p in e.published) or "no metrics published"
         lines.append(f"  weights     {e.id}: {e.data}, {metrics}, {e.access}, sha256 {e.sha256 or 'not published'}")
         lines.append(f"              licence of {e.source}: {e.licence or 'not known'}")
+        lines.append(f"              trained on {hub.terms(e.data).summary()}")
         lines.extend(f"              {url}" for url in e.urls)
         if at := hub.cached(e.id):
             lines.append(f"              cached at {at}")

@@ -459,6 +459,9 @@ def test_the_table() -> None:
     files = {e.file for e in hub.entries("sb_*_mpii")}
     assert files == {f"pose_resnet_{d}_{s}.pth.tar" for d in (50, 101, 152) for s in ("256x256", "384x384")}
     assert len(hub.entries("imagenet_resnet*_caffe")) == 3
+    assert {e.data for e in entries} <= hub.datasets().keys()
+    assert hub.terms("ap10k").summary() == "AP-10K: CC BY 4.0"
+    assert "about 136 MB or more, no checksum was published" in hub.entry("sb_r50_256x192_coco").by_hand()
 
 
 def test_published_metrics() -> None:

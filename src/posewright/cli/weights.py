@@ -49,7 +49,11 @@ def _list(options: argparse.Namespace) -> int:
         metric = next((p.summary() for p in e.published), "")
         cached = "cached" if hub.cached(e.id) else ""
         lines += [f"{e.id:<40} {e.spec or '-':<36} {e.data:<12} {metric:<30} {e.access:<12} {cached}".rstrip()]
-    told = [asdict(e) | {"access": e.access, "published": e.published, "file": hub.cached(e.id)} for e in found]
+    told = [
+        asdict(e)
+        | {"access": e.access, "terms": hub.terms(e.data).terms, "published": e.published, "file": hub.cached(e.id)}
+        for e in found
+    ]
     answer(options, "\n".join(lines), weights=told)
     return 0
 

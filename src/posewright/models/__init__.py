@@ -13,10 +13,13 @@ blank.
 
 from __future__ import annotations
 
+import csv
 import difflib
 import fnmatch
+import functools
 import importlib
 import pkgutil
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -54,6 +57,13 @@ def find(name: str) -> Spec:
     near = difflib.get_close_matches(name, names(), n=3, cutoff=0.5)
     hint = f"; nearest: {', '.join(near)}" if near else ""
     raise LookupError(f"no pose system is named {name!r}{hint} (`posewright models` lists all)")
+
+
+@functools.cache
+def counted() -> dict[str, tuple[int, float]]:
+    """Parameters and GMACs by name, as found when `counts.csv` was made (`benchmarks/count.py`)."""
+    text = (files("posewright.models") / "counts.csv").read_text(encoding="utf-8")
+    return {r["name"]: (int(r["parameters"]), float(r["gmacs"])) for r in csv.DictReader(text.splitlines())}
 
 
 def codec_changes(spec: Spec) -> dict[str, Any]:

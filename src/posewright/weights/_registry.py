@@ -1,4 +1,6 @@
-"""The tables of published weights (`registry.csv`) and of published metrics (`published.csv`)."""
+"""The tables of published weights (`registry.csv`), of published metrics (`published.csv`) and of the terms of the data
+that they were trained on (`datasets.csv`).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,8 @@ from fnmatch import fnmatchcase
 from importlib.resources import files
 from typing import Literal
 from urllib.parse import urlsplit
+
+from posewright.models import counted
 
 Access = Literal["direct", "browser-only", "unavailable"]
 BoxSource = Literal["gt", "detected", "unstated"]
@@ -46,6 +50,27 @@ class Published:
         """The main metric and its boxes, such as "AP 0.744 (det 56.4)"."""
         name = "AP" if "AP" in self.metrics else "PCKh"
         return f"{name} {self.metrics[name]:.3f} ({self.detector or self.boxes})"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """By which terms a data set may be used.
+
+    Attributes:
+        data: what `Entry.data` calls it.
+        name: its name.
+        terms: what its authors allow, in a few words.
+        source: where they say so.
+    """
+
+    data: str
+    name: str
+    terms: str
+    source: str
+
+    def summary(self) -> str:
+        """Such as "AP-10K: CC BY 4.0"."""
+        return f"{self.name}: {self.terms}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +120,13 @@ class Entry:
     def by_hand(self) -> str:
         """How to get the file where a program cannot: the page, what to expect there, and the command to run then."""
         name = self.file or "FILE"
+        megabytes = counted().get(self.spec, (0, 0))[0] * 4 / 1e6  # float32
+        size = f"about {megabytes:.0f} MB or more, " if megabytes else ""
         where = f"open {' or '.join(self.urls)} in a browser" if self.urls else "find it (no address is known)"
         expected = f"sha256 {self.sha256}…" if self.sha256 else "no checksum was published"
-        return f"{self.id}: {where}, download {name} ({expected}), then `posewright weights import {self.id} {name}`"
+        return (
+            f"{self.id}: {where}, download {name} ({size}{expected}), then `posewright weights import {self.id} {name}`"
+        )
 
 
 def entries(pattern: str = "*") -> list[Entry]:
@@ -122,6 +151,17 @@ def entry(id: str) -> Entry:
 def published(spec: str, boxes: BoxSource = "detected") -> Published | None:
     """What was published about a pose system, by name, on that source of boxes; None where nothing was."""
     return next((p for p in results() if p.spec == spec and p.boxes == boxes), None)
+
+
+def terms(data: str) -> Terms:
+    """The terms of a data set; "not known" where the table lacks it."""
+    return datasets().get(data, Terms(data, data, "not known", ""))
+
+
+@functools.cache
+def datasets() -> dict[str, Terms]:
+    """All data sets by what `Entry.data` calls them."""
+    return {r["data"]: Terms(**r) for r in _rows("datasets.csv")}
 
 
 @functools.cache

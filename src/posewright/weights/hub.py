@@ -21,11 +21,11 @@ from urllib.parse import urlsplit
 from posewright.files import cache_folder, ready_folder, write_text, write_with
 from posewright.models import DEFAULT
 from posewright.weights._download import Progress, download, head
-from posewright.weights._registry import Entry, Published, entries, entry, published, table
+from posewright.weights._registry import Entry, Published, Terms, datasets, entries, entry, published, table, terms
 
 __all__ = [
-    "Checked", "Entry", "Published", "cache_folder", "cached", "check", "entries", "entry", "import_file",
-    "local_weights", "published", "pull", "resolve", "verify",
+    "Checked", "Entry", "Published", "Terms", "cache_folder", "cached", "check", "datasets", "entries", "entry",
+    "import_file", "local_weights", "published", "pull", "resolve", "terms", "verify",
 ]  # fmt: skip
 
 try:
