@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import glob
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,30 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--recursive", action="store_true", help="take the images of sub-folders too")
     model_options(parser)
+    _box_options(parser)
+    _output_options(parser)
+    _video_options(parser)
+    _collection_options(parser)
+
+
+def _box_options(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--boxes", metavar="JSON", type=existing, help="detections: a list of {image_id, category_id, bbox, score}"
+    )
+    source.add_argument("--annotations", metavar="JSON", type=existing, help="take the boxes of a COCO annotation file")
+    source.add_argument(
+        "--detector", metavar="ONNX", type=weights_file, help="YOLOX-style detector of people: a file, or yolox-nano"
+    )
+    parser.add_argument(
+        "--box-threshold",
+        type=float,
+        metavar="SCORE",
+        help=f"leave out boxes scored below this (default: {DETECTOR_THRESHOLD} with --detector, none with --boxes)",
+    )
+
+
+def _output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="FOLDER", default="runs/predict", help="folder for drawings and results (default: %(default)s)"
     )
@@ -39,14 +64,6 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="also write results_coco.json, for COCO's evaluator: no boxes, no names",
     )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--boxes", metavar="JSON", type=existing, help="detections: a list of {image_id, category_id, bbox, score}"
-    )
-    source.add_argument("--annotations", metavar="JSON", type=existing, help="take the boxes of a COCO annotation file")
-    source.add_argument(
-        "--detector", metavar="ONNX", type=weights_file, help="YOLOX-style detector of people: a file, or yolox-nano"
-    )
     for flag, default, what in (("score", 0.0, "poses scored at least"), ("keypoint", 0.3, "keypoints scored above")):
         parser.add_argument(
             f"--{flag}-threshold",
@@ -55,13 +72,9 @@ def add(commands: Commands) -> None:
             default=default,
             help=f"draw {what} this (default: %(default)s)",
         )
-    parser.add_argument(
-        "--box-threshold",
-        type=float,
-        metavar="SCORE",
-        help=f"leave out boxes scored below this (default: {DETECTOR_THRESHOLD} with --detector, none with --boxes)",
-    )
 
+
+def _video_options(parser: argparse.ArgumentParser) -> None:
     videos = parser.add_argument_group("videos")
     videos.add_argument(
         "--fps", type=float, metavar="RATE", help="take folders and patterns for the frames of a video at this rate"
@@ -80,10 +93,40 @@ def add(commands: Commands) -> None:
     )
 
 
+def _collection_options(parser: argparse.ArgumentParser) -> None:
+    collections = parser.add_argument_group("very large collections (docs/collections.md)")
+    collections.add_argument(
+        "--shards",
+        metavar="FOLDER",
+        help="write results in shards into this folder or address (s3://...), draw nothing, and resume after any "
+        "interruption; tar shards ('train-{0000..0146}.tar') and addresses are taken, too",
+    )
+    collections.add_argument(
+        "--shard-format", choices=("parquet", "coco"), default="parquet", help="(default: %(default)s)"
+    )
+    collections.add_argument(
+        "--shard-size", type=int, metavar="IMAGES", default=1000, help="images per shard (default: %(default)s)"
+    )
+    collections.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="spread the shards over a Ray cluster: auto, ray://HOST:10001; without an address, one started here",
+    )
+    collections.add_argument(
+        "--ray-workers", type=int, metavar="NUMBER", default=0, help="processes (default: one per GPU, or two cores)"
+    )
+
+
 def run(options: argparse.Namespace) -> int:
     if options.box_threshold is not None and not (options.boxes or options.detector):
         given = "annotated boxes have no scores" if options.annotations else "no boxes are given"
         raise ValueError(f"--box-threshold: {given}; it goes with --detector or --boxes")
+    if options.shards:
+        return _collection(options)
+    if options.ray:
+        raise ValueError("--ray goes with --shards FOLDER, where the results are written")
     from posewright.predict.frames import is_video
 
     videos = [path for path in options.images if is_video(path) or (options.fps and not Path(path).is_file())]
@@ -133,8 +176,34 @@ def _video(options: argparse.Namespace, path: str, predictor: Predictor, boxes: 
     return 128 + summary.stopped if summary.stopped and not frames.live else 0  # a camera runs until it is stopped
 
 
+def _collection(options: argparse.Namespace) -> int:
+    from posewright.predict.collection import predict_collection
+
+    if options.csv or options.coco or options.fps:
+        raise ValueError("--csv, --coco and --fps do not go with --shards, which writes shards of results of images")
+    plain = {name: value for name, value in vars(options).items() if name not in ("run", "parser")}
+    summary = predict_collection(
+        partial(_tools, argparse.Namespace(**plain)),
+        options.images,
+        options.shards,
+        recursive=options.recursive,
+        shard_format=options.shard_format,
+        shard_size=options.shard_size,
+        ray=options.ray,
+        workers=options.ray_workers,
+    )
+    values = {field.name: getattr(summary, field.name) for field in fields(summary)}
+    answer(options, str(summary), **values)
+    return 128 + summary.stopped if summary.stopped else int(summary.counts.failed > 0)
+
+
+def _tools(options: argparse.Namespace) -> tuple[Predictor, BoxFile | Detector | None]:
+    """What a process that predicts shards needs; called in each worker of a cluster, too."""
+    return predictor_of(options), _boxes(options)
+
+
 def _input(text: str) -> str:
-    free = text == "-" or text.isdecimal() or "://" in text or glob.has_magic(text)
+    free = text == "-" or text.isdecimal() or "://" in text or glob.has_magic(text) or "{" in text
     return text if free else existing(text)
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from posewright.predict.ahead import in_order
 from posewright.predict.boxes import Detector, annotated
 from posewright.predict.images import ImageFile, image_ids, images_of
 from posewright.progress import Tick
 from posewright.types import Boxes
 
 PathLike = str | os.PathLike[str]
-
-_AHEAD = 8
 
 
 @dataclass(slots=True)
@@ -91,11 +88,4 @@ def _in_each(detector: Detector, files: list[ImageFile]) -> Iterator[Boxes | str
         except (ValueError, FileNotFoundError) as error:
             return str(error)
 
-    waiting: deque[Future[Boxes | str]] = deque()
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "posewright-detect") as pool:
-        for file in files:
-            waiting.append(pool.submit(detect, file))
-            if len(waiting) > _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    yield from in_order(detect, files, threads=4)

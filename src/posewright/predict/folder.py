@@ -61,7 +61,8 @@ def predict_images(
     ids, about_ids = image_ids(files, boxes)
     drawings = [out / name for name in drawing_names([file.name for file in files])]
     start = time.monotonic()
-    with Journal(out, _settings(predictor, boxes, output)) as journal:
+    thresholds = {k: v for k, v in asdict(output).items() if "threshold" in k}
+    with Journal(out, settings_of(predictor, boxes) | {"thresholds": str(thresholds)}) as journal:
         numbers = {file.name: (number, file.state, path) for file, number, path in zip(files, ids, drawings)}
         journal.drop(lambda e: e.name not in numbers or not _holds(e, *numbers[e.name]))
         for file in files:
@@ -157,8 +158,8 @@ def _join(journal: Journal, names: list[str], predictor: Predictor, out: Path, o
     journal.clear()
 
 
-def _settings(predictor: Predictor, boxes: Any, output: Output) -> dict[str, str]:
-    """All that the results and drawings depend on but the images themselves."""
+def settings_of(predictor: Predictor, boxes: Any) -> dict[str, str]:
+    """All that poses depend on but the images themselves, by name: a run resumes only where it is unchanged."""
     if isinstance(boxes, detect.BoxFile):
         arrays = (boxes.image_id, boxes.xywh, boxes.score)
         source = f"{boxes.source} {[zlib.crc32(array.tobytes()) for array in arrays]}"
@@ -174,5 +175,4 @@ def _settings(predictor: Predictor, boxes: Any, output: Output) -> dict[str, str
         "weights": f"{type(predictor.net).__name__} {weights:08x}",
         "flip test": str(predictor.flip),
         "boxes": source,
-        "thresholds": str({k: v for k, v in asdict(output).items() if "threshold" in k}),
     }

@@ -64,7 +64,7 @@ class Journal:
         self._file = self._path.open("a+b")
         self._places: dict[str, int] = {}
         try:
-            _lock(self._file, folder)
+            lock(self._file, folder)
             self._load(settings)
         except BaseException:
             self._file.close()
@@ -177,8 +177,12 @@ def write_csv(path: Path, entries: Iterable[Entry], points: Sequence[str]) -> No
     write_with(path, fill)
 
 
-def _lock(file: BinaryIO, folder: Path) -> None:
-    """Hold the file until it is closed or its process ends, where the system can."""
+def lock(file: BinaryIO, folder: Path) -> None:
+    """Hold a file of a folder of results until it is closed or its process ends, where the system can.
+
+    Raises:
+        BlockingIOError: another run holds it.
+    """
     try:
         import fcntl
     except ImportError:  # Windows

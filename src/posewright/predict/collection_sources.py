@@ -1,0 +1,192 @@
+"""Images of very large collections: named one by one, however many there are, and opened wherever they lie."""
+
+from __future__ import annotations
+
+import glob
+import re
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from posewright.image import READABLE_HERE
+
+TARS = (".tar", ".tar.gz", ".tgz")
+"""What names of tar shards end in, as WebDataset writes them."""
+
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_NAMED = 5
+
+
+@dataclass(slots=True)
+class Unread:
+    """What of the folders is neither an image nor a tar shard.
+
+    Attributes:
+        count: how many files.
+        first: the first few, by name.
+    """
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, name: str) -> None:
+        """Count a file."""
+        self.count += 1
+        if len(self.first) < _NAMED:
+            self.first.append(name)
+
+
+def is_tar(name: str) -> bool:
+    """Whether a file is called as tar shards are."""
+    return name.lower().endswith(TARS)
+
+
+def file_system(name: str) -> tuple[Any, str]:
+    """The fsspec file system of a path or an address ("s3://bucket/photos"), and the path in it.
+
+    Raises:
+        ModuleNotFoundError: fsspec, or what it needs for this kind of address, is not installed.
+        ValueError: there is no such kind of address.
+    """
+    try:
+        from fsspec.core import url_to_fs
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("collections need fsspec: pip install posewright[collection]") from None
+    try:
+        return url_to_fs(name)
+    except ImportError as error:
+        raise ModuleNotFoundError(f"{name}: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def names_of(sources: Sequence[str], *, recursive: bool = False, unread: Unread) -> Iterator[str]:
+    """The names of the images and tar shards that sources stand for, one by one, in an order that stays.
+
+    Args:
+        sources: folders, whose files are taken by their names; patterns, with ranges as WebDataset writes them
+            ("train-{0000..0146}.tar"); .txt files with one image or tar shard per line, from the text file's own folder
+            where that is neither absolute nor an address; images; tar shards. Each a path or an address of an object
+            store ("s3://bucket/photos").
+        recursive: take the files of sub-folders too.
+        unread: counts what is neither.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder, or a pattern matches none.
+        ValueError: a list is not text, or lists nothing.
+        ModuleNotFoundError: see `file_system`.
+    """
+    for source in dict.fromkeys(sources):
+        for name in _ranges(source):
+            system, path = file_system(name)
+            if glob.has_magic(name) and not system.exists(path):
+                yield from _in_pattern(name, system, path, unread)
+            else:
+                yield from _in_source(name, system, path, unread, recursive=recursive)
+
+
+def tar_members(name: str) -> Iterator[tuple[str, bytes | ValueError]]:
+    """The name and the bytes of each image in a tar shard, read once from front to back.
+
+    A shard that is damaged or cut short yields what there is, and then its own name and what is wrong.
+    """
+    system, path = file_system(name)
+    images = 0
+    with system.open(path, "rb") as file:
+        try:
+            with tarfile.open(fileobj=file, mode="r|*") as tar:
+                for member in tar:
+                    tar.members = []  # pyright: ignore[reportAttributeAccessIssue]  # it would hold all it has passed
+                    hidden = PurePosixPath(member.name).name.startswith(".")
+                    if member.isfile() and _is_image(member.name) and not hidden:
+                        content, images = tar.extractfile(member), images + 1
+                        yield f"{name}/{member.name}", content.read() if content else b""
+        except (tarfile.TarError, EOFError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of the disk or the network, not of the file
+            yield name, ValueError(f"{name}: the tar shard is damaged or cut short ({error})")
+            return
+    if not images:
+        yield name, ValueError(f"{name}: this tar shard holds no image")
+
+
+def _ranges(source: str) -> Iterator[str]:
+    """A name with ranges in braces as the names that it stands for."""
+    found = _RANGE.search(source)
+    if not found:
+        yield source
+        return
+    low, high = found.groups()
+    for number in range(int(low), int(high) + 1):
+        yield from _ranges(f"{source[: found.start()]}{number:0{len(low)}d}{source[found.end() :]}")
+
+
+def _in_pattern(pattern: str, system: Any, path: str, unread: Unread) -> Iterator[str]:
+    names = [_as_given(system, name, pattern) for name in sorted(system.glob(path))]
+    if not names:
+        raise FileNotFoundError(f"{pattern}: nothing matches this pattern")
+    for name in names:
+        if _is_image(name) or is_tar(name):
+            yield name
+        else:
+            unread.add(name)
+
+
+def _in_source(name: str, system: Any, path: str, unread: Unread, *, recursive: bool) -> Iterator[str]:
+    if name.lower().endswith(".txt"):
+        yield from _in_list(name, system, path)
+    elif system.isdir(path):
+        yield from _in_folder(name, system, path, unread, recursive=recursive)
+    elif not system.exists(path):
+        raise FileNotFoundError(f"{name}: no such file or folder")
+    elif _is_image(name) or is_tar(name):
+        yield name
+    else:
+        raise ValueError(f"{name}: expected a folder, a .txt list, a tar shard or an image")
+
+
+def _in_folder(name: str, system: Any, path: str, unread: Unread, *, recursive: bool) -> Iterator[str]:
+    root = name.rstrip("/") or "/"
+    for folder, folders, files in system.walk(path, maxdepth=None if recursive else 1, on_error="raise"):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        inside = folder[len(path) :].strip("/")
+        for file in sorted(files):
+            each = str(PurePosixPath(inside) / file)
+            if file.startswith("."):
+                continue
+            if _is_image(file) or is_tar(file):
+                yield f"{root}/{each}"
+            else:
+                unread.add(f"{root}/{each}")
+
+
+def _in_list(name: str, system: Any, path: str) -> Iterator[str]:
+    above, listed = name.rpartition("/")[0], 0
+    if not system.exists(path):
+        raise FileNotFoundError(f"{name}: no such file or folder")
+    try:
+        with system.open(path, "r", encoding="utf-8") as lines:
+            for line in map(str.strip, lines):
+                if line and not line.startswith("#"):
+                    listed += 1
+                    free = not above or "://" in line or Path(line).is_absolute()
+                    yield line if free else f"{above}/{line}"
+    except UnicodeDecodeError:
+        raise ValueError(
+            f"{name}: expected a text file with one image or tar shard per line, got other bytes"
+        ) from None
+    if not listed:
+        raise ValueError(f"{name}: lists no image; expected one image or tar shard per line")
+
+
+def _as_given(system: Any, path: str, source: str) -> str:
+    """A path of a file system in the form that its source has."""
+    if "://" in source:
+        return str(system.unstrip_protocol(path))
+    return path if Path(source).is_absolute() else str(Path(path).relative_to(Path.cwd()))
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(READABLE_HERE)

@@ -1,0 +1,336 @@
+"""Collections in shards: every image once whatever interrupts the run, wherever the images lie."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from posewright import image
+from posewright.codecs.heatmap import GaussianHeatmap
+from posewright.predict.boxes import detections
+from posewright.predict.collection import MANIFEST, predict_collection
+from posewright.predict.collection_sources import Unread, names_of, tar_members
+from posewright.predict.predictor import Predictor
+from posewright.spec import Spec
+from posewright.types import Boxes, Skeleton
+
+fsspec = pytest.importorskip("fsspec")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+SPEC = Spec(
+    "tiny", lambda channels: torch.nn.Identity(), GaussianHeatmap((32, 32), (8, 8)), Skeleton("two", ("a", "b")),
+    (32, 32), mean=(0, 0, 0), std=(255, 255, 255),
+)  # fmt: skip
+
+
+class Net(torch.nn.Module):
+    """Finds the brightest places in two colours; signals its own process before the given image."""
+
+    def __init__(self, before: int = 0, number: int = 0, marker: str = "") -> None:
+        super().__init__()
+        self.calls, self.before, self.number, self.marker = 0, before, number, marker
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.calls += len(images)
+        if self.number and self.calls >= self.before and first(self.marker):
+            os.kill(os.getpid(), self.number)
+        return torch.nn.functional.avg_pool2d(images[:, :2], 4)
+
+
+def first(marker: str) -> bool:
+    """Whether nobody has asked with this file before; always without one."""
+    if not marker:
+        return True
+    try:
+        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+def whole(pixels: np.ndarray) -> Boxes:
+    return Boxes.of([[0, 0, pixels.shape[1], pixels.shape[0]]], source="whole")
+
+
+class Tools:
+    """Makes a predictor around a network that is seen from outside."""
+
+    def __init__(self, *settings: int | str, boxes=whole) -> None:
+        self.settings, self.boxes = settings, boxes
+
+    def __call__(self):
+        made = Predictor(SPEC, Net(), flip=False, batch=1)
+        self.net = made.net = Net(*self.settings)  # the one that counts, not its copy
+        return made, self.boxes
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    for n in range(10):
+        image.write(tmp_path / "in" / f"{n}.png", random.integers(0, 255, (32, 40, 3), np.uint8))
+    return tmp_path / "in"
+
+
+def run(sources, out="out", tools=None, **options):
+    return predict_collection(tools or Tools(), [str(s) for s in sources], str(out), **{"shard_size": 3} | options)
+
+
+def rows(out: str | Path) -> list[dict]:
+    system, path = fsspec.core.url_to_fs(str(out))
+    files = sorted(system.glob(f"{path}/part-*.parquet"))
+    return [row for file in files for row in parquet.read_table(io.BytesIO(system.cat_file(file))).to_pylist()]
+
+
+def tar(path: Path, names: list[Path]) -> Path:
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as file:
+        for name in names:
+            file.add(name, name.name)
+    return path
+
+
+def test_every_image_has_a_row_and_every_file_is_accounted_for(folder):
+    (folder / "5.png").write_bytes(b"broken")
+    (folder / "about.md").write_text("not an image")
+    summary = run(["in"])
+    found = rows("out")
+    assert [row["file_name"] for row in found] == [f"in/{n}.png" for n in range(10)]
+    assert len({row["image_id"] for row in found}) == 10
+    assert [n for n, row in enumerate(found) if row["error"]] == [5]
+    assert "in/5.png: not an image" in found[5]["error"]
+    expected = Tools()()[0](folder / "3.png", whole)
+    (pose,) = found[3]["poses"]
+    assert (found[3]["height"], found[3]["width"], pose["bbox"]) == (32, 40, [0, 0, 40, 32])
+    np.testing.assert_allclose(np.reshape(pose["keypoints"], (2, 3))[:, :2], expected.xy[0], atol=1e-3)
+    assert pose["score"] == pytest.approx(expected.instance_score[0], rel=1e-5)
+    assert (summary.shards, summary.finished, summary.kept) == (4, 4, 0)
+    assert (summary.counts.images, summary.counts.poses, summary.counts.failed) == (10, 9, 1)
+    assert "1 files are neither images nor tar shards: in/about.md" in str(summary)
+    manifest = json.loads(Path("out", MANIFEST).read_text())
+    assert [shard["images"] for shard in manifest["shards"]] == [3, 3, 3, 1]
+    assert manifest["settings"]["model"].startswith("tiny")
+    metadata = parquet.read_schema(next(Path("out").glob("part-00000000-*"))).metadata
+    assert json.loads(metadata[b"posewright.category"])["keypoints"] == ["a", "b"]
+
+
+def test_coco_shards_hold_images_annotations_and_categories(folder):
+    pytest.importorskip("pycocotools")
+    from pycocotools.coco import COCO
+
+    (folder / "1.png").write_bytes(b"broken")
+    run(["in"], shard_format="coco", shard_size=6)
+    first_shard, second = sorted(Path("out").glob("part-*.json"))
+    content = json.loads(first_shard.read_text())
+    assert [entry["file_name"] for entry in content["images"]] == [f"in/{n}.png" for n in range(6)]
+    assert "not an image" in content["images"][1]["error"]
+    assert len(content["annotations"]) == 5
+    assert {len(a["keypoints"]) for a in content["annotations"]} == {6}
+    loaded = COCO(str(second))
+    assert len(loaded.getAnnIds(imgIds=loaded.getImgIds())) == 4
+
+
+RUN = """
+import sys
+from test_collection import Tools, run
+summary = run(["in"], tools=Tools(int(sys.argv[1]), int(sys.argv[2])), shard_format=sys.argv[3])
+print(summary)
+sys.exit(128 + summary.stopped if summary.stopped else 0)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills as Unix does")
+@pytest.mark.parametrize(("number", "kind"), [(signal.SIGKILL, "parquet"), (signal.SIGTERM, "coco")])
+def test_a_killed_run_resumes_without_making_a_shard_twice(folder, number, kind):
+    run(["in"], "undisturbed", shard_format=kind)
+    ended = subprocess.run(
+        [sys.executable, "-c", RUN, "8", str(int(number)), kind], capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])},
+    )  # fmt: skip
+    assert ended.returncode == (-number if number == signal.SIGKILL else 128 + number), ended.stderr
+    before = {path: path.stat() for path in Path("out").glob("part-*")}
+    assert len(before) == 2  # of three images each: the eighth is in the third
+    if number == signal.SIGTERM:
+        assert "interrupted: 2 of 4 shards are finished; the same command resumes" in ended.stdout
+    tools = Tools()
+    summary = run(["in"], tools=tools, shard_format=kind)
+    assert (summary.kept, summary.finished, tools.net.calls) == (2, 4, 4)
+    assert "2 shards had been finished before" in str(summary)
+    for path, state in before.items():
+        assert (path.stat().st_ino, path.stat().st_mtime_ns) == (state.st_ino, state.st_mtime_ns)
+    assert not [path for path in Path("out").iterdir() if path.suffix == ".partial"]
+    shards = {path.name: path.read_bytes() for path in Path("out").glob("part-*")}
+    assert shards == {path.name: path.read_bytes() for path in Path("undisturbed").glob("part-*")}
+
+
+def test_a_finished_run_does_nothing_again(folder):
+    run(["in"])
+    image.write(folder / "new.png", np.zeros((32, 32, 3), np.uint8))
+    tools = Tools()
+    summary = run(["in"], tools=tools)
+    assert (tools.net.calls, summary.kept, summary.counts.images) == (0, 4, 10)
+    assert "resuming the listing of 10 images and tar shards; later ones need another folder" in str(summary)
+
+
+def test_sources_of_every_kind(folder, tmp_path):
+    images = sorted(folder.iterdir())
+    tar(tmp_path / "s-00.tar", images[:2])
+    tar(tmp_path / "s-01.tar.gz", [*images[2:4], Path(__file__)])
+    (tmp_path / "list.txt").write_text(f"# some\nin/4.png\n\n{images[5]}\nmemory://bucket/a.png\ns-00.tar\n")
+    memory = fsspec.filesystem("memory")
+    for name, path in (("/bucket/a.png", images[6]), ("/bucket/sub/b.png", images[7]), ("/bucket/.c.png", images[8])):
+        memory.pipe(name, path.read_bytes())
+    (tmp_path / "odd[1]").mkdir()
+    (tmp_path / "odd[1]" / "0.png").write_bytes(images[0].read_bytes())
+    unread = Unread()
+
+    def names(*sources, **options):
+        return list(names_of([str(s) for s in sources], unread=unread, **options))
+
+    assert names("in") == names("in/", "in/") == [f"in/{n}.png" for n in range(10)]
+    assert names("in/[2-4].png") == ["in/2.png", "in/3.png", "in/4.png"]
+    assert names(tmp_path / "in/[2-4].png") == [str(folder / f"{n}.png") for n in (2, 3, 4)]
+    assert names("s-{00..00}.tar", "s-{01..01}.tar.gz") == ["s-00.tar", "s-01.tar.gz"]
+    assert names("list.txt") == ["in/4.png", str(images[5]), "memory://bucket/a.png", "s-00.tar"]
+    assert names(tmp_path / "list.txt")[0] == str(tmp_path / "in/4.png")
+    assert names("memory://bucket") == ["memory://bucket/a.png"]
+    assert names("memory://bucket", recursive=True) == ["memory://bucket/a.png", "memory://bucket/sub/b.png"]
+    assert names("memory://bucket/*/*.png") == ["memory:///bucket/sub/b.png"]
+    assert names(folder.as_uri())[0] == f"{folder.as_uri()}/0.png"
+    assert names("odd[1]") == ["odd[1]/0.png"]
+    assert unread.count == 0
+    run(["s-{00..00}.tar", "s-01.tar.gz", "list.txt", "memory://bucket/sub", folder.as_uri(), "odd[1]"])
+    found = rows("out")
+    assert [row["error"] for row in found if row["error"]] == []
+    assert [row["file_name"] for row in found[:5]] == [
+        "s-00.tar/0.png", "s-00.tar/1.png", "s-01.tar.gz/2.png", "s-01.tar.gz/3.png", "in/4.png",
+    ]  # fmt: skip
+    assert len(found) == 4 + 3 + 2 + 1 + 10 + 1
+    assert [len(row["poses"]) for row in found] == [1] * len(found)
+
+
+def test_a_tar_that_is_cut_short_yields_what_there_is_and_says_so(folder, tmp_path):
+    path = tar(tmp_path / "cut.tar", sorted(folder.iterdir()))
+    path.write_bytes(path.read_bytes()[:9000])
+    members = list(tar_members("cut.tar"))
+    assert members[0] == ("cut.tar/0.png", (folder / "0.png").read_bytes())
+    assert "cut.tar: the tar shard is damaged or cut short" in str(members[-1][1])
+    assert 1 < len(members) < 10
+    (tmp_path / "text.tar").write_text("hello")
+    tar(tmp_path / "none.tar", [Path(__file__)])
+    summary = run(["text.tar", "none.tar"])
+    assert (summary.counts.images, summary.counts.failed) == (2, 2)
+    assert "text.tar: the tar shard is damaged" in str(summary)
+    assert "none.tar: this tar shard holds no image" in str(summary)
+
+
+def test_results_go_to_object_stores_and_boxes_come_from_files(folder, tmp_path):
+    out = f"memory://results/{tmp_path.name}"
+    found = [{"image_id": n, "category_id": 1, "bbox": [n, 0, 9, 9], "score": 0.5} for n in range(9)]
+    (tmp_path / "det.json").write_text(json.dumps([*found, found[0] | {"bbox": [99, 0, 9, 9]}]))
+    summary = run(["in"], out, Tools(boxes=detections(tmp_path / "det.json")))
+    assert (summary.finished, summary.counts.poses) == (4, 9)
+    assert [row["image_id"] for row in rows(out)] == list(range(10))
+    assert [pose["bbox"] for row in rows(out) for pose in row["poses"]] == [[n, 0, 9, 9] for n in range(9)]
+    assert run(["in"], out, Tools(boxes=detections(tmp_path / "det.json"))).kept == 4
+
+
+def test_what_cannot_be_is_said(folder, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "none.txt").write_text("# nothing\n")
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00")
+    for sources, options, kind, message in (
+        (["gone"], {}, FileNotFoundError, "gone: no such file or folder"),
+        (["gone.txt"], {}, FileNotFoundError, r"gone\.txt: no such file"),
+        (["in/*.tif"], {}, FileNotFoundError, r"in/\*\.tif: nothing matches this pattern"),
+        (["empty"], {}, ValueError, "empty: no images and no tar shards; --recursive takes those of sub-folders"),
+        (["none.txt"], {}, ValueError, r"none\.txt: lists no image"),
+        (["bytes.txt"], {}, ValueError, r"bytes\.txt: expected a text file with one image or tar shard per line"),
+        ([__file__], {}, ValueError, r"expected a folder, a \.txt list, a tar shard or an image"),
+        (["nowhere://x"], {}, ValueError, "nowhere://x: Protocol not known"),
+        (["in"], {"shard_size": 0}, ValueError, "expected at least 1 image per shard, got 0"),
+    ):
+        with pytest.raises(kind, match=message):
+            run(sources, "not-made", **options)
+    assert not list(Path("not-made").glob("p*"))
+    run(["in"])
+    with pytest.raises(ValueError, match=r"out: holds results of a run with other settings \(shards, sources\)"):
+        run(["in", "in/0.png"], shard_size=4)
+    Path("out", "plan.json").unlink()
+    with pytest.raises(ValueError, match=r"out: holds shards of results, but no plan\.json that says of what"):
+        run(["in"])
+    for name, message in (
+        ("pyarrow", "--shard-format coco does not need it"),
+        ("fsspec.core", "collections need fsspec"),
+    ):
+        monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(ModuleNotFoundError, match=rf"{message}|pip install posewright\[collection\]"):
+            run(["in"], "other")
+        monkeypatch.undo()
+
+
+def test_two_runs_in_one_folder_are_refused(folder):
+    pytest.importorskip("fcntl")
+
+    def nested(pixels: np.ndarray) -> Boxes:
+        with pytest.raises(BlockingIOError, match="out is in use: another run writes its results there"):
+            run(["in"])
+        return whole(pixels)
+
+    assert run(["in/0.png"], tools=Tools(boxes=nested)).counts.poses == 1
+
+
+def test_a_full_disk_stops_the_run_and_what_is_finished_stays(folder, monkeypatch):
+    from posewright import files
+
+    sync, calls = os.fsync, []
+
+    def full(handle: int) -> None:
+        calls.append(handle)
+        if len(calls) == 5:  # the plan and its settings, then two shards
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(handle)
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match=r"cannot write out/part-00000002-.*: No space left on device; free some space"):
+        run(["in"])
+    assert len(list(Path("out").glob("part-*"))) == 2
+    assert run(["in"]).kept == 2
+
+
+RAY = """
+import sys
+from test_collection import Tools, run
+summary = run(["in"], "out", Tools(3, 9, sys.argv[1]), shard_size=2, ray="local", workers=2)
+print(summary)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="kills as Unix does")
+def test_a_cluster_makes_every_image_once_though_a_worker_is_killed(folder, tmp_path):
+    """In a process of its own, for Ray warns and logs as it likes, and leaves processes to those who started it."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install posewright[collection]")
+    marker = tmp_path / "killed"
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    ended = subprocess.run(
+        [sys.executable, "-c", RAY, str(marker)], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert marker.exists()
+    assert [row["file_name"] for row in rows("out")] == [f"in/{n}.png" for n in range(10)]
+    assert "10 images, 10 poses in 5 of 5 shards in out" in ended.stdout
+    shards = {path.name: path.read_bytes() for path in Path("out").glob("part-*")}
+    run(["in"], "undisturbed", shard_size=2)
+    assert shards == {path.name: path.read_bytes() for path in Path("undisturbed").glob("part-*")}
