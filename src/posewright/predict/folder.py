@@ -166,7 +166,7 @@ def settings_of(predictor: Predictor, boxes: Any) -> dict[str, str]:
     else:
         about = {k: v for k, v in getattr(boxes, "__dict__", {}).items() if isinstance(v, (str, int, float, tuple))}
         source = f"{type(boxes).__name__} {about}" if boxes is not None else "whole image"
-    weights = 0
+    weights = getattr(predictor.net, "fingerprint", 0)
     if isinstance(predictor.net, nn.Module):
         for tensor in predictor.net.state_dict().values():
             weights = zlib.crc32(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy(), weights)

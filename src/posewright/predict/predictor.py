@@ -26,8 +26,8 @@ from posewright.weights import hub
 from posewright.weights.checkpoint import describe
 from posewright.weights.checkpoint import load as load_weights
 
-Network: TypeAlias = "nn.Module | Callable[[Tensor], Tensor]"
-"""Images [N, 3, H, W] float32 to maps [N, C, h, w]."""
+Network: TypeAlias = "nn.Module | Callable[[Tensor], Tensor] | exported.ExportedNetwork"
+"""Images [N, 3, H, W] float32 to maps [N, C, h, w]; or the graph of an exported file."""
 
 
 class Predictor:
@@ -105,6 +105,8 @@ class Predictor:
         codec, skeleton = self.spec.codec, self.spec.skeleton
         if not len(crops):
             return np.empty((0, skeleton.num_keypoints, 2)), np.empty((0, skeleton.num_keypoints))
+        if isinstance(self.net, exported.ExportedNetwork):
+            return self.net.keypoints(crops, self.spec, flip=self.flip)
         with torch.inference_mode():
             images = to_tensor(crops, self.spec.colour, self.spec.mean, self.spec.std).to(self.device)
             maps = self.net(images)
@@ -166,7 +168,9 @@ def load(
         if weights is not None or skeleton is not None or num_keypoints is not None:
             raise ValueError(f"{name}: an exported file holds weights and skeleton: leave them out")
         spec, net = exported.opened(name, precision)
-        return Predictor(spec.with_codec(codec or {}), net, flip=flip, batch=batch, device="cpu")
+        if codec and net.decoded:
+            raise ValueError(f"{name}: decodes by itself, as it was exported: {', '.join(codec)} cannot be changed")
+        return Predictor(spec.with_codec(codec or {}), net, flip=net.check_flip(flip), batch=batch, device="cpu")
     if weights is None:
         name = find(name or "default").name
         weights = hub.local_weights(name)

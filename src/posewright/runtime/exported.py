@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+import numpy as np
 
 from posewright import __version__
 from posewright.files import convert, regular, short
 from posewright.models import codec_changes, find
-from posewright.runtime.onnx_runtime import OnnxNetwork
-from posewright.runtime.openvino_runtime import OpenVinoNetwork, said_by
+from posewright.runtime.onnx_runtime import OnnxModel
+from posewright.runtime.openvino_runtime import OpenVinoModel, said_by
 from posewright.skeletons import from_category, to_category
 from posewright.spec import Spec
 
@@ -32,17 +35,21 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         spec: name of the pose system.
         skeleton: what it finds, as a COCO category.
         rules: all that makes it a pose system beside the network, as `rules_of` says.
-        codec: fields of its codec that are not as published; see `Spec.with_codec`.
+        decoded: whether it yields keypoints and scores, or else maps.
+        flip: whether it averages with the mirrored crop.
         input: what goes in, in words.
         output: what comes out, in words.
         precision: "float32" or "int8".
         licence: of the weights, as far as it is known.
+        codec: fields of its codec that are not as published; see `Spec.with_codec`.
     """
 
     posewright: str
     spec: str
     skeleton: dict[str, Any]
     rules: dict[str, Any]
+    decoded: bool
+    flip: bool
     input: str
     output: str
     precision: str = "float32"
@@ -50,16 +57,22 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     codec: dict[str, Any] = {}
 
 
-def metadata_of(spec: Spec, *, precision: str = "float32", licence: str = "") -> Metadata:
-    """What a file of this pose system says of itself."""
-    height, width = spec.size
+def metadata_of(
+    spec: Spec, *, decoded: bool, flip: bool, precision: Literal["float32", "int8"] = "float32", licence: str = ""
+) -> Metadata:
+    """What a file of this pose system says of itself; see `Metadata`."""
+    (height, width), points = spec.size, spec.skeleton.num_keypoints
     return Metadata(
         posewright=__version__,
         spec=spec.name,
         skeleton=to_category(spec.skeleton),
         rules=rules_of(spec),
-        input=f"images [N, 3, {height}, {width}] float32, {spec.colour}: (grey levels 0..255 - mean) / std",
-        output=f"maps [N, {spec.codec.channels(spec.skeleton.num_keypoints)}, ...] float32, to be decoded by the codec",
+        decoded=decoded,
+        flip=flip,
+        input=f"crops [N, {height}, {width}, 3] uint8 RGB",
+        output=f"keypoints [N, {points}, 2] x, y in pixels of the crop and scores [N, {points}], float32"
+        if decoded
+        else f"maps [N, {spec.codec.channels(points)}, ...] float32, to be decoded by the codec",
         precision=precision,
         licence=licence,
         codec=codec_changes(spec),
@@ -83,13 +96,80 @@ def rules_of(spec: Spec) -> dict[str, Any]:
     return msgspec.json.decode(msgspec.json.encode(plain))
 
 
-def opened(path: str | os.PathLike[str], precision: str = "float32") -> tuple[Spec, OnnxNetwork | OpenVinoNetwork]:
-    """An exported file: its pose system, and its network, images [N, 3, H, W] to maps [N, C, h, w].
+class ExportedNetwork:
+    """The graph of an exported file. Safe to call from several threads.
+
+    Attributes:
+        path: the file.
+        decoded, flip, precision: see `Metadata`.
+        fingerprint: CRC-32 of the file, and of the weights beside it.
+    """
+
+    def __init__(self, path: Path, said: Metadata, run: Callable[[np.ndarray], list[np.ndarray]]) -> None:
+        self.path, self.decoded, self.flip, self.precision, self._run = (
+            path,
+            said.decoded,
+            said.flip,
+            said.precision,
+            run,
+        )
+        parts = [path] if path.suffix == ".onnx" else [path, path.with_suffix(".bin")]
+        self.fingerprint = 0
+        for part in parts:
+            self.fingerprint = zlib.crc32(part.read_bytes(), self.fingerprint)
+
+    def __call__(self, crops: Any) -> Any:
+        """What the file yields for crops [N, H, W, 3] uint8 RGB: a list of keypoints and scores, or of maps."""
+        return self._run(np.ascontiguousarray(crops))
+
+    def check_flip(self, flip: bool | None) -> bool | None:
+        """Whether to average with the mirrored image: as asked, where the file leaves it open.
+
+        Raises:
+            ValueError: something else is asked than the file does.
+        """
+        if not (self.decoded or self.flip):
+            return flip
+        if flip in (None, self.flip):
+            return self.flip
+        done = "with" if flip else "without"
+        raise ValueError(f"{self.path}: whether it averages with the mirrored image is fixed: export it {done} --flip")
+
+    def keypoints(self, crops: np.ndarray, spec: Spec, *, flip: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Crops [N, H, W, 3] uint8 RGB to keypoints [N, K, 2] in input pixels and scores [N, K], float64.
+
+        Args:
+            crops: N above 0.
+            spec: whose codec decodes maps.
+            flip: as `check_flip` says.
+
+        Raises:
+            ValueError: the network yields NaN or infinity.
+        """
+        if not self.decoded:
+            (maps,) = self(crops)
+            if flip and not self.flip:
+                (mirrored,) = self(crops[:, :, ::-1])
+                maps = (maps + spec.codec.unflip(mirrored, spec.skeleton)) / 2
+            return spec.codec.decode(maps)
+        xy, score = (array.astype(np.float64) for array in self(crops))
+        if not (np.isfinite(xy).all() and np.isfinite(score).all()):
+            raise ValueError(f"{self.path}: yields NaN or infinity; its weights are unusable")
+        return xy, score
+
+
+def opened(path: str | os.PathLike[str], precision: str = "float32") -> tuple[Spec, ExportedNetwork]:
+    """An exported file: its pose system, and its network.
+
+    Args:
+        path: the file; `posewright export` writes such.
+        precision: "bf16" or "fp16" compute the maps of an OpenVINO file so; "int8" expects a file in int8.
 
     Raises:
         ModuleNotFoundError: what reads it is not installed; the message says how to get it.
         FileNotFoundError: there is no such file.
-        ValueError: it is no such file, does not say what it is, or says rules that are not those of its pose system.
+        ValueError: it is no such file, does not say what it is, or says rules that are not those of its pose system;
+            or it does not compute in that precision.
     """
     path = regular(Path(path), "an exported network's file")
     is_onnx = path.suffix == ".onnx"
@@ -112,7 +192,16 @@ def opened(path: str | os.PathLike[str], precision: str = "float32") -> tuple[Sp
             f"{path}: was exported with another {', '.join(other)} than {spec.name} has in this version "
             f"({__version__}; the file's is {short(said.posewright, 20)}): export it again"
         )
-    return spec, OnnxNetwork(path) if is_onnx else OpenVinoNetwork(path, precision)
+    if precision == "int8" and said.precision != "int8":
+        raise ValueError(
+            f"{path}: computes in {short(said.precision, 20)}; int8 needs a file that was exported so, with images to "
+            "calibrate on: `posewright export NAME --precision int8 --calibrate IMAGES`"
+        )
+    if precision in ("bf16", "fp16") and (is_onnx or said.decoded):
+        why = "ONNX files compute" if is_onnx else "files that decode compute"
+        raise ValueError(f"{path}: {why} in the precision they were exported in, not in {precision}")
+    run = OnnxModel(path, "uint8") if is_onnx else OpenVinoModel(path, "float32" if precision == "int8" else precision)
+    return spec, ExportedNetwork(path, said, run)
 
 
 def _said_by_onnx(path: Path) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,6 +25,10 @@ _ITEM_BYTES = {1: 4, 6: 4, 7: 8, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 class OnnxModel:
     """An ONNX file behind one call, on the CPU. Safe to call from several threads.
 
+    Args:
+        path: the file.
+        takes: the number type of its input.
+
     Attributes:
         name: the file's name.
         shape: of its one input; sizes that the file leaves open are 0.
@@ -29,10 +36,10 @@ class OnnxModel:
     Raises:
         ModuleNotFoundError: ONNX Runtime is not installed; the message says how to get it.
         FileNotFoundError: there is no such file.
-        ValueError: it is not an ONNX network with one float32 input, or would need gigabytes for one tensor.
+        ValueError: it is not an ONNX network with one such input, or would need gigabytes for one tensor.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], takes: Literal["float32", "uint8"] = "float32") -> None:
         try:
             import onnx  # noqa: F401
             import onnxruntime
@@ -52,14 +59,14 @@ class OnnxModel:
         except Exception as error:  # ONNX Runtime's errors share no class of their own
             raise ValueError(f"{path}: not an ONNX network that can be read ({short(str(error))})") from None
         inputs = self._session.get_inputs()
-        if len(inputs) != 1 or inputs[0].type != "tensor(float)":
+        if len(inputs) != 1 or inputs[0].type != f"tensor({takes.removesuffix('32')})":
             found = ", ".join(f"{i.name}: {i.type} {i.shape}" for i in inputs)
-            raise ValueError(f"{path}: expected a network with one float32 input, got {short(found) or 'none'}")
+            raise ValueError(f"{path}: expected a network with one {takes} input, got {short(found) or 'none'}")
         self.name = path.name
         self.shape = tuple(side if isinstance(side, int) else 0 for side in inputs[0].shape)
 
     def __call__(self, array: np.ndarray) -> list[np.ndarray]:
-        """The network's outputs for a float32 array, in the file's order."""
+        """The network's outputs for an array, in the file's order."""
         return [np.asarray(o) for o in self._session.run(None, {self._session.get_inputs()[0].name: array})]
 
 
@@ -85,20 +92,67 @@ def to_onnx(net: nn.Module, size: tuple[int, int]) -> bytes:
         net: in evaluation mode, on the CPU.
         size: (height, width) of its input.
     """
-    file, any_number = io.BytesIO(), {0: "N"}
+    return traced(net, torch.zeros(2, 3, *size), "images", ("maps",))
+
+
+def traced(net: nn.Module, example: Tensor, takes: str, yields: tuple[str, ...]) -> bytes:
+    """A module as an ONNX file, for any number N of what its first axis counts.
+
+    Args:
+        net: in evaluation mode, on the CPU.
+        example: of its input.
+        takes: the input's name in the file.
+        yields: the outputs' names.
+    """
+    file = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's newer exporter takes minutes for HRNet, with the same graph
         torch.onnx.export(
             net,
-            (torch.zeros(2, 3, *size),),
+            (example,),
             file,  # pyright: ignore[reportArgumentType]
             dynamo=False,
             opset_version=17,
-            input_names=["images"],
-            output_names=["maps"],
-            dynamic_axes={"images": any_number, "maps": any_number},
+            input_names=[takes],
+            output_names=list(yields),
+            dynamic_axes={name: {0: "N"} for name in (takes, *yields)},
         )
     return file.getvalue()
+
+
+def int8_model(model: Any, items: Iterable[dict[str, np.ndarray]], outside: list[str]) -> Any:
+    """An ONNX model with int8 weights and activations (static QDQ), calibrated by running it.
+
+    Args:
+        model: an `onnx.ModelProto`.
+        items: inputs by name.
+        outside: names of the nodes that stay at float32.
+
+    Raises:
+        ModuleNotFoundError: ONNX Runtime is not installed.
+    """
+    import onnx
+    from onnxruntime import quantization
+
+    class Reader(quantization.CalibrationDataReader):
+        left = iter(items)
+
+        def get_next(self) -> dict[str, np.ndarray]:
+            return next(self.left, {})
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "int8.onnx"
+        quantization.quantize_static(
+            model,
+            file,
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            nodes_to_exclude=outside,
+        )
+        return onnx.load(file)
 
 
 def _check_sizes(path: Path) -> None:

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,8 +16,8 @@ from posewright.files import regular, short
 _TYPES = {"float32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 
-class OpenVinoNetwork:
-    """A network of a file: images [N, 3, H, W] float32 to maps [N, C, h, w]. Safe to call from several threads.
+class OpenVinoModel:
+    """A file behind one call, on the CPU. Safe to call from several threads.
 
     Args:
         path: an ONNX file, or an OpenVINO one (.xml, with its .bin beside it).
@@ -45,12 +46,26 @@ class OpenVinoNetwork:
             raise ValueError(f"{path}: not a network that OpenVINO reads ({short(str(error))})") from None
         self._requests = threading.local()
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """The maps of images."""
+    def __call__(self, array: np.ndarray) -> list[np.ndarray]:
+        """The network's outputs for an array, in the file's order."""
         if not hasattr(self._requests, "own"):
             self._requests.own = self._compiled.create_infer_request()
-        outputs = self._requests.own.infer([images.contiguous().numpy()], share_inputs=True)
-        return torch.from_numpy(outputs[0])
+        outputs = self._requests.own.infer([array], share_inputs=True)
+        return [outputs[place] for place in range(len(outputs))]
+
+
+class OpenVinoNetwork:
+    """A network of a file: images [N, 3, H, W] float32 to maps [N, C, h, w]. Safe to call from several threads.
+
+    Args, Raises: see `OpenVinoModel`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], precision: str = "float32") -> None:
+        self._model = OpenVinoModel(path, precision)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The maps of images."""
+        return torch.from_numpy(self._model(images.contiguous().numpy())[0])
 
 
 def _core(path: str | os.PathLike[str]) -> Any:

@@ -21,7 +21,7 @@ from posewright.runtime.onnx_runtime import OnnxNetwork, to_onnx
 from posewright.runtime.openvino_runtime import OpenVinoNetwork
 
 Runtime = Literal["torch", "onnx", "openvino"]
-Precision = Literal["float32", "bf16", "fp16"]
+Precision = Literal["float32", "bf16", "fp16", "int8"]
 Network: TypeAlias = Callable[[Tensor], Tensor]
 
 _ORDER: tuple[Runtime, ...] = ("openvino", "onnx", "torch")
@@ -145,8 +145,13 @@ def chosen(asked: str, family: str, device: torch.device, precision: Precision =
     """The runtime asked for; "auto" is the environment's POSEWRIGHT_RUNTIME, else the fastest, which is said.
 
     Raises:
-        ValueError: there is no such runtime.
+        ValueError: there is no such runtime; or int8 is asked for, which takes more than a network.
     """
+    if precision == "int8":
+        raise ValueError(
+            "int8 needs an exported file, calibrated on images: `posewright export NAME --to openvino --precision int8 "
+            "--calibrate IMAGES`, then `posewright predict --model FILE`"
+        )
     if asked == "auto":
         asked = os.environ.get("POSEWRIGHT_RUNTIME", "auto")
     if asked == "auto":
