@@ -1,6 +1,7 @@
 """The values are validated on construction and their derived views are right."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -157,3 +158,19 @@ def test_poses_as_plain_values_and_as_a_table(poses):
     assert list(table.columns) == ["pose", "point", "x", "y", "score", "pose_score"]
     assert table.loc[4].tolist() == [1, "left", 8.123456, 9.123456, 0.5, 0.3]
     assert len(poses[:0].to_pandas()) == 0
+
+
+def test_calibrated_scores_travel_with_poses_and_stay_between_zero_and_one():
+    plain = Poses(np.zeros((2, 3, 2)), np.ones((2, 3)), np.array([3.0, 1.5]), Boxes.of([[0, 0, 9, 9]] * 2), BUG)
+    assert "calibrated" not in plain.to_coco(1)[0]
+    assert "calibrated" not in plain[0].to_dict()
+    poses = replace(plain, calibrated=np.array([0.875, 0.25]))
+    assert poses != plain
+    assert [pose.calibrated for pose in poses] == [0.875, 0.25]
+    assert [pose.instance_score for pose in poses] == [3.0, 1.5]
+    assert poses[1:].calibrated.tolist() == [0.25]
+    assert poses[0].to_dict()["calibrated"] == 0.875
+    assert [(entry["score"], entry["calibrated"]) for entry in poses.to_coco(1)] == [(3.0, 0.875), (1.5, 0.25)]
+    for wrong in ([0.5], [0.5, 1.5], [0.5, np.nan]):
+        with pytest.raises(ValueError, match="expected 2 calibrated scores from 0 to 1"):
+            replace(plain, calibrated=np.array(wrong))

@@ -19,7 +19,7 @@ def crop(
     rule: CropRule = "standard",
     image_size: tuple[int, ...] | None = None,
 ) -> Crop:
-    """The crops of an image's boxes, as a pose system cuts them: `regions`, then `matrix_of_region`.
+    """The crops of an image's boxes, as a pose system cuts them: `region_of_box`, then `matrix_of_region`.
 
     Args:
         boxes: N boxes of one image.
@@ -28,21 +28,9 @@ def crop(
         rule: the crop rule.
         image_size: (height, width) of the image; only "cpn" asks for it, see `region_of_box`.
     """
-    region = regions(boxes, size, padding=padding, rule=rule, image_size=image_size)
+    xywh, cleaned = boxes.xywh, boxes.cleaned
+    region = region_of_box(xywh, size, padding=padding, rule=rule, cleaned=cleaned, image_size=image_size)
     return Crop(matrix_of_region(region, size, rule=rule), size, rule)
-
-
-def regions(
-    boxes: Boxes,
-    size: tuple[int, int],
-    *,
-    padding: tuple[float, float] = (1.25, 1.25),
-    rule: CropRule = "standard",
-    image_size: tuple[int, ...] | None = None,
-) -> np.ndarray:
-    """The padded regions [N, 4] of an image's boxes, as `region_of_box` gives them; see `crop`."""
-    cleaned = boxes.cleaned
-    return region_of_box(boxes.xywh, size, padding=padding, rule=rule, cleaned=cleaned, image_size=image_size)
 
 
 def region_of_box(

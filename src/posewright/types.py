@@ -249,6 +249,7 @@ class Pose(_Comparable):
         instance_score: confidence of the pose.
         box: [4] float64, the box it was read from: left, top, width, height in image pixels.
         skeleton: what the K points are.
+        calibrated: the probability 0..1 that the pose is right, None where the weights carry no calibration.
     """
 
     xy: np.ndarray
@@ -256,6 +257,7 @@ class Pose(_Comparable):
     instance_score: float
     box: np.ndarray
     skeleton: Skeleton = field(repr=False)
+    calibrated: float | None = None
 
     def __getitem__(self, name: str) -> Keypoint:
         """The point of that name.
@@ -271,9 +273,13 @@ class Pose(_Comparable):
         return Keypoint(float(self.xy[k, 0]), float(self.xy[k, 1]), float(self.score[k]))
 
     def to_dict(self) -> dict[str, Any]:
-        """{"score", "box": [x, y, width, height], "keypoints": {name: [x, y, score]}}, in plain numbers."""
+        """{"score", "box": [x, y, width, height], "keypoints": {name: [x, y, score]}}, in plain numbers.
+
+        Where there is a calibrated score, it is "calibrated".
+        """
         return {
             "score": self.instance_score,
+            **({} if self.calibrated is None else {"calibrated": self.calibrated}),
             "box": self.box.tolist(),
             "keypoints": {name: list(self[name]) for name in self.skeleton.points},
         }
@@ -292,6 +298,8 @@ class Poses(_Comparable):
         instance_score: [N] float64, confidence of each pose, by the spec's scoring rule.
         boxes: the N boxes the poses were read from.
         skeleton: what the K points are.
+        calibrated: [N] float64, the probability 0..1 that each pose is right (an OKS above 0.5 with its person), None
+            where the weights carry no calibration (`posewright calibrate`); `instance_score` stays raw.
     """
 
     xy: np.ndarray
@@ -299,6 +307,7 @@ class Poses(_Comparable):
     instance_score: np.ndarray
     boxes: Boxes
     skeleton: Skeleton = field(repr=False)
+    calibrated: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         want = (len(self.boxes), self.skeleton.num_keypoints)
@@ -307,6 +316,10 @@ class Poses(_Comparable):
                 f"poses: {want[0]} boxes and skeleton {self.skeleton.name!r} want xy {(*want, 2)}, score {want} and "
                 f"instance_score {want[:1]}, got {self.xy.shape}, {self.score.shape} and {self.instance_score.shape}"
             )
+        if (known := self.calibrated) is not None and (
+            known.shape != want[:1] or not ((known >= 0) & (known <= 1)).all()
+        ):
+            raise ValueError(f"poses: expected {want[0]} calibrated scores from 0 to 1, got {known!r}")
 
     def __len__(self) -> int:
         return len(self.xy)
@@ -328,10 +341,13 @@ class Poses(_Comparable):
             if not -len(self) <= keep < len(self):
                 raise IndexError(f"there are {len(self)} poses, asked for number {keep}")
             score = float(self.instance_score[keep])
-            return Pose(self.xy[keep], self.score[keep], score, self.boxes.xywh[keep], self.skeleton)
+            probability = None if self.calibrated is None else float(self.calibrated[keep])
+            return Pose(self.xy[keep], self.score[keep], score, self.boxes.xywh[keep], self.skeleton, probability)
         if isinstance(keep, str):
             raise TypeError(f"a point is of one pose: poses[0][{keep!r}], or [pose[{keep!r}] for pose in poses]")
-        return Poses(self.xy[keep], self.score[keep], self.instance_score[keep], self.boxes[keep], self.skeleton)
+        probability = None if self.calibrated is None else self.calibrated[keep]
+        score = self.instance_score[keep]
+        return Poses(self.xy[keep], self.score[keep], score, self.boxes[keep], self.skeleton, probability)
 
     def to_dict(self) -> dict[str, Any]:
         """{"skeleton", "boxes_from", "poses": [...]}, each pose as `Pose.to_dict` has it: ready for JSON."""
@@ -339,7 +355,7 @@ class Poses(_Comparable):
         return {"skeleton": self.skeleton.name, "boxes_from": self.boxes.source, "poses": poses}
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A row per keypoint: pose (its number), point (its name), x, y, score, pose_score.
+        """A row per keypoint: pose (its number), point (its name), x, y, score, pose_score (and pose_calibrated).
 
         Raises:
             ModuleNotFoundError: pandas is not installed; the message says how to get it.
@@ -357,11 +373,12 @@ class Poses(_Comparable):
                 "y": self.xy[..., 1].ravel(),
                 "score": self.score.ravel(),
                 "pose_score": np.repeat(self.instance_score, k),
+                **({} if self.calibrated is None else {"pose_calibrated": np.repeat(self.calibrated, k)}),
             }
         )
 
     def to_coco(self, image_id: int, category_id: int = 1, *, bbox: bool = False) -> list[dict[str, Any]]:
-        """COCO keypoint results, one per pose, as COCO's evaluator takes them.
+        """COCO keypoint results, one per pose, as COCO's evaluator takes them; with "calibrated" where that is known.
 
         Args:
             image_id: of the image.
@@ -373,13 +390,17 @@ class Poses(_Comparable):
         triples = np.concatenate([self.xy, self.score[..., None]], 2).reshape(
             len(self), 3 * self.skeleton.num_keypoints
         )
+        known = [{}] * len(self)
+        if self.calibrated is not None:
+            known = [{"calibrated": round(float(probability), 4)} for probability in self.calibrated]
         return [
             {
                 "image_id": int(image_id),
                 "category_id": int(category_id),
                 "keypoints": [round(float(v), 4) for v in row],
                 "score": float(score),
+                **calibrated,
                 "bbox" if bbox else "box": [round(float(v), 3) for v in box],
             }
-            for row, score, box in zip(triples, self.instance_score, self.boxes.xywh)
+            for row, score, calibrated, box in zip(triples, self.instance_score, known, self.boxes.xywh)
         ]

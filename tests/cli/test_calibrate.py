@@ -29,3 +29,8 @@ def test_calibrate_says_the_error_before_and_after_and_eval_then_writes_both_sco
     assert run("eval", "--data", listing, *arguments)[0] == 0
     evaluated = json.loads((tmp_path / "eval" / "results.json").read_text())
     assert all(0 <= entry["calibrated"] <= 1 for entry in evaluated)
+    (image, *_) = sorted((listing.parents[1] / "val").glob("*.jpg"))
+    assert run("predict", image, "--weights", weights, "--out", tmp_path / "found", "--no-flip-test")[0] == 0
+    (found,) = json.loads((tmp_path / "found" / "results.json").read_text())
+    assert 0 <= found["calibrated"] <= 1
+    assert found["score"] != found["calibrated"]

@@ -48,6 +48,7 @@ def test_a_calibration_is_stored_beside_weights_and_a_damaged_one_named(tmp_path
     assert calibrated.read(weights) == stored
     (entry,) = stored.applied([{"image_id": 1, "score": 1.0}])
     assert entry == {"image_id": 1, "score": 1.0, "calibrated": 0.5}
+    assert calibrated.read(tmp_path / "best.onnx") == stored  # exported beside them
     (tmp_path / "best.calibration.json").write_text('{"score": [2, 1]}')
     with pytest.raises(ValueError, match=r"best\.calibration\.json"):
         calibrated.read(weights)

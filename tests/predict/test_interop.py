@@ -1,6 +1,7 @@
 """Poses survive the way to other tools' values and back."""
 
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -65,12 +66,17 @@ def test_coco_results_there_and_back(poses):
     same(found[7], poses)
     np.testing.assert_array_equal(found[7].boxes.xywh, poses.boxes.xywh)
     assert len(found[9]) == 1
+    calibrated = replace(poses, calibrated=np.array([0.75, 0.5]))
+    assert interop.from_coco(calibrated.to_coco(7), PAWS)[7].calibrated.tolist() == [0.75, 0.5]
 
 
 def test_pandas_there_and_back(poses):
     pytest.importorskip("pandas")
     table = poses.to_pandas()
     same(interop.from_pandas(table, PAWS), poses)
+    assert "pose_calibrated" not in table
+    calibrated = replace(poses, calibrated=np.array([0.75, 0.5]))
+    assert interop.from_pandas(calibrated.to_pandas(), PAWS).calibrated.tolist() == [0.75, 0.5]
     with pytest.raises(ValueError, match="expected the points left_paw"):
         interop.from_pandas(table.iloc[1:], PAWS)
 

@@ -14,6 +14,7 @@ import pytest
 from fastapi import FastAPI
 
 from posewright import image
+from posewright.predict.calibrated import Calibration
 from posewright.predict.predictor import Predictor
 from posewright.serve.app import create_app
 from posewright.serve.limits import Limits
@@ -56,6 +57,20 @@ def test_poses_are_those_of_the_predictor(app, predictor, pixels, png, boxes):
     np.testing.assert_allclose(points, poses.xy, atol=1e-3)
     assert [p["name"] for p in told["poses"][0]["keypoints"]] == ["left_red", "right_green", "blue"]
     assert [[p["shown"] for p in pose["keypoints"]] for pose in told["poses"]] == (poses.score > 0.5).tolist()
+
+
+def test_calibrated_scores_stand_beside_the_raw_ones(predictor, png, boxes):
+    def told():
+        service = Service({"dots": predictor})
+        reply = ask(create_app(service), files={"image": png}, data={"boxes": boxes}).json()
+        service.close()
+        return reply["poses"]
+
+    plain = told()
+    assert [pose["calibrated"] for pose in plain] == [None, None]
+    predictor.calibration = Calibration((0.0, 1.0), (0.5, 0.5), 20, 0.3, 0.1)
+    assert [pose["calibrated"] for pose in told()] == [0.5, 0.5]
+    assert [pose["score"] for pose in told()] == [pose["score"] for pose in plain]
 
 
 def test_an_image_alone_is_a_body_too_and_comes_back_drawn(app, png, pixels, boxes):

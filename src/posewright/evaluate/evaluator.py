@@ -114,7 +114,7 @@ def evaluate(
     """
     source = ", ".join(sorted({b.source for b in boxes.values()}))
     poses = _run(predictor, people, boxes, options, progress)
-    results = _calibrated(_results(poses, people, predictor.spec, options), predictor)
+    results = _results(poses, people, predictor.spec, options)
     predicted = None
     if all(len(found) == len(group) and found.boxes.cleaned for _, found, group in _groups(poses, people)):
         predicted = np.full((*people.xy.shape[:2], 3), np.nan)
@@ -238,7 +238,7 @@ def results_of(
             ones, so that nothing says which is of which; or predictor and people are of different skeletons.
     """
     poses = _run(predictor, people, boxes, options, progress)
-    return _calibrated(_results(poses, people, predictor.spec, options), predictor)
+    return _results(poses, people, predictor.spec, options)
 
 
 def with_file_points(results: list[dict[str, Any]], people: KeypointDataset) -> list[dict[str, Any]]:
@@ -304,9 +304,9 @@ def _run(
     # Annotated coordinates count pixels before any turning by EXIF.
     for found in predictor.many(((paths[i], boxes[i]) for i in images), upright=False):
         if options.keypoint_threshold is not None:
-            rule = predictor.spec.scoring
-            score = rescore(found.score, found.boxes.score, rule, options.keypoint_threshold)
-            found = replace(found, instance_score=score)
+            score = rescore(found.score, found.boxes.score, predictor.spec.scoring, options.keypoint_threshold)
+            known = predictor.calibration if found.calibrated is not None else None
+            found = replace(found, instance_score=score, calibrated=known(score) if known else None)
         if ours != theirs:
             found = replace(found, xy=found.xy[:, columns], score=found.score[:, columns], skeleton=people.skeleton)
         poses[images[len(poses)]] = found
@@ -328,12 +328,6 @@ def _results(poses: dict[int, Poses], people: KeypointDataset, spec: Spec, optio
         for image, kept in _distinct(poses, spec, people.skeleton.sigmas is not None, options)
         for number, entry in zip(category[image][kept], poses[image][kept].to_coco(image))
     ]
-
-
-def _calibrated(results: list[dict[str, Any]], predictor: Predictor) -> list[dict[str, Any]]:
-    """Results with the probability beside the score, where a calibration lies beside the weights."""
-    calibration = getattr(predictor, "calibration", None)  # what stands for a predictor may lack it
-    return calibration.applied(results) if calibration else results
 
 
 def _categories(poses: dict[int, Poses], people: KeypointDataset) -> dict[int, np.ndarray]:
@@ -364,10 +358,9 @@ def _distinct(
     if threshold is None or not has_sigmas or sigmas is None:
         order = np.lexsort((-score, group))
     else:
-        padded = [
-            geometry.regions(found.boxes, spec.size, padding=spec.padding, rule=spec.crop_rule)
-            for found in poses.values()
-        ]
+        boxes = [found.boxes for found in poses.values()]
+        size, padding, rule = spec.size, spec.padding, spec.crop_rule
+        padded = [geometry.region_of_box(b.xywh, size, padding=padding, rule=rule, cleaned=b.cleaned) for b in boxes]
         area = np.concatenate(padded)[:, 2:].prod(1)
         xy = np.concatenate([found.xy for found in poses.values()])
         visible = None

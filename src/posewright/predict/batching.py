@@ -14,6 +14,7 @@ import numpy as np
 from posewright import geometry
 from posewright.image import warp_all
 from posewright.predict.boxes import two_pass_boxes
+from posewright.predict.calibrated import Calibration
 from posewright.predict.inputs import Image, Where, as_image, boxes_in
 from posewright.predict.scoring import rescore
 from posewright.spec import Spec
@@ -29,6 +30,7 @@ class Predictor(Protocol):
 
     spec: Spec
     batch: int
+    calibration: Calibration | None
 
     def __call__(self, image: np.ndarray, boxes: Boxes, /) -> Poses:
         """The poses in one image."""
@@ -84,7 +86,8 @@ def _run(predictor: Predictor, works: Iterable[_Work]) -> Iterator[Poses]:
             start, work.done = in_batch.stop, in_image.stop
             if work.done == len(work.boxes):
                 scores = rescore(work.score, work.boxes.score, spec.scoring)
-                yield Poses(work.crop.to_image(work.xy), work.score, scores, work.boxes, spec.skeleton)
+                calibrated = None if predictor.calibration is None else predictor.calibration(scores)
+                yield Poses(work.crop.to_image(work.xy), work.score, scores, work.boxes, spec.skeleton, calibrated)
 
 
 def _chunks(predictor: Predictor, works: Iterable[_Work]) -> Iterator[list[tuple[_Work, np.ndarray]]]:

@@ -99,10 +99,7 @@ def _predict(
             path.parent.mkdir(parents=True, exist_ok=True)
             image.write(path, drawing)
             outside = len(boxes.of_id(number)) - len(poses) if isinstance(boxes, detect.BoxFile) else 0
-            results = poses.to_coco(number)
-            if calibration := getattr(predictor, "calibration", None):
-                results = calibration.applied(results)
-            results = [_result(r, file.name) for r in results]
+            results = [_result(r, file.name) for r in poses.to_coco(number)]
             journal.add(entry := Entry(file.name, number, file.state, poses.boxes.source, outside, results))
             summary.add(entry, output)
             report(place + 1, len(tasks), f"{summary.poses} people")

@@ -7,6 +7,7 @@ them will do. Coordinates are image pixels, (0, 0) the centre of the top-left pi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,7 +106,7 @@ def from_fiftyone(keypoints: Any, skeleton: Skeleton, size: tuple[int, int]) -> 
 
 
 def from_pandas(table: pandas.DataFrame, skeleton: Skeleton) -> Poses:
-    """Poses from the table that `Poses.to_pandas` makes: pose, point, x, y, score, pose_score.
+    """Poses from the table that `Poses.to_pandas` makes: pose, point, x, y, score, pose_score, maybe pose_calibrated.
 
     Raises:
         ValueError: a pose lacks a point of the skeleton, or names another.
@@ -121,7 +122,10 @@ def from_pandas(table: pandas.DataFrame, skeleton: Skeleton) -> Poses:
     xy = sorted_rows[["x", "y"]].to_numpy(np.float64).reshape(*shape, 2)
     score = sorted_rows["score"].to_numpy(np.float64).reshape(shape)
     whole = sorted_rows["pose_score"].to_numpy(np.float64).reshape(shape)[:, 0]
-    return poses_of(xy, score, skeleton, instance_score=whole, source="pandas")
+    poses = poses_of(xy, score, skeleton, instance_score=whole, source="pandas")
+    if "pose_calibrated" not in table:
+        return poses
+    return replace(poses, calibrated=sorted_rows["pose_calibrated"].to_numpy(np.float64).reshape(shape)[:, 0])
 
 
 def from_coco(results: Iterable[Mapping[str, Any]], skeleton: Skeleton) -> dict[int, Poses]:
@@ -138,6 +142,8 @@ def from_coco(results: Iterable[Mapping[str, Any]], skeleton: Skeleton) -> dict[
         poses[image] = poses_of(
             triples[..., :2], triples[..., 2], skeleton, instance_score=whole, boxes=known, source="coco results"
         )
+        if all("calibrated" in row for row in rows):
+            poses[image] = replace(poses[image], calibrated=np.array([row["calibrated"] for row in rows], np.float64))
     return poses
 
 

@@ -14,7 +14,8 @@ from posewright import geometry
 from posewright.files import short
 from posewright.image import to_tensor, warp_all
 from posewright.models import find
-from posewright.predict import batching, calibrated
+from posewright.predict import batching
+from posewright.predict import calibrated as calibrations
 from posewright.predict.boxes import two_pass_boxes
 from posewright.predict.inputs import Image, Where, as_image, boxes_in
 from posewright.predict.scoring import rescore
@@ -49,8 +50,8 @@ class Predictor:
         ValueError: `batch` is below 1, or there is no such device, or runtime, or precision there.
     """
 
-    calibration: calibrated.Calibration | None = None
-    """What makes scores probabilities, where it lies beside the weights; results then have both."""
+    calibration: calibrations.Calibration | None = None
+    """What makes scores probabilities, where it lies beside the weights; poses then have both."""
 
     def __init__(
         self,
@@ -95,7 +96,9 @@ class Predictor:
         parts = [crop[start : start + self.batch] for start in range(0, len(crop) or 1, self.batch)]
         keypoints = [self.keypoints(warp_all(pixels, part, spec.border)) for part in parts]
         xy, score = (np.concatenate(arrays) for arrays in zip(*keypoints))
-        return Poses(crop.to_image(xy), score, rescore(score, found.score, spec.scoring), found, spec.skeleton)
+        scores = rescore(score, found.score, spec.scoring)
+        calibrated = None if self.calibration is None else self.calibration(scores)
+        return Poses(crop.to_image(xy), score, scores, found, spec.skeleton, calibrated)
 
     def keypoints(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Crops [N, H, W, 3] uint8 RGB to keypoints [N, K, 2] in input pixels and scores [N, K]; the network runs once.
@@ -170,7 +173,10 @@ def load(
         spec, net = exported.opened(name, precision)
         if codec and net.decoded:
             raise ValueError(f"{name}: decodes by itself, as it was exported: {', '.join(codec)} cannot be changed")
-        return Predictor(spec.with_codec(codec or {}), net, flip=net.check_flip(flip), batch=batch, device="cpu")
+        flip = net.check_flip(flip)
+        predictor = Predictor(spec.with_codec(codec or {}), net, flip=flip, batch=batch, device="cpu")
+        predictor.calibration = calibrations.read(name)
+        return predictor
     if weights is None:
         name = find(name or "default").name
         weights = hub.local_weights(name)
@@ -198,7 +204,7 @@ def load(
     net = spec.build()
     load_weights(net, weights, spec)
     predictor = Predictor(spec, net, flip=flip, batch=batch, device=device, runtime=runtime, precision=precision)
-    predictor.calibration = calibrated.read(weights)
+    predictor.calibration = calibrations.read(weights)
     return predictor
 
 

@@ -175,11 +175,17 @@ def _line(found: VideoPoses) -> dict[str, Any]:
         {
             "id": int(i),
             "score": round(float(pose_score), 4),
+            **({} if probability is None else {"calibrated": round(float(probability), 4)}),
             "bbox": np.round(box, 2).tolist(),
             "keypoints": np.round(np.concatenate([xy, score[:, None]], 1), 4).ravel().tolist(),
         }
-        for i, pose_score, box, xy, score in zip(
-            found.ids, found.poses.instance_score, found.poses.boxes.xywh, found.poses.xy, found.poses.score
+        for i, pose_score, probability, box, xy, score in zip(
+            found.ids,
+            found.poses.instance_score,
+            [None] * len(found.poses) if found.poses.calibrated is None else found.poses.calibrated,
+            found.poses.boxes.xywh,
+            found.poses.xy,
+            found.poses.score,
         )
     ]
     return {"frame": found.number, "time": round(found.time, 6), "poses": poses}

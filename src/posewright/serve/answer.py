@@ -26,6 +26,7 @@ class Pose(BaseModel):
     """A person or an animal."""
 
     score: float = Field(description="of the pose, by the model's scoring rule")
+    calibrated: float | None = Field(None, description="probability that the pose is right; null if not calibrated")
     box: list[float] = Field(description="x, y, width, height in image pixels")
     keypoints: list[Keypoint] = Field(description="in the order of the model's skeleton")
 
@@ -73,6 +74,7 @@ def answer(model: str, poses: Poses, size: tuple[int, int], threshold: float) ->
     found = [
         Pose(
             score=float(poses.instance_score[n]),
+            calibrated=None if poses.calibrated is None else round(float(poses.calibrated[n]), 4),
             box=[round(float(v), 3) for v in poses.boxes.xywh[n]],
             keypoints=[
                 Keypoint(name=name, x=round(x, 3), y=round(y, 3), score=round(score, 4), shown=score > threshold)

@@ -32,6 +32,7 @@ class SharedPredictor(Predictor):
     def __init__(self, predictor: Predictor) -> None:
         net, flip = predictor.net.__call__, predictor.flip
         super().__init__(predictor.spec, net, flip=flip, batch=predictor.batch, device=predictor.device)
+        self.calibration = predictor.calibration
         self.runs = self.crops = 0
         self._predictor = predictor
         self._waiting: deque[_Waiting] = deque()
