@@ -273,10 +273,7 @@ class Pose(_Comparable):
         return Keypoint(float(self.xy[k, 0]), float(self.xy[k, 1]), float(self.score[k]))
 
     def to_dict(self) -> dict[str, Any]:
-        """{"score", "box": [x, y, width, height], "keypoints": {name: [x, y, score]}}, in plain numbers.
-
-        Where there is a calibrated score, it is "calibrated".
-        """
+        """{"score", maybe "calibrated", "box": [x, y, width, height], "keypoints": {name: [x, y, score]}}, plain."""
         return {
             "score": self.instance_score,
             **({} if self.calibrated is None else {"calibrated": self.calibrated}),
@@ -316,9 +313,8 @@ class Poses(_Comparable):
                 f"poses: {want[0]} boxes and skeleton {self.skeleton.name!r} want xy {(*want, 2)}, score {want} and "
                 f"instance_score {want[:1]}, got {self.xy.shape}, {self.score.shape} and {self.instance_score.shape}"
             )
-        if (known := self.calibrated) is not None and (
-            known.shape != want[:1] or not ((known >= 0) & (known <= 1)).all()
-        ):
+        known = np.full(want[0], 0.5) if self.calibrated is None else self.calibrated
+        if known.shape != want[:1] or not ((known >= 0) & (known <= 1)).all():
             raise ValueError(f"poses: expected {want[0]} calibrated scores from 0 to 1, got {known!r}")
 
     def __len__(self) -> int:
@@ -337,17 +333,17 @@ class Poses(_Comparable):
         Raises:
             IndexError: there is no such pose.
         """
-        if isinstance(keep, int | np.integer):
-            if not -len(self) <= keep < len(self):
-                raise IndexError(f"there are {len(self)} poses, asked for number {keep}")
-            score = float(self.instance_score[keep])
-            probability = None if self.calibrated is None else float(self.calibrated[keep])
-            return Pose(self.xy[keep], self.score[keep], score, self.boxes.xywh[keep], self.skeleton, probability)
         if isinstance(keep, str):
             raise TypeError(f"a point is of one pose: poses[0][{keep!r}], or [pose[{keep!r}] for pose in poses]")
-        probability = None if self.calibrated is None else self.calibrated[keep]
-        score = self.instance_score[keep]
-        return Poses(self.xy[keep], self.score[keep], score, self.boxes[keep], self.skeleton, probability)
+        if (one := isinstance(keep, int | np.integer)) and not -len(self) <= keep < len(self):
+            raise IndexError(f"there are {len(self)} poses, asked for number {keep}")
+        xy, score, whole = self.xy[keep], self.score[keep], self.instance_score[keep]
+        known = None if self.calibrated is None else self.calibrated[keep]
+        if not one:
+            return Poses(xy, score, whole, self.boxes[keep], self.skeleton, known)
+        return Pose(
+            xy, score, float(whole), self.boxes.xywh[keep], self.skeleton, None if known is None else float(known)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """{"skeleton", "boxes_from", "poses": [...]}, each pose as `Pose.to_dict` has it: ready for JSON."""
@@ -387,20 +383,17 @@ class Poses(_Comparable):
                 for the pose's area, which changes the metrics: unmatched detections are assigned to a size range by it.
                 By default they are named `box`, which it ignores.
         """
-        triples = np.concatenate([self.xy, self.score[..., None]], 2).reshape(
-            len(self), 3 * self.skeleton.num_keypoints
-        )
-        known = [{}] * len(self)
-        if self.calibrated is not None:
-            known = [{"calibrated": round(float(probability), 4)} for probability in self.calibrated]
+        triples = np.concatenate([self.xy, self.score[..., None]], 2)
+        known = [] if self.calibrated is None else self.calibrated
+        calibrated = [{"calibrated": round(float(probability), 4)} for probability in known] or [{}] * len(self)
         return [
             {
                 "image_id": int(image_id),
                 "category_id": int(category_id),
-                "keypoints": [round(float(v), 4) for v in row],
+                "keypoints": [round(float(v), 4) for v in rows.ravel()],
                 "score": float(score),
-                **calibrated,
+                **probability,
                 "bbox" if bbox else "box": [round(float(v), 3) for v in box],
             }
-            for row, score, calibrated, box in zip(triples, self.instance_score, known, self.boxes.xywh)
+            for rows, score, probability, box in zip(triples, self.instance_score, calibrated, self.boxes.xywh)
         ]
