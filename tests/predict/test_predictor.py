@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -231,8 +232,24 @@ def test_many_reads_ahead_a_bounded_number_of_images():
 
     results = Predictor(SPEC, brightness, batch=4).many(endless())
     assert len(next(results)) == 1
-    assert taken <= 2 * 4 + 1
+    assert taken <= 4 + 3 * 4  # ahead of the network, and three batches
     results.close()
+
+
+def test_the_network_runs_while_the_caller_has_the_results_before():
+    second = threading.Event()
+
+    def net(images: torch.Tensor) -> torch.Tensor:
+        if calls:
+            second.set()
+        calls.append(len(images))
+        return brightness(images)
+
+    calls: list[int] = []
+    results = Predictor(SPEC, net, flip=False, batch=1).many([dots((10, 8))[:2]] * 3)
+    next(results)
+    assert second.wait(100)  # nothing was asked for since
+    assert len(list(results)) == 2
 
 
 def test_an_error_comes_after_the_results_of_the_images_before_it(tmp_path, predictor):
@@ -240,6 +257,17 @@ def test_an_error_comes_after_the_results_of_the_images_before_it(tmp_path, pred
     results = predictor.many([(pixels, boxes), (pixels, []), (tmp_path / "gone.jpg", boxes), (pixels, boxes)])
     assert [len(next(results)), len(next(results))] == [1, 0]
     with pytest.raises(FileNotFoundError, match=r"gone\.jpg: no such image"):
+        next(results)
+
+
+def test_an_error_of_the_items_comes_after_their_results(predictor):
+    def items():
+        yield dots((10, 8))[:2]
+        raise OSError("no more")
+
+    results = predictor.many(items())
+    assert len(next(results)) == 1
+    with pytest.raises(OSError, match="no more"):
         next(results)
 
 

@@ -1,4 +1,8 @@
-"""Many images through a predictor: threads read and crop ahead, and the network runs on full batches of people."""
+"""Many images through a predictor, as a pipeline: read and cropped ahead, in full batches through the network, decoded.
+
+Every stage has threads of its own, and bounded queues lie between them; what the caller does with the poses, such as
+drawing and writing, overlaps with all of them.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +35,7 @@ class Predictor(Protocol):
     spec: Spec
     batch: int
     calibration: Calibration | None
+    under_way: int
 
     def __call__(self, image: np.ndarray, boxes: Boxes, /) -> Poses:
         """The poses in one image."""
@@ -54,6 +59,10 @@ class _Work:
     done: int = 0
 
 
+_Chunk: TypeAlias = "list[tuple[_Work, np.ndarray]]"
+"""Works, each with some of its crops; up to a batch of crops in all."""
+
+
 def predict_many(predictor: Predictor, items: Iterable[_Item], *, upright: bool = True) -> Iterator[Poses]:
     """See `Predictor.many`."""
 
@@ -67,18 +76,24 @@ def predict_many(predictor: Predictor, items: Iterable[_Item], *, upright: bool 
         count = (len(found), spec.skeleton.num_keypoints)
         return _Work(found, crop, crops, rest, np.empty((*count, 2)), np.empty(count))
 
-    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "posewright-read")
-    try:
-        yield from _run(predictor, _ahead(pool, begin, items, predictor.batch))
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _run(predictor: Predictor, works: Iterable[_Work]) -> Iterator[Poses]:
-    spec = predictor.spec
-    for chunk in _chunks(predictor, works):
+    def run(chunk: _Chunk) -> tuple[_Chunk, np.ndarray, np.ndarray]:
         crops = [crops for _, crops in chunk]
-        xy, score = predictor.keypoints(crops[0] if len(crops) == 1 else np.concatenate(crops))
+        return chunk, *predictor.keypoints(crops[0] if len(crops) == 1 else np.concatenate(crops))
+
+    readers = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "posewright-read")
+    runners = ThreadPoolExecutor(predictor.under_way, "posewright-run")
+    try:
+        works = _ahead(readers, begin, items, predictor.batch)
+        yield from _finished(predictor, _ahead(runners, run, _chunks(predictor, works), predictor.under_way))
+    finally:
+        runners.shutdown(cancel_futures=True)
+        readers.shutdown(cancel_futures=True)
+
+
+def _finished(predictor: Predictor, chunks: Iterable[tuple[_Chunk, np.ndarray, np.ndarray]]) -> Iterator[Poses]:
+    """The poses of the images whose people are all known, as chunks come from the network."""
+    spec = predictor.spec
+    for chunk, xy, score in chunks:
         start = 0
         for work, crops in chunk:
             in_batch, in_image = slice(start, start + len(crops)), slice(work.done, work.done + len(crops))
@@ -90,9 +105,9 @@ def _run(predictor: Predictor, works: Iterable[_Work]) -> Iterator[Poses]:
                 yield Poses(work.crop.to_image(work.xy), work.score, scores, work.boxes, spec.skeleton, calibrated)
 
 
-def _chunks(predictor: Predictor, works: Iterable[_Work]) -> Iterator[list[tuple[_Work, np.ndarray]]]:
+def _chunks(predictor: Predictor, works: Iterable[_Work]) -> Iterator[_Chunk]:
     """The works' crops in lists of `batch` crops; images without people are passed along."""
-    chunk: list[tuple[_Work, np.ndarray]] = []
+    chunk: _Chunk = []
     room = predictor.batch
     try:
         for work, crops in _crops(predictor, works):
@@ -124,11 +139,22 @@ def _crops(predictor: Predictor, works: Iterable[_Work]) -> Iterator[tuple[_Work
 def _ahead(
     pool: ThreadPoolExecutor, function: Callable[[_In], _Out], items: Iterable[_In], most: int
 ) -> Iterator[_Out]:
-    """The function of each item, in order, computed by the pool up to `most` items ahead."""
+    """The function of each item, in order, computed by the pool up to `most` items ahead.
+
+    Where the items end with an error, it comes after what was computed of those before it.
+    """
     waiting: deque[Future[_Out]] = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
+    source, error = iter(items), None
+    while error is None:
+        try:
+            waiting.append(pool.submit(function, next(source)))
+        except StopIteration:
+            break
+        except Exception as raised:
+            error = raised
         if len(waiting) > most:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+    if error is not None:
+        raise error

@@ -73,6 +73,8 @@ class Predictor:
             self.net = selection.ready(net, spec.size, self.device, self.runtime, precision)
         else:
             self.runtime, self.net = "caller", net
+        # Runtimes with threads of their own run a batch while the one before it is decoded.
+        self.under_way = 2 if self.runtime in ("onnx", "openvino") else 1
 
     def __call__(self, image: Image, boxes: Where = None, *, upright: bool = True) -> Poses:
         """The poses in one image.
@@ -120,9 +122,10 @@ class Predictor:
     def many(self, items: Iterable[Image | tuple[Image, Where]], *, upright: bool = True) -> Iterator[Poses]:
         """The poses in each of many images, in order, `batch` people at a time whichever images they are in.
 
-        The next images are read, and their boxes found and cropped, by threads while the network runs. At most `batch`
-        images are read ahead and at most `batch` crops are made of each, however many items there are. The results
-        of the images before a faulty one come before its error.
+        The next images are read, and their boxes found and cropped, by threads while the network runs, which goes on
+        while the caller draws or writes results. At most `batch` images are read ahead of the network, at most `batch`
+        crops are made of each, and at most three batches are under way, however many items there are. The results of
+        the images before a faulty one come before its error.
 
         Args:
             items: images, or pairs (image, boxes), each as for a single image. A `Detector` is called by the reading

@@ -13,10 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from posewright import geometry, image
 from posewright.draw import draw
 from posewright.predict.predictor import Predictor
+from posewright.runtime import selection, torch_runtime
+from posewright.runtime.selection import Precision
+from posewright.spec import Spec
 from posewright.types import Boxes
 
 STEPS: tuple[str, ...] = ("read", "warp", "network", "decode", "draw")
@@ -75,6 +79,37 @@ def _maps(predictor: Predictor, crops: np.ndarray) -> torch.Tensor:
         if predictor.flip:
             maps = (maps + spec.codec.unflip(predictor.net(images.flip(-1)), spec.skeleton)) / 2
         return maps.cpu()
+
+
+def multiply_adds(spec: Spec) -> float:
+    """How many multiply-adds the network needs for one image."""
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        spec.build().eval()(torch.empty(1, 3, *spec.size))
+    return counter.get_total_flops() / 2
+
+
+def peak(device: str | torch.device = "cpu", precision: Precision = "float32") -> float:
+    """Multiply-adds per second that a device reaches: the most of any installed runtime in large convolutions."""
+    device = torch_runtime.device_of(device)
+    side, channels, count = 32, 256, 4 * max(torch.get_num_threads(), 1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = [torch.nn.Conv2d(channels, channels, 3, padding=1) for _ in range(4)]
+        net = torch.nn.Sequential(torch.nn.Conv2d(3, channels, 1), *layers)
+    work = count * side**2 * channels * (3 + len(layers) * channels * 9)
+    images = torch.rand(count, 3, side, side).to(device)
+    runtimes = selection.installed() if device.type == "cpu" else ["torch"]
+    best = 0.0
+    for runtime in runtimes:
+        if runtime == "onnx" and precision != "float32":
+            continue
+        run = selection.ready(net, (side, side), device, runtime, precision)
+        with torch.inference_mode():
+            for _ in range(6):
+                start = time.perf_counter()
+                run(images).cpu()
+                best = max(best, work / (time.perf_counter() - start))
+    return best
 
 
 def surroundings() -> dict[str, Any]:
