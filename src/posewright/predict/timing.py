@@ -19,7 +19,7 @@ from posewright import geometry, image
 from posewright.draw import draw
 from posewright.predict.predictor import Predictor
 from posewright.runtime import selection, torch_runtime
-from posewright.runtime.selection import Precision
+from posewright.runtime.selection import Precision, Runtime
 from posewright.spec import Spec
 from posewright.types import Boxes
 
@@ -98,7 +98,7 @@ def peak(device: str | torch.device = "cpu", precision: Precision = "float32") -
         net = torch.nn.Sequential(torch.nn.Conv2d(3, channels, 1), *layers)
     work = count * side**2 * channels * (3 + len(layers) * channels * 9)
     images = torch.rand(count, 3, side, side).to(device)
-    runtimes = selection.installed() if device.type == "cpu" else ["torch"]
+    runtimes: list[Runtime] = selection.installed() if device.type == "cpu" else ["torch"]
     best = 0.0
     for runtime in runtimes:
         if runtime == "onnx" and precision != "float32":
