@@ -55,6 +55,8 @@ float16. They find 14 points of a person: ankles, knees, hips, wrists, elbows, s
   `posewright weights pull imagenet_efficientnet_lite0`; `posewright recipes show people14` prints all settings. It took
   {hours} on one core of an AMD EPYC, with `--set precision=bf16`, and no GPU.
 
+![The network: an EfficientNet-Lite0 down, three deconvolutions up](drawings/litebaseline.svg)
+
 ## Numbers
 
 PCK@0.2: the share of points that lie within 0.2 of the torso's length, from right shoulder to left hip, of where they

@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import importlib
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pytest
 import posewright as pw
 from posewright import catalogue, image
 from posewright.cli import main, parser
+from posewright.models import families
 from posewright.predict.video_file import VideoFile
 from posewright.synthetic import people as synthetic
 from posewright.train import recipes
@@ -27,6 +29,8 @@ DOCUMENTS = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")} - {ROOT / "C
 CHINESE = {ROOT / "README.zh-CN.md": ROOT / "README.md"} | {
     page: ROOT / "docs" / page.name for page in sorted(ROOT.glob("docs/zh/*.md"))
 }
+SYSTEMS = ("cpn", "grmi", "hourglass", "hrnet", "litebaseline", "litehrnet", "lpn", "mspn", "rsn", "simplebaseline")
+"""Families of networks, each with a drawing."""
 GENERATED = ("weights.md", "commands.md")
 """Pages that docs/hooks.py makes."""
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
@@ -211,6 +215,32 @@ def test_the_table_of_systems_has_the_numbers_of_the_tree():
             assert published[0].spec == spec.name
         else:
             assert value == "–" or value.split("]")[0].lstrip("[PCK ") in (ROOT / "docs/default-model.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def drawings():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "docs"))
+        yield importlib.import_module("draw_networks"), importlib.import_module("draw_rules")
+
+
+def test_drawings_are_those_of_the_networks(drawings):
+    networks, rules = drawings
+    assert sorted(networks.DRAWINGS) == sorted(SYSTEMS) == families()
+    made = {name: networks.draw(system, boxes()) for name, (system, boxes) in networks.DRAWINGS.items()}
+    for name, drawing in (made | {name: drawing() for name, drawing in rules.DRAWINGS.items()}).items():
+        stored = (ROOT / "docs" / "drawings" / f"{name}.svg").read_text("utf-8")
+        assert stored == drawing, f"run: python docs/draw_{'networks' if name in made else 'rules'}.py"
+
+
+@pytest.mark.parametrize("family", sorted({*SYSTEMS, "dark", "udp"} - {"litebaseline"}))
+def test_every_system_has_a_page_with_all_its_parts(family):
+    text = (ROOT / "docs" / f"{family}.md").read_text("utf-8")
+    assert "](drawings/" in text
+    assert "## What makes it itself" in text
+    for part in ("systems", "recipes", "reproduced"):
+        assert f"<!-- {part} " in text
+    assert f"{family}.md" in (ROOT / "mkdocs.yml").read_text()
 
 
 @pytest.mark.docs

@@ -37,8 +37,8 @@ def test_supervision_there_and_back(poses):
     scene = supervision.VertexAnnotator(radius=2).annotate(np.zeros((80, 160, 3), np.uint8), theirs[1:])
     assert scene[20, 110].any()
     assert not scene[:, :90].any()
-    bare = supervision.KeyPoints(xy=theirs.xy)
-    assert interop.from_supervision(bare, PAWS).score.tolist() == [[1, 1, 1]] * 2
+    unscored = supervision.KeyPoints(xy=theirs.xy)
+    assert interop.from_supervision(unscored, PAWS).score.tolist() == [[1, 1, 1]] * 2
     assert len(interop.from_supervision(interop.to_supervision(poses[:0]), PAWS)) == 0
 
 
