@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from posewright.files import regular, short
+from posewright.runtime.parts import Parts, Run
 
 _MAX_BYTES = 1 << 30
 """Of one tensor: at batch 1 the largest of a large detector has a tenth of it."""
@@ -49,25 +50,35 @@ class OnnxModel:
             ) from None
         path = regular(Path(path), "an ONNX file")
         _check_sizes(path)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # what goes wrong is raised; its own lines on stderr are not ours
-        options.intra_op_num_threads = torch.get_num_threads()
-        # Its idle threads would otherwise spin, on the very cores that torch computes on.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's errors share no class of their own
-            raise ValueError(f"{path}: not an ONNX network that can be read ({short(str(error))})") from None
-        inputs = self._session.get_inputs()
+
+        def session(threads: int) -> Any:
+            options = onnxruntime.SessionOptions()
+            options.log_severity_level = 4  # what goes wrong is raised; its own lines on stderr are not ours
+            options.intra_op_num_threads = threads
+            # Its idle threads would otherwise spin, on the very cores that torch computes on.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            try:
+                return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            except Exception as error:  # ONNX Runtime's errors share no class of their own
+                raise ValueError(f"{path}: not an ONNX network that can be read ({short(str(error))})") from None
+
+        threads = torch.get_num_threads()
+        together = session(threads)
+        inputs = together.get_inputs()
         if len(inputs) != 1 or inputs[0].type != f"tensor({takes.removesuffix('32')})":
             found = ", ".join(f"{i.name}: {i.type} {i.shape}" for i in inputs)
             raise ValueError(f"{path}: expected a network with one {takes} input, got {short(found) or 'none'}")
         self.name = path.name
         self.shape = tuple(side if isinstance(side, int) else 0 for side in inputs[0].shape)
 
+        def calls(session: Any) -> Run:
+            return lambda array: [np.asarray(o) for o in session.run(None, {inputs[0].name: array})]
+
+        self._parts = Parts(calls(together), lambda: calls(session(1)), threads)
+
     def __call__(self, array: np.ndarray) -> list[np.ndarray]:
-        """The network's outputs for an array, in the file's order."""
-        return [np.asarray(o) for o in self._session.run(None, {self._session.get_inputs()[0].name: array})]
+        """The network's outputs for an array [N, ...], in the file's order."""
+        return self._parts(array)
 
 
 class OnnxNetwork:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from posewright.files import regular, short
+from posewright.runtime.parts import Parts, Run
 
 _TYPES = {"float32": "f32", "bf16": "bf16", "fp16": "f16"}
 
@@ -35,23 +36,24 @@ class OpenVinoModel:
         able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision != "float32" and precision.upper() not in able:
             raise ValueError(f"this CPU does not compute in {precision}: use float32, or another machine")
-        settings = {
-            "INFERENCE_PRECISION_HINT": _TYPES[precision],  # its own choice would be bf16 where the CPU has it
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "PERFORMANCE_HINT": "LATENCY",
-        }
-        try:
-            self._compiled = core.compile_model(core.read_model(path), "CPU", settings)
-        except RuntimeError as error:
-            raise ValueError(f"{path}: not a network that OpenVINO reads ({short(str(error))})") from None
-        self._requests = threading.local()
+        threads = torch.get_num_threads()
+
+        def compiled(streams: int) -> Run:
+            settings = {
+                "INFERENCE_PRECISION_HINT": _TYPES[precision],  # its own choice would be bf16 where the CPU has it
+                "INFERENCE_NUM_THREADS": threads,
+                "NUM_STREAMS": streams,
+            }
+            try:
+                return _calls(core.compile_model(core.read_model(path), "CPU", settings))
+            except RuntimeError as error:
+                raise ValueError(f"{path}: not a network that OpenVINO reads ({short(str(error))})") from None
+
+        self._parts = Parts(compiled(1), lambda: compiled(threads), threads)
 
     def __call__(self, array: np.ndarray) -> list[np.ndarray]:
-        """The network's outputs for an array, in the file's order."""
-        if not hasattr(self._requests, "own"):
-            self._requests.own = self._compiled.create_infer_request()
-        outputs = self._requests.own.infer([array], share_inputs=True)
-        return [outputs[place] for place in range(len(outputs))]
+        """The network's outputs for an array [N, ...], in the file's order."""
+        return self._parts(array)
 
 
 class OpenVinoNetwork:
@@ -66,6 +68,19 @@ class OpenVinoNetwork:
     def __call__(self, images: Tensor) -> Tensor:
         """The maps of images."""
         return torch.from_numpy(self._model(images.contiguous().numpy())[0])
+
+
+def _calls(compiled: Any) -> Run:
+    """What calls a compiled model, with a request for each thread."""
+    requests = threading.local()
+
+    def run(array: np.ndarray) -> list[np.ndarray]:
+        if not hasattr(requests, "own"):
+            requests.own = compiled.create_infer_request()
+        outputs = requests.own.infer([array], share_inputs=True)
+        return [outputs[place] for place in range(len(outputs))]
+
+    return run
 
 
 def _core(path: str | os.PathLike[str]) -> Any:

@@ -1,0 +1,52 @@
+"""Batches in parts: each core computes some of the images by itself, so none waits for another, and caches suffice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import TypeAlias
+
+import numpy as np
+
+Run: TypeAlias = Callable[[np.ndarray], list[np.ndarray]]
+"""What a network yields for an array [N, ...]: arrays [N, ...]. May be called by several threads at once."""
+
+_MOST = 4
+"""Images in a part: larger ones leave the caches, smaller ones make poor use of vectors."""
+
+
+class Parts:
+    """A network that takes large batches apart. Safe to call from several threads.
+
+    Args:
+        together: computes an array on all threads: as fast as can be for a few images.
+        apart: makes what computes an array on the thread that calls it; asked when the first large batch comes.
+        threads: how many compute.
+    """
+
+    def __init__(self, together: Run, apart: Callable[[], Run], threads: int) -> None:
+        self._together, self._apart, self._threads = together, apart, threads
+        self._run: Run | None = together if threads == 1 else None
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, array: np.ndarray) -> list[np.ndarray]:
+        """What the network yields for an array [N, ...]."""
+        count, threads = len(array), self._threads
+        if count < 2 * threads or count <= _MOST:
+            return self._together(array)
+        rounds = -(-count // (_MOST * threads))
+        edges = np.linspace(0, count, rounds * threads + 1).round().astype(int).tolist()
+        run, pool = self._ready()
+        parts = list(pool.map(run, (array[start:stop] for start, stop in pairwise(edges))))
+        return [np.concatenate(outputs) for outputs in zip(*parts)]
+
+    def _ready(self) -> tuple[Run, ThreadPoolExecutor]:
+        with self._lock:
+            if self._run is None:
+                self._run = self._apart()
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, "posewright-part")
+            return self._run, self._pool
