@@ -1,0 +1,97 @@
+"""Every system is exported, with its own preprocessing, flip rule and decoding inside of the file."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from posewright.export import network_file
+from posewright.models import find
+from posewright.predict.predictor import Predictor, load
+from posewright.synthetic.people import Scene, draw_scene
+
+QUICK = ("cpn-18-128x96", "grmi-r18-129x97", "lpn-18-128x96", "simplebaseline-r18-slim-dark-128x96")
+SMALL = (
+    "cpn-18-128x96", "grmi-r18-129x97", "hourglass-1-128x96", "hrnet-w8-udp-offset-128x96", "litebaseline-128x96",
+    "litehrnet-naive-18-128x96", "lpn-18-128x96", "mspn-2stg-slim-128x96", "rsn-18-slim-128x96",
+    "simplebaseline-r18-slim-dark-128x96",
+)  # fmt: skip
+"""A small system of every family; all crop rules, colour orders and flip rules."""
+PUBLISHED = (
+    "cpn-50-256x192", "grmi-r50-353x257", "hourglass-4-256x256", "hrnet-w32-256x192", "hrnet-w32-dark-256x192",
+    "hrnet-w32-udp-256x192", "hrnet-w32-udp-offset-256x192", "litehrnet-18-256x192", "lpn-50-256x192",
+    "mspn-2stg-256x192", "mspn-2stg-mmpose-256x192", "rsn-18-256x192", "rsn-18-udp-256x192", "litebaseline-160x160",
+    "simplebaseline-r50-256x192",
+)  # fmt: skip
+
+
+def trained(name: str) -> Predictor:
+    """A system whose norms have statistics and factors of their own, and whose maps are no noise around 0."""
+    torch.manual_seed(0)
+    net = find(name).build()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor, low, high in ((module.running_mean, -0.3, 0.3), (module.running_var, 0.5, 2)):
+                tensor.data.uniform_(low, high)  # pyright: ignore[reportOptionalMemberAccess]
+        elif isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.kaiming_normal_(module.weight, 0.5)
+    return Predictor(find(name), net, device="cpu")
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SMALL]
+)
+def small(request):
+    return trained(request.param)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def traced_once(tmp_path_factory):
+    """A network is traced once for both runtimes: that is most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        graph, trace = network_file.PoseGraph, network_file.traced
+        same = functools.lru_cache(1)(lambda net, spec, flip, raw: graph(net, spec, flip=flip, raw=raw))
+        patch.setattr(network_file, "PoseGraph", lambda net, spec, *, flip, raw: same(net, spec, flip, raw))
+        once = functools.lru_cache(1)(
+            lambda net, takes, yields, shape: trace(net, torch.zeros(shape, dtype=torch.uint8), takes, yields)
+        )
+        patch.setattr(
+            network_file, "traced", lambda net, example, takes, yields: once(net, takes, yields, tuple(example.shape))
+        )
+        yield
+
+
+def check(predictor: Predictor, target: network_file.Target, folder, *, raw: bool = False) -> None:
+    picture = draw_scene(np.random.default_rng(1), Scene())[0]
+    path = folder / f"net{network_file.SUFFIX[target]}"
+    done = network_file.write(predictor, path, target, images=[picture], flip=predictor.flip, raw=raw)
+    assert done.parity.undecided <= 0.2 * predictor.spec.skeleton.num_keypoints
+    other = load(str(path))
+    assert other.flip == predictor.flip
+    boxes = [[10, 20, 150, 200], [0, 0, picture.shape[1], picture.shape[0]], [100, 5, 80, 160]]
+    want, found = predictor(picture, boxes), other(picture, boxes)
+    off = np.abs(want.xy - found.xy).max(-1) / np.maximum(np.abs(want.xy).max(-1) / 640, 1)
+    assert (off > 0.05).sum() <= 1, off.max()  # what rounding may decide
+    close = off <= 0.05
+    np.testing.assert_allclose(found.score[close], want.score[close], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_a_small_system_of_every_family(small, target, tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip({"onnx": "onnxruntime", "openvino": "openvino"}[target])
+    check(small, target, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_systems(name, tmp_path):
+    for package in ("onnx", "onnxruntime", "openvino"):
+        pytest.importorskip(package)
+    predictor = trained(name)
+    for target in network_file.SUFFIX:
+        check(predictor, target, tmp_path)
