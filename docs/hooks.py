@@ -102,9 +102,17 @@ def weights() -> str:
         "# Published weights",
         "",
         "`posewright weights pull ID` downloads what is *direct* and compares its checksum. For what is *browser-only*",
-        "it prints the page, the file's name and the `weights import` that follows. Licences are those of the",
-        "repositories that published the files; what they were trained on may allow less. Without a checksum, nobody",
-        "published one.",
+        "it prints the page, the file's name, size and checksum, and the `weights import` that follows. Where there is",
+        "no checksum, nobody published one.",
+        "",
+        "## Licences of weights and data",
+        "",
+        "The code of Posewright is Apache-2.0. Weights come under the licence of the repository that published them,",
+        "and what they were trained on may allow less. `posewright models show NAME` prints both.",
+        "",
+        *_licences(),
+        "",
+        "## All files",
         "",
         "| id | system | data | published | access | sha256 | licence | from |",
         "|---|---|---|---|---|---|---|---|",
@@ -124,6 +132,23 @@ def weights() -> str:
         )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _licences() -> list[str]:
+    """One table: who published weights, under which licence, trained on what, and by which terms that may be used."""
+    rows = {
+        ("Posewright: the default model", "Apache-2.0", "lspet"): 1,
+        ("`posewright data synth`", "Apache-2.0", ""): 0,
+    }
+    for e in hub.entries():
+        key = (e.source, e.licence or "not known", e.data)
+        rows[key] = rows.get(key, 0) + 1
+    lines = ["| from | licence | files | trained on | its terms |", "|---|---|---:|---|---|"]
+    for (source, licence, data), count in rows.items():
+        terms = hub.terms(data)
+        name = f"[{terms.name}]({terms.source})" if terms.source.startswith("http") else terms.name
+        lines.append(f"| {source} | {licence} | {count or '–'} | {name or '–'} | {terms.terms if data else '–'} |")
+    return lines
 
 
 def commands() -> str:

@@ -4,12 +4,9 @@ import argparse
 import ast
 import importlib
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -241,19 +238,6 @@ def test_every_system_has_a_page_with_all_its_parts(family):
     for part in ("systems", "recipes", "reproduced"):
         assert f"<!-- {part} " in text
     assert f"{family}.md" in (ROOT / "mkdocs.yml").read_text()
-
-
-@pytest.mark.docs
-def test_the_site_is_built_without_a_warning(tmp_path):
-    pytest.importorskip("mkdocs")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
-    quietly = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=quietly)
-    assert done.returncode == 0, done.stderr
-    weights = (tmp_path / "site/weights/index.html").read_text()
-    assert all(entry.id in weights for entry in hub.entries())
-    assert "posewright data synth" in (tmp_path / "site/commands/index.html").read_text()
-    assert "instance_score" in (tmp_path / "site/api/index.html").read_text()
 
 
 @pytest.mark.docs
