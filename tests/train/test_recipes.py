@@ -154,6 +154,10 @@ def test_settings_are_typed_and_suggest():
     config = override(recipes.find("demo"), ["lr=3e-4", "augment.flip=0", "milestones=[0.5]", "out=my runs"])
     assert (config.lr, config.augment.flip, config.milestones, config.out) == (3e-4, 0, (0.5,), "my runs")
     assert override(config, ['train=["a.json", "b.json"]']).train == ("a.json", "b.json")
+    assert override(config, ["loggers=wandb,mlflow"]).loggers == ("wandb", "mlflow")
+    assert override(config, ["loggers=mlflow"]).loggers == ("mlflow",)
+    with pytest.raises(ValueError, match="loggers"):
+        override(config, ["loggers=comet"])
     assert override(config, ['keypoint_weight={"nose": 2}']).keypoint_weight == {"nose": 2}
     with pytest.raises(ValueError, match="no setting 'epoch'; did you mean 'epochs'"):
         override(config, ["epoch=3"])

@@ -12,6 +12,7 @@ import msgspec
 
 from posewright.data import augment
 from posewright.models import find
+from posewright.train import trackers
 from posewright.train.optim import Kind, Schedule
 
 
@@ -113,6 +114,8 @@ class TrainConfig:
         patience: evaluations in a row without improvement after which the run stops; 0 never stops early.
         save_minutes: minutes between checkpoints within an epoch; each epoch ends with one anyway.
         log_every: steps between log rows.
+        loggers: experiment trackers that get the log's numbers and sheets: "wandb", "mlflow", or "tensorboard", which
+            gets them anyway where it is installed; see `train.trackers`.
     """
 
     model: str
@@ -176,6 +179,7 @@ class TrainConfig:
     patience: int = 0
     save_minutes: float = 10.0
     log_every: int = 20
+    loggers: tuple[trackers.Name, ...] = ()
 
     def __post_init__(self) -> None:
         least = {"batch": 1, "accumulate": 1, "epochs": 1, "steps": 0, "rounds": 1, "workers": 0, "eval_every": 1,
@@ -223,7 +227,8 @@ def resumed(folder: str | Path) -> TrainConfig:
 def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
     """The configuration with `key=value` settings applied.
 
-    `augment.key=value` reaches into the augmentation, `codec.key=value` into the codec of the pose system.
+    `augment.key=value` reaches into the augmentation, `codec.key=value` into the codec of the pose system. A list is
+    JSON, or names with commas between them.
 
     Raises:
         ValueError: a key does not exist (the nearest is named) or a value has the wrong type.
@@ -241,7 +246,8 @@ def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"settings: {', '.join(known)}"
             raise ValueError(f"no setting {key!r}; {hint}")
-        place[last] = value
+        several = isinstance(place.get(last), list | tuple) and isinstance(value, str)
+        place[last] = value.split(",") if several else value
     try:
         changed = msgspec.convert(plain, type(config))
     except msgspec.ValidationError as error:

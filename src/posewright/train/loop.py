@@ -35,6 +35,7 @@ from posewright.evaluate.pck import accuracy
 from posewright.files import ready_folder, write_json
 from posewright.progress import Report, bar, stop_signals
 from posewright.report import page
+from posewright.train import trackers
 from posewright.train._lock import locked
 from posewright.train.adapt import labelled_round
 from posewright.train.config import TrainConfig, resumed
@@ -73,8 +74,10 @@ def fit(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None
 
     Raises:
         FileExistsError: the folder holds a run already and `resume` was not asked for.
+        ModuleNotFoundError: the client of one of `config.loggers` is not installed.
         ValueError, FileNotFoundError, OSError: annotations, images, weights or the folder are not what they must be.
     """
+    trackers.check(config.loggers)
     out = ready_folder(Path(config.out))
     with (
         team() as members,
@@ -160,7 +163,7 @@ def _log(run: Run, *, resume: bool) -> AbstractContextManager[RunLog | None]:
         return nullcontext()
     if not resume:
         write_json(run.out / "config.json", msgspec.to_builtins(run.config), indent=2)
-    return RunLog(run.out, run.step)
+    return RunLog(run.out, run.step, run.config.loggers, msgspec.to_builtins(run.config))
 
 
 def _shown(run: Run, title: str, unit: str) -> AbstractContextManager[Report]:

@@ -1,11 +1,11 @@
-"""A run's log: one row per line, as JSON and as CSV, and for TensorBoard where that is installed."""
+"""A run's log: one row per line, as JSON and as CSV, and what experiment trackers get of it."""
 
 from __future__ import annotations
 
 import csv
-import importlib
 import math
-import warnings
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from torch import nn
 from posewright.files import write_bytes, write_text
 from posewright.image import write as write_image
 from posewright.report.run_folder import read_log
+from posewright.train import trackers
 
 COLUMNS: tuple[str, ...] = (
     "step", "epoch", "lr", "loss", "accuracy", "samples_per_second", "data_share",
@@ -32,22 +33,38 @@ TAGS = {
     "AP": "coco/AP", "AP50": "coco/AP .5", "AP75": "coco/AP .75", "AP_M": "coco/AP (M)", "AP_L": "coco/AP (L)",
     "AR": "coco/AR", "AR50": "coco/AR .5", "AR75": "coco/AR .75", "AR_M": "coco/AR (M)", "AR_L": "coco/AR (L)",
 }  # fmt: skip
-"""TensorBoard's name of each metric: HRNet's for training, mmpose's for COCO."""
+"""Trackers' name of each metric: HRNet's for training, mmpose's for COCO."""
 
 
 class RunLog:
-    """Appends rows to `log.jsonl` and `log.csv`, and to TensorBoard's events if tensorboard or tensorboardX is there.
+    """Appends rows to `log.jsonl` and `log.csv`, and gives their numbers to the trackers; TensorBoard if installed.
 
     A resumed run continues at the step of its checkpoint; rows of steps beyond it, which it will do again, are dropped.
+    A tracker that fails while the run goes on is left out from then on, and that is reported: the files have all.
+
+    Args:
+        folder: the run's.
+        step: after which it begins.
+        loggers: further trackers.
+        settings: of the run, for them.
+
+    Raises:
+        ModuleNotFoundError, OSError: see `trackers.opened`.
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        step: int,
+        loggers: Sequence[trackers.Name] = (),
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._trackers = trackers.opened(loggers, folder, step, settings or {})
         rows = [row for row in read_log(folder) if row["step"] <= step]
         self._json, self._csv = folder / "log.jsonl", folder / "log.csv"
         write_bytes(self._json, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
         write_text(self._csv, ",".join(COLUMNS) + "\n" + "".join(map(_csv_line, rows)))
         self._files = self._json.open("ab", buffering=0), self._csv.open("ab", buffering=0)
-        self._board = _board(folder, step)
 
     def add(self, row: dict[str, Any]) -> None:
         """Append a row; it is on disk when this returns."""
@@ -57,22 +74,20 @@ class RunLog:
                 file.write(line)  # unbuffered, so that nothing is left to fail when the file is closed
             except OSError as error:
                 raise OSError(error.errno, f"cannot write {file.name}: {error.strerror}") from None
-        for name in finite if self._board else ():
-            if name in TAGS:
-                self._board.add_scalar(TAGS[name], finite[name], finite["step"])
+        values = {TAGS[name]: finite[name] for name in finite if name in TAGS}
+        step: int = row["step"]
+        self._track(lambda tracker: tracker.add(values, step))
 
     def add_sheet(self, step: int, sheet: np.ndarray) -> None:
-        """Keep the latest sheet of training samples, [H, W, 3] uint8 RGB, as `batch.jpg`, and all in TensorBoard."""
+        """Keep the latest sheet of training samples, [H, W, 3] uint8 RGB, as `batch.jpg`, and all in the trackers."""
         write_image(self._json.with_name("batch.jpg"), sheet)
-        if self._board:
-            self._board.add_image("samples: image, target, prediction", sheet, step, dataformats="HWC")
+        self._track(lambda tracker: tracker.add_sheet(sheet, step))
 
     def add_graph(self, net: nn.Module, shape: tuple[int, ...], device: torch.device) -> None:
         """Give TensorBoard the network's graph, traced with an input of that shape; it is left in evaluation mode."""
-        if self._board:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # tracing warns of every size that is read
-                self._board.add_graph(net.eval(), torch.zeros(shape, device=device))
+        for board in self._trackers:
+            if isinstance(board, trackers.TensorBoard):
+                board.add_graph(net, shape, device)
 
     def __enter__(self) -> RunLog:
         return self
@@ -82,18 +97,15 @@ class RunLog:
     ) -> None:
         for file in self._files:
             file.close()
-        if self._board:
-            self._board.close()
+        self._track(lambda tracker: tracker.close(failed=error is not None))
 
-
-def _board(folder: Path, step: int) -> Any:
-    """Writes TensorBoard's events, as torch or tensorboardX does it; None where neither can."""
-    for module in ("torch.utils.tensorboard", "tensorboardX"):
-        try:
-            return importlib.import_module(module).SummaryWriter(str(folder), purge_step=step + 1)
-        except ImportError:
-            continue
-    return None
+    def _track(self, give: Callable[[trackers.Tracker], None]) -> None:
+        for tracker in tuple(self._trackers):
+            try:
+                give(tracker)
+            except Exception as error:  # a server that is down must not end days of training
+                self._trackers.remove(tracker)
+                print(f"{type(tracker).__name__} gets no more of this run: {error}; log.jsonl has all", file=sys.stderr)
 
 
 def _csv_line(row: dict[str, Any]) -> str:
