@@ -53,7 +53,7 @@ def check(names: Sequence[Name]) -> None:
         ModuleNotFoundError: one is not installed; the message names its package.
     """
     for name in names:
-        if (_summary_writer() if name == "tensorboard" else _client(name)) is None:
+        if _client(name) is None:
             raise ModuleNotFoundError(
                 f"loggers={name}: its client is not installed: pip install {name}, or leave it out of --set loggers"
             )
@@ -73,8 +73,8 @@ def opened(names: Sequence[Name], folder: Path, step: int, settings: Mapping[str
         OSError: a client cannot start or resume its run; the message has the client's reason.
     """
     check(names)
-    writer, place = _summary_writer(), folder / "trackers.json"
-    trackers: list[Tracker] = [TensorBoard(writer(str(folder), purge_step=step + 1))] if writer else []
+    board, place = _client("tensorboard"), folder / "trackers.json"
+    trackers: list[Tracker] = [TensorBoard(board.SummaryWriter(str(folder), purge_step=step + 1))] if board else []
     ids = read_json(place, dict[str, str], "the ids of a run in its trackers") if place.exists() and step else {}
     for name, kind in (("wandb", Wandb), ("mlflow", MLflow)):
         if name not in names:
@@ -182,20 +182,13 @@ class MLflow:
         self._client.set_terminated(self.id, "FAILED" if failed else "FINISHED")
 
 
-def _client(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        return None
-
-
-def _summary_writer() -> Any:
-    """What writes TensorBoard's events, as torch or tensorboardX does it; None where neither can."""
-    for module in ("torch.utils.tensorboard", "tensorboardX"):
+def _client(name: Name) -> Any:
+    """The module of a tracker's client, or None; TensorBoard's events are written by torch or by tensorboardX."""
+    written_by = {"tensorboard": ("torch.utils.tensorboard", "tensorboardX")}
+    for module in ("torch.utils.tensorboard", "tensorboardX", "wandb", "mlflow"):
         try:
-            return importlib.import_module(module).SummaryWriter
+            if module in written_by.get(name, (name,)):
+                return importlib.import_module(module)
         except ImportError:
             continue
     return None
