@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import nn
 
 from posewright.files import write_bytes, write_text
 from posewright.image import write as write_image
+from posewright.progress import say
 from posewright.report.run_folder import read_log
 from posewright.train import trackers
 
@@ -105,7 +105,7 @@ class RunLog:
                 give(tracker)
             except Exception as error:  # a server that is down must not end days of training
                 self._trackers.remove(tracker)
-                print(f"{type(tracker).__name__} gets no more of this run: {error}; log.jsonl has all", file=sys.stderr)
+                say(f"{type(tracker).__name__} gets no more of this run: {error}; log.jsonl has all")
 
 
 def _csv_line(row: dict[str, Any]) -> str:
