@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from posewright import draw
-from posewright.predict.boxes import YoloxDetector
+from posewright.predict.boxes import OnnxDetector
 from posewright.predict.frames import Frames, open_frames
 from posewright.predict.predictor import Predictor, load
 from posewright.predict.recording import predict_video
@@ -37,7 +37,7 @@ def clip(path: Path, source: str, frames: int) -> Path:
     return path
 
 
-def plain(path: Path, out: Path, predictor: Predictor, detector: YoloxDetector | None) -> int:
+def plain(path: Path, out: Path, predictor: Predictor, detector: OnnxDetector | None) -> int:
     """One thing after the other, people looked for in each frame."""
     import av
 
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     predictor = load()
-    detector = YoloxDetector(options.detector) if options.detector else None
+    detector = OnnxDetector(options.detector) if options.detector else None
     rates: dict[str, list[float]] = {"plain": [], "posewright": []}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)

@@ -14,7 +14,7 @@ import torch
 
 from posewright import evaluate, image, weights
 from posewright.data import coco, skeleton_file
-from posewright.predict import boxes, yolox
+from posewright.predict import boxes
 from posewright.report import run_folder
 from posewright.train import config
 from posewright.weights import checkpoint
@@ -136,7 +136,7 @@ def _networks(folder: Path) -> list[Kind]:
         [onnx.numpy_helper.from_array(rows, "rows"), onnx.numpy_helper.from_array(np.zeros((), np.float32), "none")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    return [Kind("detector.onnx", model.SerializeToString(), yolox.YoloxDetector)]
+    return [Kind("detector.onnx", model.SerializeToString(), lambda path: boxes.OnnxDetector(path, category=0))]
 
 
 def corrupted(good: bytes, rng: random.Random) -> bytes:

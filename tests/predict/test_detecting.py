@@ -32,7 +32,7 @@ def test_the_file_is_read_back(folder, tmp_path):
     assert found.detections[2] == {
         "image_id": 3, "category_id": 1, "bbox": [0, 0, 9, 11], "score": 0.75, "file_name": "3.png",
     }  # fmt: skip
-    assert (found.images, ticks) == (2, [(1, 2), (2, 2)])
+    assert (found.images, ticks) == ([1, 3], [(1, 2), (2, 2)])
     path = tmp_path / "det.json"
     path.write_text(json.dumps(found.detections))
     boxes = detect.detections(path).of("3.png")

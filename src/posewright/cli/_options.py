@@ -52,6 +52,16 @@ def weights_file(name: str) -> str:
     return name
 
 
+def category_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--category",
+        metavar="NAME",
+        type=lambda text: int(text) if text.isdecimal() else text,
+        default="person",
+        help="what the detector is to find: person, dog, ..., or the number of its class (default: %(default)s)",
+    )
+
+
 def running_options(parser: argparse.ArgumentParser) -> None:
     """How networks are run."""
     parser.add_argument(

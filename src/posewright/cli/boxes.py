@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from posewright.cli._options import Commands, answer, command, existing, weights_file
+from posewright.cli._options import Commands, answer, category_option, command, existing, weights_file
+
+if TYPE_CHECKING:
+    from posewright.coco_format import AnyFile
 
 LOWEST = 0.05
 
@@ -19,12 +23,14 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--detector", metavar="ONNX", required=True, type=weights_file, help="a detector's file, or yolox-nano"
     )
+    category_option(parser)
     parser.add_argument("--recursive", action="store_true", help="take the images of sub-folders too")
     parser.add_argument(
         "--annotations",
         metavar="JSON",
         type=existing,
-        help="COCO annotations that say which image has which id (default: the number that an image's name ends in)",
+        help="COCO annotations: the boxes' AP is measured against theirs, and they say which image has which id "
+        "(default: the number that an image's name ends in)",
     )
     parser.add_argument(
         "--box-threshold",
@@ -37,26 +43,36 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from posewright.files import write_json
-    from posewright.predict.boxes import YoloxDetector
+    from posewright import coco_format
+    from posewright.evaluate.box_ap import box_ap
+    from posewright.predict import detections_file
+    from posewright.predict.boxes import OnnxDetector
     from posewright.predict.detecting import detections_in
     from posewright.progress import bar, tick
     from posewright.weights import hub
 
-    detector = YoloxDetector(hub.resolve(options.detector), score=options.box_threshold)
-    out = Path(options.out or f"runs/boxes/{Path(detector.name).stem}.json")
+    truth = coco_format.read_annotations(options.annotations) if options.annotations else None
+    category_id = _category_id(options.category, truth, options.annotations)
+    detector = OnnxDetector(hub.resolve(options.detector), score=options.box_threshold, category=options.category)
+    out = Path(options.out or f"runs/boxes/{Path(options.detector).stem}.json")
     with bar("detecting", "images") as report:
         found = detections_in(
             detector,
             options.images,
+            category_id=category_id,
             annotations=options.annotations,
             recursive=options.recursive,
             progress=tick(report),
         )
-    write_json(out, found.detections)
+    metrics = box_ap(truth, found.detections, category_id, found.images) if truth else {}
+    category, annotations = str(options.category), Path(options.annotations or "").name
+    note = detections_file.Note(detector.name, detector.checksum, category, options.box_threshold, metrics, annotations)
+    detections_file.write(out, found.detections, note)
     lines = [*found.notes, *(f"skipped: {reason}" for reason in found.failed)]
+    if metrics:
+        lines.append("boxes: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
     lines.append(
-        f"{found.images} images, {len(found.detections)} boxes scored {options.box_threshold:g} or more by "
+        f"{len(found.images)} images, {len(found.detections)} boxes scored {options.box_threshold:g} or more by "
         f"{detector.name}: {out}"
     )
     answer(
@@ -64,9 +80,22 @@ def run(options: argparse.Namespace) -> int:
         "\n".join(lines),
         out=out,
         detector=detector.name,
-        images=found.images,
+        images=len(found.images),
         boxes=len(found.detections),
+        metrics=metrics,
         failed=found.failed,
         notes=found.notes,
     )
     return 1 if found.failed else 0
+
+
+def _category_id(category: str | int, truth: AnyFile | None, path: str) -> int:
+    """The id of a category in the annotations; without any, COCO's, or 1 for a category that COCO has not."""
+    from posewright.predict import coco_classes
+
+    if truth is None:
+        return coco_classes.IDS.get(str(category), 1)
+    ids = {c.name: c.id for c in truth.categories}
+    if category not in ids and len(ids) != 1:
+        raise ValueError(f"{path}: has no category {category!r}; it has: {', '.join(ids) or 'none'}")
+    return ids.get(str(category), next(iter(ids.values())))

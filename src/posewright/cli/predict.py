@@ -9,7 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posewright.cli._options import Commands, answer, command, existing, model_options, predictor_of, weights_file
+from posewright.cli._options import (
+    Commands,
+    answer,
+    category_option,
+    command,
+    existing,
+    model_options,
+    predictor_of,
+    weights_file,
+)
 
 if TYPE_CHECKING:
     from posewright.predict.boxes import BoxFile, Detector
@@ -44,8 +53,12 @@ def _box_options(parser: argparse.ArgumentParser) -> None:
     )
     source.add_argument("--annotations", metavar="JSON", type=existing, help="take the boxes of a COCO annotation file")
     source.add_argument(
-        "--detector", metavar="ONNX", type=weights_file, help="YOLOX-style detector of people: a file, or yolox-nano"
+        "--detector",
+        metavar="ONNX",
+        type=weights_file,
+        help="detector: a file (YOLOX, YOLOv8 and later, RTMDet, Faster R-CNN), or yolox-nano",
     )
+    category_option(parser)
     parser.add_argument(
         "--box-threshold",
         type=float,
@@ -219,5 +232,5 @@ def _boxes(options: argparse.Namespace) -> BoxFile | Detector | None:
         return boxes.annotated(found.path, found.file)
     if options.detector:
         threshold = DETECTOR_THRESHOLD if options.box_threshold is None else options.box_threshold
-        return boxes.YoloxDetector(hub.resolve(options.detector), score=threshold)
+        return boxes.OnnxDetector(hub.resolve(options.detector), score=threshold, category=options.category)
     return None

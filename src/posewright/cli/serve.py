@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         from posewright.serve.service import Service
     except ModuleNotFoundError as error:
         raise ImportError(f"{error.name} is missing: pip install 'posewright[serve]'") from None
-    from posewright.predict.boxes import YoloxDetector
+    from posewright.predict.boxes import OnnxDetector
     from posewright.serve.limits import Limits
     from posewright.weights import hub
 
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         models = dict(_model(given, options) for given in options.models or ["default"])
         detectors = {}
         if options.detector:
-            detectors[Path(options.detector).stem] = YoloxDetector(hub.resolve(options.detector))
+            detectors[Path(options.detector).stem] = OnnxDetector(hub.resolve(options.detector))
         file, own = options.token_file, os.environ.get("POSEWRIGHT_TOKEN", "")
         token = Path(file).read_text().strip() if file else own
         service, at = Service(models, detectors, limits), server.address(listener)

@@ -18,7 +18,8 @@ from typing import TypeAlias
 import numpy as np
 
 from posewright import coco_format
-from posewright.predict.yolox import YoloxDetector as YoloxDetector
+from posewright.predict import detections_file
+from posewright.predict.detector import OnnxDetector as OnnxDetector
 from posewright.types import Boxes, Poses
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -138,7 +139,8 @@ def detections(
 ) -> BoxFile:
     """The boxes of a detections file, a list of {"image_id", "category_id", "bbox": [x, y, width, height], "score"}.
 
-    Images that are not mentioned have no boxes. Detections of other categories, below the threshold, without area or
+    The boxes' source names the detector and its AP where `posewright boxes` has noted them beside the file. Images that
+    are not mentioned have no boxes. Detections of other categories, below the threshold, without area or
     with numbers that are not finite are skipped and counted.
 
     Args:
@@ -153,7 +155,7 @@ def detections(
         ValueError: it is not such a list (the message names the entry), or none of its entries is of that category.
     """
     found = coco_format.read_detections(path)
-    name = Path(path).name
+    name = detections_file.source(Path(path))
     source = f"{name}, score >= {threshold:g}" if threshold > 0 else name
     ids, categories = np.array([[d.image_id, d.category_id] for d in found], np.int64).reshape(-1, 2).T
     boxes = np.array([d.bbox for d in found], np.float64).reshape(-1, 4)
@@ -173,6 +175,12 @@ def detections(
         left &= good
     names = _ids_by_name(coco_format.read_annotations(annotations).images) if annotations else {}
     return _box_file(source, ids[left], boxes[left], score[left], skipped, names)
+
+
+def image_names(path: PathLike) -> BoxFile:
+    """Which image of a COCO annotation file has which id, without any boxes. Errors as of `annotated`."""
+    names = _ids_by_name(coco_format.read_annotations(path).images)
+    return _box_file("", np.zeros(0, np.int64), np.zeros((0, 4)), np.zeros(0), Counter(), names)
 
 
 def suppressed(boxes: Boxes, threshold: float) -> Boxes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from posewright.predict.ahead import in_order
-from posewright.predict.boxes import Detector, annotated
+from posewright.predict.boxes import Detector, image_names
 from posewright.predict.images import ImageFile, image_ids, images_of
 from posewright.progress import Tick
 from posewright.types import Boxes
@@ -22,13 +22,13 @@ class Detections:
 
     Attributes:
         detections: COCO detections {image_id, category_id, bbox, score, file_name}, image by image, best first.
-        images: how many were read.
+        images: the ids of those that were read.
         failed: what is wrong with the images that could not be read.
         notes: what else there is to know, one line each.
     """
 
     detections: list[dict[str, Any]] = field(default_factory=list)
-    images: int = 0
+    images: list[int] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -56,13 +56,13 @@ def detections_in(
         FileNotFoundError, LookupError, ValueError: an image is missing or has no id, or none can be read.
     """
     images = images_of(inputs, recursive=recursive)
-    ids, about_ids = image_ids(images.files, annotated(annotations) if annotations else None)
+    ids, about_ids = image_ids(images.files, image_names(annotations) if annotations else None)
     found = Detections(notes=[words for words in (images.unread_words(), about_ids) if words])
     for n, boxes in enumerate(_in_each(detector, images.files)):
         if isinstance(boxes, str):
             found.failed.append(boxes)
         else:
-            found.images += 1
+            found.images.append(ids[n])
             found.detections += [
                 {
                     "image_id": ids[n],

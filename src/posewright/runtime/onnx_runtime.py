@@ -33,6 +33,8 @@ class OnnxModel:
     Attributes:
         name: the file's name.
         shape: of its one input; sizes that the file leaves open are 0.
+        outputs: their names.
+        metadata: what the file says about itself, by name.
 
     Raises:
         ModuleNotFoundError: ONNX Runtime is not installed; the message says how to get it.
@@ -70,6 +72,8 @@ class OnnxModel:
             raise ValueError(f"{path}: expected a network with one {takes} input, got {short(found) or 'none'}")
         self.name = path.name
         self.shape = tuple(side if isinstance(side, int) else 0 for side in inputs[0].shape)
+        self.outputs = tuple(output.name for output in together.get_outputs())
+        self.metadata = dict(together.get_modelmeta().custom_metadata_map)
 
         def calls(session: Any) -> Run:
             return lambda array: [np.asarray(o) for o in session.run(None, {inputs[0].name: array})]
