@@ -47,10 +47,12 @@ class PoseGraph(nn.Module):
         if self.swaps_colours:
             images = images.flip(1)
         images = (images - self.mean) / self.std  # pyright: ignore[reportOperatorIssue]
-        if self.unflip is None:
-            maps = self.net(images)
-        else:
-            maps = self.net(torch.cat([images, images.flip(3)]))
+        if self.unflip is not None:
+            images = torch.cat([images, images.flip(3)])
+        # No number is smaller than that one. In int8, OpenVINO 2026.4 moves scales of channels from the network's end
+        # into what follows, and fails where that reshapes; it does not move them beyond this.
+        maps = torch.maximum(self.net(images), torch.tensor(torch.finfo(torch.float32).min))
+        if self.unflip is not None:
             straight, mirrored = maps.reshape(2, -1, *maps.shape[1:]).unbind()
             maps = (straight + self.unflip(mirrored)) / 2
         return maps if self.decoder is None else self.decoder(maps)
