@@ -95,12 +95,25 @@ def test_auto_is_the_fastest_that_is_installed(monkeypatch, capsys):
         (["torch"], "hrnet", "torch"),
     ):
         monkeypatch.setattr(selection, "installed", lambda available=available: available)
+        selection._announce.cache_clear()
         assert selection.chosen("auto", family, CPU) == want
-        assert (f"runtime: {want}" in capsys.readouterr().err) == (want != "torch")
+        assert selection.chosen("auto", family, CPU) == want  # and says so once
+        assert capsys.readouterr().err.count(f"runtime: {want}") == (want != "torch")
     assert selection.fastest("hrnet", torch.device("cuda")) == "torch"
     monkeypatch.setenv("POSEWRIGHT_RUNTIME", "onnx")
     assert selection.chosen("auto", "hrnet", CPU) == "onnx"
     assert selection.chosen("torch", "hrnet", CPU) == "torch"
+
+
+def test_auto_does_without_a_cache(monkeypatch, tmp_path, capsys):
+    needs("onnx")
+    monkeypatch.delenv("POSEWRIGHT_RUNTIME")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("POSEWRIGHT_CACHE", str(tmp_path / "file"))
+    assert Predictor(SPEC, Tiny(14), runtime="auto").runtime == "torch"
+    assert "runtime: torch instead, as the cache cannot be used: " in capsys.readouterr().err
+    with pytest.raises(OSError, match="cannot write"):
+        Predictor(SPEC, Tiny(14), runtime="onnx")
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,8 @@ class Predictor:
         self.flip = spec.skeleton.can_flip if flip is None else flip
         self.spec, self.batch, self.device = spec, batch, torch_runtime.device_of(device)
         if isinstance(net, nn.Module):
-            self.runtime = selection.chosen(runtime, spec.name.split("-")[0], self.device, precision)
-            self.net = selection.ready(net, spec.size, self.device, self.runtime, precision)
+            family = spec.name.split("-")[0]
+            self.runtime, self.net = selection.fitted(net, spec.size, self.device, runtime, family, precision)
         else:
             self.runtime, self.net = "caller", net
         # Runtimes with threads of their own run a batch while the one before it is decoded.

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import os
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -141,6 +142,30 @@ def _compare(own: nn.Module, other: Network, size: tuple[int, int], path: Path) 
         )
 
 
+def fitted(
+    net: nn.Module,
+    size: tuple[int, int],
+    device: torch.device,
+    asked: str,
+    family: str,
+    precision: Precision = "float32",
+) -> tuple[Runtime, Network]:
+    """The runtime as by `chosen`, and the network as by `ready`; "auto" is torch where the cache cannot be written.
+
+    Raises:
+        ModuleNotFoundError, ValueError: see there.
+        OSError: another runtime than torch was asked for, and the cache cannot be written.
+    """
+    runtime = chosen(asked, family, device, precision)
+    try:
+        return runtime, ready(net, size, device, runtime, precision)
+    except OSError as error:
+        if asked != "auto" or os.environ.get("POSEWRIGHT_RUNTIME", "auto") != "auto":
+            raise
+        say(f"runtime: torch instead, as the cache cannot be used: {error}")
+        return "torch", ready(net, size, device, "torch", precision)
+
+
 def chosen(asked: str, family: str, device: torch.device, precision: Precision = "float32") -> Runtime:
     """The runtime asked for; "auto" is the environment's POSEWRIGHT_RUNTIME, else the fastest, which is said.
 
@@ -157,8 +182,14 @@ def chosen(asked: str, family: str, device: torch.device, precision: Precision =
     if asked == "auto":
         found = fastest(family, device, precision)
         if found != "torch":
-            say(f"runtime: {found} (--runtime torch, onnx or openvino chooses another)")
+            _announce(found)
         return found
     if asked not in (names := get_args(Runtime)):
         raise ValueError(f"runtime: expected auto, {', '.join(names)}, got {asked!r}")
     return asked  # pyright: ignore[reportReturnType]
+
+
+@cache
+def _announce(runtime: Runtime) -> None:
+    """Once for each runtime, however many predictors are made."""
+    say(f"runtime: {runtime} (--runtime torch, onnx or openvino chooses another)")
