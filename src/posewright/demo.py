@@ -81,7 +81,7 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
         f"{config.model}, {SPLITS['train']} drawn images, AP {evaluation.metrics['AP']:.3f} on unseen ones, in {took}"
     )
     settings = msgspec.json.format(msgspec.json.encode(config), indent=2).decode()
-    sections = page.sections(config.model, unseen, evaluation, settings=settings)
+    sections = page.sections(config.model, unseen, evaluation, settings=settings, predictor=predictor)
     page.write(out / "index.html", "Posewright demo", subtitle, out / "run", sections)
     yield from printing.lines(evaluation, config.model)
     yield ""

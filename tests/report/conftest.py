@@ -4,9 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from posewright.data import coco
 from posewright.evaluate import evaluator
+from posewright.models import find
+from posewright.predict.predictor import Predictor
 from posewright.report import page
 from posewright.synthetic import people as synthetic
 
@@ -40,6 +43,8 @@ def written(people, results, tmp_path_factory):
     rows.append({"step": 8, "AP": 0.4, "AP50": 0.8, "AP75": 0.3})
     (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     evaluation = evaluator.evaluate_found(people, results, boxes="gt")
-    content = page.sections("hrnet-w32-256x192", people, evaluation, settings='{"steps": 8}')
+    spec = find("simplebaseline-r18-slim-128x96")
+    predictor = Predictor(spec, lambda images: torch.rand(len(images), 17, 32, 24), flip=False, device="cpu")
+    content = page.sections("hrnet-w32-256x192", people, evaluation, settings='{"steps": 8}', predictor=predictor)
     page.write(folder / "index.html", "A run </script><b>", "subtitle & more", folder, content)
     return folder / "index.html"

@@ -2,6 +2,9 @@
 
 import pytest
 
+from posewright.evaluate import evaluator
+from posewright.report.page import sections, write
+
 
 @pytest.fixture
 def opened(browser, written):
@@ -66,6 +69,39 @@ def test_a_case_is_enlarged_by_the_keyboard_and_left_again(opened):
     assert page.locator("dialog p").first.inner_text() != first
     page.keyboard.press("Escape")
     assert not page.locator("dialog").is_visible()
+
+
+def test_heatmaps_are_drawn_on_demand_of_all_points_or_of_one(opened):
+    page = opened()
+    assert page.locator(".heat").count() == 0  # nothing is decoded before it is asked for
+    page.locator("body").press("h")
+    page.locator(".case .heat").first.wait_for()
+    assert page.locator("#layer-heat").is_checked()
+    page.locator(".case").first.click()
+    heat = page.locator("dialog .heat")
+    heat.wait_for()
+    every = heat.get_attribute("href")
+    assert every.startswith("data:image/png;base64,")
+    page.locator("dialog select").select_option("left_wrist")
+    page.wait_for_function(
+        "before => document.querySelector('dialog .heat').getAttribute('href') !== before", arg=every
+    )
+    page.locator("dialog button", has_text="heatmaps").click()
+    assert not heat.is_visible()
+    page.keyboard.press("h")
+    assert heat.is_visible()
+
+
+def test_without_heatmaps_their_control_is_absent(browser, people, results, tmp_path):
+    evaluation = evaluator.evaluate_found(people, results, boxes="gt")
+    write(tmp_path / "page.html", "plain", "", tmp_path, sections("own", people, evaluation, settings=""))
+    page = browser.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    page.locator(".case").first.wait_for()
+    assert page.locator("#layer-heat").count() == page.locator("select[aria-label='heatmap of']").count() == 0
+    page.locator("body").press("h")
+    assert page.locator(".heat").count() == 0
+    page.close()
 
 
 def test_dark_mode_follows_the_system_and_the_button(opened):

@@ -139,7 +139,8 @@ def _of_weights(options: argparse.Namespace, rules: Options, data: dict[str, Any
         evaluation = evaluator.evaluate(predictor, people, boxes, options=rules, progress=tick(show))
     write_json(results := Path(options.out, "results.json"), evaluator.with_file_points(evaluation.results, people))
     plain = {k: v for k, v in vars(options).items() if isinstance(v, (str, int, float)) and k not in ("quiet", "json")}
-    content = page.sections(name, people, evaluation, settings=json.dumps(plain | {"codec": changed}, indent=2))
+    settings = json.dumps(plain | {"codec": changed}, indent=2)
+    content = page.sections(name, people, evaluation, settings=settings, predictor=predictor)
     lines = [people.summary()]
     if changed:
         lines += [f"codec not as published: {', '.join(f'{k}={json.dumps(v)}' for k, v in changed.items())}"]

@@ -18,12 +18,20 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--images", metavar="FOLDER", type=existing, help="folder of their images, where it is not beside them"
     )
+    parser.add_argument(
+        "--weights",
+        default="",
+        metavar="FILE",
+        type=existing,
+        help="what found the results, for heatmaps in the gallery (default: a run's own best.pt)",
+    )
     parser.add_argument("--out", metavar="HTML", help="the page (default: index.html beside the results)")
 
 
 def run(options: argparse.Namespace) -> int:
     from posewright.report.sources import write_page
 
-    page = write_page(Path(options.source), options.data, options.images, Path(options.out) if options.out else None)
+    out = Path(options.out) if options.out else None
+    page = write_page(Path(options.source), options.data, options.images, out, options.weights)
     answer(options, f"page: {page}", page=page)
     return 0

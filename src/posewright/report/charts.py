@@ -82,7 +82,7 @@ def of_evaluation(evaluation: Evaluation, diagnosis: Diagnosis, results: list[di
     named = {"people": list(zip(limits.tolist(), share.tolist()))}
     charts.append(Chart(f"share of people found with that {measure} or more", measure, named))
     charts.append(_points_over_distance(d, results))
-    if d.metric == "AP" and len(d.results):
+    if len(d.results):
         charts.append(_reliability(d, results))
     return charts
 
@@ -110,13 +110,14 @@ def _points_over_distance(d: Diagnosis, results: list[dict[str, Any]]) -> Chart:
 
 
 def _reliability(d: Diagnosis, results: list[dict[str, Any]]) -> Chart:
-    """How often detections of a score are right (OKS above 0.5 with their person), in bins of equally many."""
+    """How often detections of a score are right (`calibration.outcomes`), in bins of equally many."""
     score, right, _ = outcomes(d, results)
     order = np.argsort(score, kind="stable")
     bins = np.array_split(order, min(_BINS, len(order))) if len(order) else []
     found = [(float(score[b].mean()), float(right[b].mean())) for b in bins]
     top = max((x for x, _ in found), default=1.0)
-    series = {"share with OKS > 0.5": sorted(dict(found).items()), "as a probability": [(0.0, 0.0), (1.0, 1.0)]}
+    measure = "OKS" if d.metric == "AP" else "similarity"
+    series = {f"share with {measure} > 0.5": sorted(dict(found).items()), "as a probability": [(0.0, 0.0), (1.0, 1.0)]}
     note = "" if top <= 1 else "Scores above 1 are no probabilities: posewright calibrate makes them ones."
     return Chart("share of right detections", "score", series, note)
 

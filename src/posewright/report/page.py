@@ -22,6 +22,7 @@ from posewright.evaluate.diagnosis import MENDED, POINT_KINDS, Diagnosis, diagno
 from posewright.evaluate.evaluator import Evaluation
 from posewright.evaluate.printing import explain, loss_lines, markdown_row, published_row
 from posewright.files import write_text
+from posewright.predict.predictor import Predictor
 from posewright.report import charts
 from posewright.report.cases import gallery
 
@@ -83,7 +84,9 @@ def write(path: Path, title: str, subtitle: str, run: Path, content: Content) ->
     write_text(path, text)
 
 
-def sections(name: str, people: KeypointDataset, evaluation: Evaluation, *, settings: str) -> Content:
+def sections(
+    name: str, people: KeypointDataset, evaluation: Evaluation, *, settings: str, predictor: Predictor | None = None
+) -> Content:
     """What a page shows of a pose system, or of results, evaluated on a data set.
 
     Args:
@@ -91,12 +94,13 @@ def sections(name: str, people: KeypointDataset, evaluation: Evaluation, *, sett
         people: the data set.
         evaluation: of `evaluator.evaluate`, with its results.
         settings: JSON, shown as it is.
+        predictor: what found the results, for heatmaps in the gallery.
     """
     try:
         d = diagnose(people, evaluation.results, evaluation.pck.threshold if evaluation.pck else None)
     except ValueError as error:  # people of several files, which PCK can do
         return summary(name, evaluation, people, reason=str(error), settings=settings)
-    cases, shown = gallery(d, evaluation.results, people.paths)
+    cases, shown = gallery(d, evaluation.results, people.paths, predictor=predictor)
     return replace(
         summary(name, evaluation, people, settings=settings),
         losses=loss_lines(d),

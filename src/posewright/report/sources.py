@@ -13,11 +13,17 @@ from posewright.data import sources as annotated
 from posewright.evaluate import evaluator
 from posewright.evaluate.comparison import Contender
 from posewright.files import read_json
+from posewright.predict.predictor import load
 from posewright.report import page
+from posewright.weights.checkpoint import describe
 
 
 def write_page(
-    source: Path, annotations: str = "", images: str | os.PathLike[str] | None = None, out: Path | None = None
+    source: Path,
+    annotations: str = "",
+    images: str | os.PathLike[str] | None = None,
+    out: Path | None = None,
+    weights: str | os.PathLike[str] = "",
 ) -> Path:
     """Write the page of a run's folder, an evaluation's folder, or a results file; its path.
 
@@ -26,6 +32,8 @@ def write_page(
         annotations: the file, where the folder does not say it.
         images: the folder of its images; images that are not found are left out of the gallery.
         out: the page; by default `index.html` beside the results.
+        weights: what found the results, for heatmaps in the gallery; by default a run's `best.pt`, where its metrics
+            are those of the results.
 
     Raises:
         FileNotFoundError: there is no such file, or neither results nor a log.
@@ -46,6 +54,11 @@ def write_page(
     about = contender.results.with_name("metrics.json")
     told = read_json(about, dict[str, object], "the metrics.json of an evaluation") if about.is_file() else {}
     name = Path(str(told.get("name", contender.name))).stem
-    content = page.sections(name, people, evaluation, settings="")
+    best = folder / "best.pt"
+    own = best.is_file() and (said := describe(best)) is not None and said.metrics == told.get("metrics")
+    predictor = load(None, weights or best) if weights or own else None
+    if predictor and predictor.spec.skeleton.points != people.skeleton.points:
+        raise ValueError(f"{weights or best}: finds other points than {path} has; heatmaps need the same, in its order")
+    content = page.sections(name, people, evaluation, settings="", predictor=predictor)
     page.write(out, f"Evaluation of {name}", f"{contender.results} on {path}", folder, content)
     return out

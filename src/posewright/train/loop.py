@@ -33,6 +33,7 @@ from posewright.evaluate.comparison import fingerprint
 from posewright.evaluate.evaluator import Evaluation
 from posewright.evaluate.pck import accuracy
 from posewright.files import ready_folder, write_json
+from posewright.predict.predictor import Predictor
 from posewright.progress import Report, bar, stop_signals
 from posewright.report import page
 from posewright.train import trackers
@@ -308,7 +309,7 @@ def _evaluate(run: Run, log: RunLog | None, asked: list[int]) -> None:
     metrics = evaluation.metrics
     if log:
         log.add({"step": run.step, "epoch": run.step / len(run.loader)} | metrics)
-        _write_page(run, people, evaluation)
+        _write_page(run, people, evaluation, predictor)
     run.last_eval_step = run.step
     main = evaluator.main_metric(metrics)
     better = not run.best or metrics[main] > run.best[main]
@@ -321,10 +322,10 @@ def _evaluate(run: Run, log: RunLog | None, asked: list[int]) -> None:
     run.save()
 
 
-def _write_page(run: Run, people: KeypointDataset, evaluation: Evaluation) -> None:
+def _write_page(run: Run, people: KeypointDataset, evaluation: Evaluation, predictor: Predictor) -> None:
     """Refresh the run's page with this evaluation, and write its results, so that runs can be compared."""
     settings = msgspec.json.format(msgspec.json.encode(run.config), indent=2).decode()
-    sections = page.sections(run.spec.name, people, evaluation, settings=settings)
+    sections = page.sections(run.spec.name, people, evaluation, settings=settings, predictor=predictor)
     write_json(run.out / "results.json", evaluator.with_file_points(evaluation.results, people))
     data = {"data": fingerprint(people.annotations)} if people.annotations.is_file() else {}
     write_json(run.out / "metrics.json", printing.as_dict(evaluation, run.spec.name) | data)

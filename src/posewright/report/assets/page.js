@@ -65,6 +65,33 @@
     return make("div", {}, picture, legend, make("p", { class: "note" }, "Percent of each point's labels with an error; point at a ring for its parts."));
   };
 
+  // a case's heatmaps, decoded when they are asked for: the strip of all points, one map below the other
+  const strips = new Map(), drawnCases = new WeakMap();
+  const strip = (c) => {
+    if (!strips.has(c)) {
+      const picture = new Image();
+      picture.src = `data:image/jpeg;base64,${c.heat.maps}`;
+      strips.set(c, picture.decode().then(() => {
+        const [high, wide] = c.heat.size, canvas = make("canvas", { width: wide, height: high * data.skeleton.points.length });
+        canvas.getContext("2d").drawImage(picture, 0, 0);
+        return canvas.getContext("2d").getImageData(0, 0, wide, canvas.height).data;
+      }));
+    }
+    return strips.get(c);
+  };
+  const heat = async (picture, c, point) => {
+    const bytes = await strip(c), [high, wide] = c.heat.size, canvas = make("canvas", { width: wide, height: high });
+    const pen = canvas.getContext("2d"), out = pen.createImageData(wide, high), ks = point === "" ? data.skeleton.points.map((_, k) => k) : [Number(point)];
+    for (let n = 0; n < wide * high; n += 1) {
+      const value = Math.max(...ks.map((k) => bytes[4 * (k * wide * high + n)]));
+      out.data.set([Math.min(255, 90 + 3 * value), Math.max(0, Math.min(255, 2 * value - 160)), Math.max(0, 4 * value - 800), Math.min(225, 2 * value)], 4 * n);
+    }
+    pen.putImageData(out, 0, 0);
+    const [left, top, right, bottom] = c.heat.region;
+    picture.querySelector(".heat")?.remove();
+    picture.querySelector("image").after(draw("image", { class: "heat", href: canvas.toDataURL(), x: left, y: top, width: right - left, height: bottom - top, preserveAspectRatio: "none" }));
+  };
+
   // one case: the picture, and prediction and annotation as layers
   const overlay = (c, alone) => {
     const s = data.skeleton, scale = Math.max(c.width, c.height) / 300;
@@ -85,6 +112,7 @@
     if (c.truth) layer("truth", c.truth, (p) => p[2] > 0, `${3 * scale} ${3 * scale}`);
     if (c.found) layer("found", c.found, () => true, "none");
     if (alone) fill(picture, { role: "img", "aria-label": caption(c) }, []);
+    drawnCases.set(picture, c);
     return picture;
   };
   const caption = (c) => [c.type === "person" ? `${data.skeleton.measure} ${c.oks.toFixed(2)}` : c.type,
@@ -110,6 +138,14 @@
       document.addEventListener("keydown", (event) => event.key === key && !event.target.closest("select, input") && box.click());
       return make("label", { title: `key ${key}` }, box, text);
     };
+    const [heatLabel, heatPoint] = select("heatmap of", [["", "all points"], ...joints.map((p, k) => [k, p])], () => heats());
+    const heats = () => {
+      if (!document.body.classList.contains("show-heat")) return;
+      document.querySelectorAll(".case svg, dialog svg").forEach((picture) => drawnCases.get(picture).heat && heat(picture, drawnCases.get(picture), heatPoint.value));
+    };
+    const heatBox = make("input", { type: "checkbox", id: "layer-heat", onchange: () => { document.body.classList.toggle("show-heat", heatBox.checked); heats(); } });
+    document.addEventListener("keydown", (event) => event.key === "h" && data.cases.some((c) => c.heat) && !event.target.closest("select, input") && heatBox.click());
+    const heatControls = data.cases.some((c) => c.heat) ? [make("label", { title: "key h" }, heatBox, "heatmaps (h)"), heatLabel] : [];
     const bad = (c, k) => c.kinds[k] && !["good", "unlabelled"].includes(c.kinds[k]);
     const fits = (c) => {
       if (group.value && !Object.entries(c.groups).some(([name, label]) => `${name}: ${label}` === group.value)) return false;
@@ -125,6 +161,7 @@
       });
       shown = Math.min(shown + page, chosen.length);
       more.hidden = shown === chosen.length;
+      heats();
       count.textContent = `${shown} of ${chosen.length} cases shown; ${data.shown}.`;
     };
     const refresh = () => {
@@ -138,15 +175,21 @@
       const c = chosen[open], told = [`image ${c.image}`, c.id == null ? "" : `person ${c.id}`, `${c.area.toLocaleString()} square pixels`, ...Object.values(c.groups)];
       const step = (by, text) => make("button", { type: "button", onclick: () => show(open + by) }, text);
       const close = make("button", { type: "button", onclick: () => zoom.close() }, "close");
-      zoom.replaceChildren(overlay(c, true), make("p", {}, caption(c)), make("p", { class: "note" }, told.filter(Boolean).join(" · ")), make("div", { class: "controls" }, step(-1, "← previous"), close, step(1, "next →")));
+      const which = heatPoint.cloneNode(true), heatKey = make("button", { type: "button", onclick: () => heatBox.click() }, "heatmaps (h)");
+      which.value = heatPoint.value;
+      which.addEventListener("change", () => { heatPoint.value = which.value; heats(); });
+      const looks = c.heat ? [heatKey, which] : heatControls.length ? [make("span", { class: "note" }, "no heatmaps of this case")] : [];
+      zoom.replaceChildren(overlay(c, true), make("p", {}, caption(c)), make("p", { class: "note" }, told.filter(Boolean).join(" · ")), make("div", { class: "controls" }, step(-1, "← previous"), ...looks, close, step(1, "next →")));
       if (!zoom.open) zoom.showModal();
+      heats();
     };
     zoom.addEventListener("keydown", (event) => {
+      if (event.target.closest("select")) return;
       if (event.key === "ArrowLeft") show(open - 1);
       if (event.key === "ArrowRight") show(open + 1);
     });
     const layers = [layer("found", "prediction: discs, solid lines (p)", "p"), layer("truth", "annotation: rings, dashed lines (a)", "a")];
-    section("Gallery", make("div", { class: "controls" }, errorLabel, jointLabel, groupLabel, orderLabel), make("div", { class: "controls" }, ...layers), count, list, make("p", {}, more));
+    section("Gallery", make("div", { class: "controls" }, errorLabel, jointLabel, groupLabel, orderLabel), make("div", { class: "controls" }, ...layers, ...heatControls), count, list, make("p", {}, more));
     refresh();
   };
 
