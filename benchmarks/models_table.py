@@ -42,7 +42,8 @@ biases; a transposed convolution counts by its input pixels, which is the work i
 are not run, and so not counted. The published numbers beside them stand as they were printed; under each table is what
 makes them differ. **AP** is the best of the published files of weights, on the data and with the boxes named.
 
-This page is written by `benchmarks/models_table.py`."""
+[DARK](dark.md) and [UDP](udp.md), which are other rules on the same networks, have pages of their own, too. This page is
+written by `benchmarks/models_table.py`."""
 
 GIBI = "The published GMACs are in units of 2^30, ours of 10^9, so ours are 1.074 times as large"
 
@@ -88,7 +89,10 @@ def section(family: str) -> str:
     heads = "| name | points | parameters | published | GMACs | published | AP | on, with boxes |"
     table = [heads, "|---|---|---:|---:|---:|---:|---:|---|", *map(row, specs)]
     note = fill(" ".join(NOTES.get(family, "").split()), 120)
-    return "\n\n".join(filter(None, [f"## {TITLES.get(family, family)}", papers.rstrip(), "\n".join(table), note]))
+    page = "default-model.md" if family == "litebaseline" else f"{family}.md"
+    drawn = f"[Drawing, weights and recipes]({page})" if (DOCS.parent / page).exists() else ""
+    parts = [f"## {TITLES.get(family, family)}", papers.rstrip(), drawn, "\n".join(table), note]
+    return "\n\n".join(filter(None, parts))
 
 
 def row(spec: Spec) -> str:
