@@ -42,8 +42,8 @@ biases; a transposed convolution counts by its input pixels, which is the work i
 are not run, and so not counted. The published numbers beside them stand as they were printed; under each table is what
 makes them differ. **AP** is the best of the published files of weights, on the data and with the boxes named.
 
-[DARK](dark.md) and [UDP](udp.md), which are other rules on the same networks, have pages of their own, too. This page is
-written by `benchmarks/models_table.py`."""
+[DARK](dark.md) and [UDP](udp.md), other rules on the same networks, have pages of their own. This page is written by
+`benchmarks/models_table.py`."""
 
 GIBI = "The published GMACs are in units of 2^30, ours of 10^9, so ours are 1.074 times as large"
 
