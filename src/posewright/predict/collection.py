@@ -15,6 +15,7 @@ from typing import BinaryIO
 import msgspec
 
 from posewright.predict import collection_ray
+from posewright.predict.ahead import in_order
 from posewright.predict.collection_plan import Plan, Shard, placed_shards, planned
 from posewright.predict.collection_records import BoxSource, Tools, make_shard
 from posewright.predict.collection_shards import SUFFIXES, Counts, ResultsFolder, ShardFormat, read_counts
@@ -153,20 +154,22 @@ def _here(
 def _write_manifest(folder: ResultsFolder, suffix: str, plan: Plan) -> Counts:
     """Write what is in each finished shard, and the sums, which are returned."""
     present, total = folder.names(), Counts()
+    named = ((shard.name(suffix), shard.tar) for _, shard in placed_shards(folder))
+    finished = ((name, tar) for name, tar in named if name in present)
+
+    def counted(shard: tuple[str, str]) -> tuple[str, str, Counts]:
+        return *shard, read_counts(folder, shard[0])
 
     def fill(file: BinaryIO) -> None:
-        separator = b'{"shards":[\n'
-        for _, shard in placed_shards(folder):
-            if (name := shard.name(suffix)) not in present:
-                continue
-            counts = read_counts(folder, name)
+        file.write(b'{"settings":' + msgspec.json.encode(plan.settings) + b',\n"shards":[')
+        separator = b"\n"
+        for name, tar, counts in in_order(counted, finished):
             entry = {"file": name, "images": counts.images, "poses": counts.poses, "failed": counts.failed}
-            file.write(separator + msgspec.json.encode(entry | ({"tar": shard.tar} if shard.tar else {})))
+            file.write(separator + msgspec.json.encode(entry | ({"tar": tar} if tar else {})))
             separator = b",\n"
             total.images, total.poses = total.images + counts.images, total.poses + counts.poses
             total.failed, total.reasons = total.failed + counts.failed, [*total.reasons, *counts.reasons][:5]
-        file.write((b"" if separator == b",\n" else separator) + b'],\n"total":' + msgspec.json.encode(total))
-        file.write(b',\n"settings":' + msgspec.json.encode(plan.settings) + b"}\n")
+        file.write(b'],\n"total":' + msgspec.json.encode(total) + b"}\n")
 
     folder.write(MANIFEST, fill)
     return total
