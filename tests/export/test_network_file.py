@@ -115,6 +115,99 @@ def test_files_of_others_and_of_other_rules_are_refused(exported, tmp_path):
         network_file.write(load(str(exported.path)), tmp_path / "net.onnx", "onnx")
 
 
+@pytest.fixture(scope="module")
+def raw(predictor, tmp_path_factory):
+    return network_file.write(predictor, tmp_path_factory.mktemp("raw") / "raw.onnx", "onnx", images=PICTURES, raw=True)
+
+
+def test_raw_files_yield_maps_of_uint8_crops(raw, predictor):
+    other = load(str(raw.path), flip=False)
+    crops = np.random.default_rng(0).integers(0, 255, (3, 128, 96, 3), np.uint8)
+    (maps,) = other.net(crops)
+    assert maps.shape == (3, 14, 32, 24)
+    xy, score = other.keypoints(crops)
+    want, want_score = predictor.keypoints(crops)
+    np.testing.assert_allclose(xy, want, atol=0.05)
+    np.testing.assert_allclose(score, want_score, atol=1e-4)
+    assert [array.shape for array in other.keypoints(crops[:0])] == [(0, 14, 2), (0, 14)]
+
+
+def test_the_flip_test_of_raw_files_is_done_around_them(raw, predictor):
+    crops = np.random.default_rng(1).integers(0, 255, (2, 128, 96, 3), np.uint8)
+    flipped = Predictor(predictor.spec, predictor.net.__call__, flip=True, device="cpu")
+    np.testing.assert_allclose(load(str(raw.path)).keypoints(crops)[0], flipped.keypoints(crops)[0], atol=0.05)
+
+
+def test_what_is_fixed_in_a_file_cannot_be_asked_for_otherwise(exported, raw, predictor, tmp_path):
+    assert load(str(exported.path)).flip is False
+    with pytest.raises(
+        ValueError, match=r"net\.onnx: whether it averages with the mirrored image is fixed: export it with"
+    ):
+        load(str(exported.path), flip=True)
+    with pytest.raises(
+        ValueError, match=r"net\.onnx: decodes by itself, as it was exported: quarter cannot be changed"
+    ):
+        load(str(exported.path), codec={"quarter": False})
+    with pytest.raises(
+        ValueError, match=r"net\.onnx: ONNX files compute in the precision they were exported in, not in bf16"
+    ):
+        load(str(exported.path), precision="bf16")
+    assert load(str(raw.path), codec={"quarter": False}).spec.codec.quarter is False
+    flipped = network_file.write(predictor, tmp_path / "flip.onnx", "onnx", images=PICTURES, flip=True).path
+    assert load(str(flipped)).flip is True
+    with pytest.raises(ValueError, match="is fixed: export it without --flip"):
+        load(str(flipped), flip=False)
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_a_full_disk_leaves_what_was_there(predictor, target, tmp_path, monkeypatch):
+    pytest.importorskip({"onnx": "onnxruntime", "openvino": "openvino"}[target])
+    suffixes = [".onnx"] if target == "onnx" else [".bin", ".xml"]
+    for suffix in suffixes:
+        (tmp_path / f"net{suffix}").write_text("before")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device") if target == "onnx" else RuntimeError("iostream error")
+
+    monkeypatch.setattr(*(("pathlib.Path.write_bytes", full) if target == "onnx" else ("openvino.save_model", full)))
+    reason = (
+        "No space left on device; free some space" if target == "onnx" else r"OpenVINO could not .*is the disk full\?"
+    )
+    with pytest.raises(OSError, match=rf"cannot write .*net\{suffixes[-1]}: {reason}.*; nothing was changed"):
+        network_file.write(predictor, tmp_path / f"net{suffixes[-1]}", target, images=PICTURES)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {f"net{s}": "before" for s in suffixes}
+
+
+def test_openvino_files_without_their_weights_are_refused(predictor, tmp_path):
+    pytest.importorskip("openvino")
+    path = network_file.write(predictor, tmp_path / "net.xml", "openvino", images=PICTURES).path
+    with pytest.raises(ValueError, match=r"net\.xml: files that decode compute in the precision .*not in bf16"):
+        load(str(path), precision="bf16")
+    path.with_suffix(".bin").unlink()
+    with pytest.raises(FileNotFoundError, match=r"net\.bin: no such weights that go with net\.xml"):
+        load(str(path))
+
+
+def test_a_network_that_yields_nan_is_reported(predictor, tmp_path, monkeypatch):
+    path = network_file.write(predictor, tmp_path / "net.onnx", "onnx", images=PICTURES).path
+    broken = load(str(path))
+    monkeypatch.setattr(broken.net, "_run", lambda crops: [np.full((1, 14, 2), np.nan), np.zeros((1, 14))])
+    with pytest.raises(ValueError, match=r"net\.onnx: yields NaN or infinity; its weights are unusable"):
+        broken.keypoints(np.zeros((1, 128, 96, 3), np.uint8))
+
+
+def test_undecided_keypoints_are_counted_and_all_of_them_refused(predictor, tmp_path):
+    flat = find(NAME).with_skeleton(LSP14).build()
+    for tensor in flat.final_layer.parameters():
+        torch.nn.init.constant_(tensor, 0.5)  # equal channels, so that nothing but rounding differs from 0.5 there
+    torch.nn.init.zeros_(flat.final_layer.weight)
+    with pytest.raises(ValueError, match="cannot compare keypoints: rounding decides where all 14 of 1 images lie"):
+        network_file.write(
+            Predictor(predictor.spec, flat, device="cpu", flip=False), tmp_path / "net.onnx", "onnx", images=PICTURES
+        )
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_commands(tmp_path, capsys, predictor):
     spec = predictor.spec
     torch.save(find(NAME).build(17).state_dict(), tmp_path / "net.pth")

@@ -19,7 +19,7 @@ from posewright.export import parity, quantisation
 from posewright.export.graph import CROPS, DECODED, RAW, PoseGraph
 from posewright.export.parity import TOLERANCE, Parity
 from posewright.export.quantisation import Calibration, Change
-from posewright.files import ready_folder
+from posewright.files import ready_folder, short
 from posewright.predict.predictor import Predictor
 from posewright.runtime import selection
 from posewright.runtime.exported import Metadata, metadata_of, opened
@@ -109,7 +109,11 @@ def write(
     except OSError as error:
         if error.strerror is None:
             raise
-        hint = "; free some space or choose another folder" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        hint = (
+            "; free some space or choose another folder"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            else ""
+        )
         raise type(error)(error.errno, f"cannot write {path}: {error.strerror}{hint}; nothing was changed") from None
     return Exported(path, alike, change)
 
@@ -138,7 +142,11 @@ def _saved(model: Any, path: Path, said: Metadata) -> Path:
         import openvino
 
         model.set_rt_info(note, ["posewright"])
-        openvino.save_model(model, path, compress_to_fp16=False)
+        try:
+            openvino.save_model(model, path, compress_to_fp16=False)
+        except RuntimeError as error:
+            reason = f"OpenVINO could not write it ({short(str(error), 100)}); is the disk full?"
+            raise OSError(errno.EIO, reason) from None
     for part in path.parent.iterdir():
         with part.open("rb+") as file:
             os.fsync(file.fileno())

@@ -167,12 +167,14 @@ def opened(path: str | os.PathLike[str], precision: str = "float32") -> tuple[Sp
 
     Raises:
         ModuleNotFoundError: what reads it is not installed; the message says how to get it.
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file, or an OpenVINO file's weights are not beside it.
         ValueError: it is no such file, does not say what it is, or says rules that are not those of its pose system;
             or it does not compute in that precision.
     """
     path = regular(Path(path), "an exported network's file")
     is_onnx = path.suffix == ".onnx"
+    if not is_onnx:
+        regular(path.with_suffix(".bin"), f"the weights that go with {path.name}")
     note = _said_by_onnx(path) if is_onnx else said_by(path)
     if not note:
         raise ValueError(f"{path}: does not say what it finds: it was not written by `posewright export`")
