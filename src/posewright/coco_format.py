@@ -203,6 +203,11 @@ def skeleton_of(
     return skeletons.from_category(entry, f"{path}: category {short(posed[0].name, 60)!r}"), {c.id for c in posed}
 
 
+def without_points(a: Annotation[Any]) -> Annotation[list[float] | None]:
+    """The same annotation without its list of keypoints."""
+    return msgspec.structs.replace(a, keypoints=None, num_keypoints=None)
+
+
 def without_keypoints(a: Annotation[Any]) -> bool:
     """Whether an annotation has no list of keypoints."""
     return a.keypoints is None or (isinstance(a.keypoints, msgspec.Raw) and bytes(a.keypoints) in (b"", b"null"))
@@ -258,7 +263,7 @@ def packed(name: str | Path, file: AnyFile, rows: Sequence[int], num_keypoints: 
     box = np.array([a.bbox or (np.nan,) * 4 for a in entries], np.float64).reshape(-1, 4)
     area = np.array([np.nan if a.area is None else a.area for a in entries], np.float64)
     for field, values, given in (
-        ("keypoints", triples.reshape(len(entries), -1), np.ones(len(entries), bool)),
+        ("keypoints", triples.reshape(len(entries), 3 * num_keypoints), np.ones(len(entries), bool)),
         ("bbox", box, np.array([bool(a.bbox) for a in entries], bool)),
         ("area", area[:, None], np.array([a.area is not None for a in entries], bool)),
     ):

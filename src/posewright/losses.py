@@ -309,6 +309,43 @@ def grmi(
     return torch.stack(terms).sum() / (people * height * width if reduction == "mean" else 1)
 
 
+def domain(logits: Tensor, animal: Tensor, target: Tensor, *, species_factor: float = 1.0) -> Tensor:
+    """The domain loss of WS-CDA: cross-entropies of whether a sample is an animal, and which animals are the target's.
+
+    Cao et al., "Cross-Domain Adaptation for Animal Pose Estimation", ICCV 2019, section 4.2, as a mean over samples.
+
+    Args:
+        logits: [B, 2], of an animal and of an animal of the target domain, before the sigmoid.
+        animal: [B], y: 1 for animals, 0 for people.
+        target: [B], z: 1 for animals of the target domain; of people it is not read.
+        species_factor: w1, of the first part.
+    """
+    animal, target = animal.to(logits.dtype), target.to(logits.dtype)
+    of_species = functional.binary_cross_entropy_with_logits(logits[:, 0], animal, reduction="none")
+    of_domain = functional.binary_cross_entropy_with_logits(logits[:, 1], target, reduction="none")
+    return (species_factor * of_species + animal * of_domain).mean()
+
+
+def scaled_gradient(values: Tensor, factor: float) -> Tensor:
+    """The same values, whose gradient is multiplied on its way back: what comes before them learns `factor` times.
+
+    With a factor of -1, what comes before maximises what comes after minimises (the gradient reversal of Ganin et al.,
+    "Domain-Adversarial Training of Neural Networks", JMLR 2016).
+    """
+    return _ScaledGradient.apply(values, factor)  # pyright: ignore[reportReturnType]  # torch's stub says nothing
+
+
+class _ScaledGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] * ctx.factor, None
+
+
 def _by_point(output: Tensor, target: Tensor) -> Tensor:
     """Mean squares [B, K] of maps [B, K, h, w]."""
     return functional.mse_loss(output, target, reduction="none").mean((2, 3))

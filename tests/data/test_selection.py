@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from posewright.data.coco import KeypointDataset
+from posewright.data.dataset import KeypointDataset
 from posewright.data.image_files import Strings
 from posewright.data.selection import selected
 from posewright.skeletons import MPII16

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from posewright.data import skeleton_file
-from posewright.data.coco import KeypointDataset
+from posewright.data.dataset import KeypointDataset
 from posewright.data.image_files import Strings
 from posewright.skeletons import AP10K17, COCO17
 from posewright.types import Skeleton

@@ -162,7 +162,7 @@ def test_labels_need_weights_and_heatmaps(config):
     with pytest.raises(ValueError, match=r"give --init, or begin pseudo\.keep with 0"):
         rounds(replace(config, pseudo=PseudoLabels()))
     spec = find("hrnet-w8-udp-offset-128x96")
-    with pytest.raises(ValueError, match="CC-SSL averages heatmaps, one per keypoint; UdpOffsetHeatmap has more"):
+    with pytest.raises(ValueError, match="maxima of heatmaps, one per keypoint; UdpOffsetHeatmap has more"):
         pseudo_labels(spec, nn.Identity(), SimpleNamespace(), PseudoLabels(), 0)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"pseudo.keep must be shares between 0 and 1"):
         PseudoLabels(keep=(20,))
@@ -195,4 +195,4 @@ def test_a_files_weight_counts_its_samples(config, files, monkeypatch):
 def test_fit_knows_no_target(config):
     """A single training is on `train` alone; the rounds are what labels."""
     assert fit(replace(config, steps=1)).finished
-    assert adapt.labelled_round(config, 0.0, Path(config.out), Team()).target == ""
+    assert adapt.labelled_round(config, 0, Path(config.out), Team()).target == ""

@@ -11,7 +11,7 @@ from posewright.cli._options import Commands, answer, command, existing
 if TYPE_CHECKING:
     import numpy as np
 
-    from posewright.data.coco import KeypointDataset
+    from posewright.data.dataset import KeypointDataset
     from posewright.data.formats import Annotated
 
 

@@ -33,6 +33,12 @@ def add(commands: Commands) -> None:
         type=existing,
         help="folder of their images, for each file not beside them",
     )
+    paths.add_argument(
+        "--domains",
+        metavar="DOMAIN",
+        nargs="+",
+        help="what each file of --train holds, which trains by WS-CDA: people, animals, unlabelled or target",
+    )
     for flag, metavar, kind, about_flag in (
         ("val", "JSON", existing, "annotations to choose the best weights on"),
         ("val-images", "FOLDER", existing, "folder of their images"),
@@ -77,11 +83,8 @@ def run(options: argparse.Namespace) -> int:
     from posewright.train.loop import resumed, rounds
 
     if options.resume:
-        if given := [
-            name
-            for name in (*_PATHS, "train", "train_images", "recipe", "set", "find_lr", "reset_head", "rounds")
-            if getattr(options, name)
-        ]:
+        others = ("train", "train_images", "domains", "recipe", "set", "find_lr", "reset_head", "rounds")
+        if given := [name for name in (*_PATHS, *others) if getattr(options, name)]:
             named = ", ".join("the recipe" if n == "recipe" else f"--{n.replace('_', '-')}" for n in given)
             raise ValueError(f"--resume uses the run's own settings: leave out {named}")
         config = replace(resumed(options.resume), out=str(options.resume))
@@ -126,6 +129,8 @@ def _with_paths(config: TrainConfig, options: argparse.Namespace) -> TrainConfig
     from posewright.train.config import override
 
     given = {name: getattr(options, name) for name in (*_PATHS, "rounds") if getattr(options, name) is not None}
+    if options.domains:
+        given["domains"] = tuple(options.domains)
     for name in ("train", "train_images"):
         if several := getattr(options, name):
             given[name] = several[0] if len(several) == 1 else tuple(several)

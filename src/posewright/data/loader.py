@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from posewright import geometry, image
 from posewright.data.augment import NONE, Augment, recolour, views
-from posewright.data.coco import KeypointDataset
+from posewright.data.dataset import KeypointDataset
 from posewright.spec import Spec
 from posewright.types import Crop, CropRule
 
@@ -63,9 +63,12 @@ class Loader:
         shuffle: draw a new order each epoch; else the people come in theirs, and a smaller last batch is kept.
         share: (which, of how many): the batches hold that part of their people, for the processes of a team.
         keep_last: keep an epoch's last, smaller batch, which the share must be able to divide.
+        turns: [N] int, the turn of each person: a batch holds people of one turn alone, and the turns, which must have
+            as many people each, follow one another.
 
     Raises:
-        ValueError: the spec's skeleton names other points than the people's, or a batch has too few people to share.
+        ValueError: the spec's skeleton names other points than the people's, a batch has too few people to share, or
+            turns differ in their people.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Loader:
         shuffle: bool = True,
         share: tuple[int, int] = (0, 1),
         keep_last: bool = False,
+        turns: np.ndarray | None = None,
     ) -> None:
         if spec.skeleton.points != people.skeleton.points:
             raise ValueError(
@@ -88,10 +92,17 @@ class Loader:
             )
         if batch < 1:
             raise ValueError(f"batch must be at least 1, got {batch}")
-        if min(batch, len(people)) < share[1]:
-            raise ValueError(f"{share[1]} processes cannot share a batch of {min(batch, len(people))} people")
-        if keep_last and 0 < len(people) % batch < share[1]:
-            raise ValueError(f"{share[1]} processes cannot share a last batch of {len(people) % batch} people")
+        kinds, counts = np.zeros(1), np.array([len(people)])
+        if turns is not None:
+            kinds, counts = np.unique(turns, return_counts=True)
+        if len(set(counts.tolist())) != 1:
+            raise ValueError(f"turns must have as many people each, got {counts.tolist()}")
+        self._in_turn = int(counts[0])
+        if min(batch, self._in_turn) < share[1]:
+            raise ValueError(f"{share[1]} processes cannot share a batch of {min(batch, self._in_turn)} people")
+        if keep_last and 0 < self._in_turn % batch < share[1]:
+            raise ValueError(f"{share[1]} processes cannot share a last batch of {self._in_turn % batch} people")
+        self._turns = [np.ones(len(people), bool)] if turns is None else [turns == kind for kind in kinds]
         self.people, self.spec, self.batch, self.seed, self.shuffle = people, spec, batch, seed, shuffle
         self.share, self.keep_last = share, keep_last or not shuffle
         self._plan: list[_Task] = []  # what the workers are to do next
@@ -108,12 +119,12 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches per epoch."""
-        whole, rest = divmod(len(self.people), self.batch)
-        return whole + (rest > 0 and (self.keep_last or whole == 0))
+        whole, rest = divmod(self._in_turn, self.batch)
+        return len(self._turns) * (whole + (rest > 0 and (self.keep_last or whole == 0)))
 
     def people_in(self, batch: int) -> int:
         """People in an epoch's batch of that number, of all shares together."""
-        return min(self.batch, len(self.people) - batch * self.batch)
+        return min(self.batch, self._in_turn - batch // len(self._turns) * self.batch)
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, in order, from batch `first` on. One epoch at a time.
@@ -126,7 +137,9 @@ class Loader:
         order = np.arange(len(self.people))
         if self.shuffle:
             order = _generator(self.seed, number, 1, 0).permutation(order)
-        batches = np.split(order, range(self.batch, len(order), self.batch))[: len(self)]
+        cuts = range(self.batch, self._in_turn, self.batch)
+        by_turn = [np.split(order[turn[order]], cuts) for turn in self._turns]
+        batches = [places for group in zip(*by_turn) for places in group][: len(self)]
         part, parts = self.share
         self._plan[:] = [(number, np.array_split(places, parts)[part]) for places in batches[first:]]
         for (_, places), cut in zip(list(self._plan), self._pool):

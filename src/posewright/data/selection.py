@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from posewright import geometry
-from posewright.data.coco import KeypointDataset
+from posewright.data.dataset import KeypointDataset
 from posewright.spec import Spec
 
 _REFERENCE = 0.2 / 16, 0.45 - 0.2 / 16  # slope per labelled point, and the value at none

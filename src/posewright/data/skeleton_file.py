@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from posewright.data import coco, sources
+from posewright.data import sources
+from posewright.data.dataset import KeypointDataset
 from posewright.files import read_json, short
 from posewright.skeletons import SKELETONS, common, mirror_pairs
 from posewright.types import Skeleton
@@ -57,7 +58,7 @@ def _in_order(file: _File) -> tuple[float, ...] | None:
     return tuple(file.sigmas[point] for point in file.points)
 
 
-def with_sigmas(people: coco.KeypointDataset, source: str) -> Skeleton:
+def with_sigmas(people: KeypointDataset, source: str) -> Skeleton:
     """The people's skeleton with OKS sigmas from the stated source; they are never invented.
 
     Args:
@@ -85,7 +86,7 @@ def people_for(
     images: str | os.PathLike[str] | None = None,
     *,
     allow_outside: bool = False,
-) -> coco.KeypointDataset:
+) -> KeypointDataset:
     """The people of a COCO-format file, or of MPII's, to evaluate a network on: its points, in its order, by name.
 
     Points that the file lacks are unlabelled, and those that the network lacks are left out; where each lacks some of
@@ -115,7 +116,7 @@ def people_for(
     return replace(people, skeleton=replace(skeleton, sigmas=sigmas), channels=file)
 
 
-def estimate(first: coco.KeypointDataset, second: coco.KeypointDataset) -> tuple[float, ...]:
+def estimate(first: KeypointDataset, second: KeypointDataset) -> tuple[float, ...]:
     """OKS sigmas from people who were labelled twice.
 
     As COCO's keypoint evaluation defines them, by the variance of redundant labels: sigma^2 is the mean over people of

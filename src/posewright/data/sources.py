@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from posewright.data import coco, formats
-from posewright.data.coco import KeypointDataset
+from posewright.data.dataset import PER_PERSON, KeypointDataset
 from posewright.data.formats import Annotated
 from posewright.data.image_files import Strings, find_all
 from posewright.types import Skeleton
@@ -24,6 +24,9 @@ def read_all(
     skeleton: Skeleton | None = None,
     *,
     allow_outside: bool = False,
+    same_points: Mapping[str, str] | None = None,
+    unlabelled: Collection[int] = (),
+    categories: Sequence[str] = (),
 ) -> KeypointDataset:
     """The people of one annotation file or of several together, all with the points of one skeleton.
 
@@ -35,16 +38,26 @@ def read_all(
         images: for each of them the folder of its images, or "" to look around it.
         skeleton: what the points are; by default the first file's. Where it has no sigmas, a file's own remain.
         allow_outside: take images whose names lead out of their folders.
+        same_points: names of points in the files -> the skeleton's, for points that are the same by other names.
+        unlabelled: places of the files of which boxes alone are read: their people have no labelled point.
+        categories: names of the categories that are taken from those; by default all.
 
     Raises:
-        FileNotFoundError, ValueError: see `coco.read`; or a file shares no point with the skeleton.
+        FileNotFoundError, LookupError, ValueError: see `coco.read`; or a file shares no point with the skeleton.
     """
     if len(annotations) != len(images):
         raise ValueError(f"{len(annotations)} annotation files, but {len(images)} folders of images: one for each")
     sets: list[KeypointDataset] = []
-    for path, folder in zip(map(Path, annotations), images):
-        people = _one(path, Path(folder) if folder else None, skeleton, allow_outside=allow_outside)
+    for place, (path, folder) in enumerate(zip(map(Path, annotations), images)):
+        root = Path(folder) if folder else None
+        if place in unlabelled:
+            if skeleton is None:
+                raise ValueError(f"{path}: its boxes alone are read, so name a file with labelled points before it")
+            sets.append(_boxes(path, root, skeleton, categories, allow_outside=allow_outside))
+            continue
+        people = _one(path, root, skeleton, allow_outside=allow_outside)
         skeleton = skeleton or people.skeleton
+        people = _renamed(people, same_points or {}, skeleton)
         if people.skeleton.points == skeleton.points:
             sets.append(people.with_skeleton(replace(skeleton, sigmas=skeleton.sigmas or people.skeleton.sigmas)))
         else:
@@ -89,6 +102,24 @@ def _one(path: Path, images: Path | None, skeleton: Skeleton | None, *, allow_ou
     return _filled(found, people)
 
 
+def _boxes(
+    path: Path, images: Path | None, skeleton: Skeleton, categories: Sequence[str], *, allow_outside: bool
+) -> KeypointDataset:
+    found = formats.read(path)
+    people = coco.boxes_of_file(found.path, images, found.file, skeleton, categories, allow_outside=allow_outside)
+    return _filled(found, people)
+
+
+def _renamed(people: KeypointDataset, same: Mapping[str, str], skeleton: Skeleton) -> KeypointDataset:
+    """The people with those points called as the skeleton does which it does not know by their own names."""
+    own = people.skeleton
+    new = {old: name for old, name in same.items() if old in own.points and old not in skeleton.points}
+    if not new:
+        return people
+    points = tuple(new.get(point, point) for point in own.points)
+    return replace(people, skeleton=Skeleton(own.name, points, sigmas=own.sigmas), channels=None)
+
+
 def _filled(found: Annotated, people: KeypointDataset) -> KeypointDataset:
     """The people, with what was filled in and lost when their file was read."""
     return replace(people, filled=found.filled | people.filled, skipped=found.lost | people.skipped)
@@ -97,9 +128,7 @@ def _filled(found: Annotated, people: KeypointDataset) -> KeypointDataset:
 def _joined(sets: Sequence[KeypointDataset]) -> KeypointDataset:
     """Several sets of one skeleton as one. images renumbered: two sets may use one id for different images."""
     shifts = np.cumsum([0, *(len(people.image_id) for people in sets)])
-    packed: dict[str, Any] = {
-        name: np.concatenate([getattr(people, name) for people in sets]) for name in coco.PER_PERSON
-    }
+    packed: dict[str, Any] = {name: np.concatenate([getattr(people, name) for people in sets]) for name in PER_PERSON}
     skipped = sum((Counter(people.skipped) for people in sets), Counter[str]())
     filled = sum((Counter(people.filled) for people in sets), Counter[str]())
     return KeypointDataset(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from posewright.data.coco import KeypointDataset
+from posewright.data.dataset import KeypointDataset
 
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, np.inf)}
 """COCO's sizes, by the area in square pixels."""

@@ -25,7 +25,7 @@ from posewright.evaluate.ground_truth import Category, GroundTruth, Results, pai
 from posewright.types import Skeleton
 
 if TYPE_CHECKING:
-    from posewright.data.coco import KeypointDataset
+    from posewright.data.dataset import KeypointDataset
 
 POINT_KINDS = ("unlabelled", "good", "jitter", "inversion", "swap", "miss", "missed person")
 """What a labelled point can be; a point's kind is its place here.

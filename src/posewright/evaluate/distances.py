@@ -10,7 +10,7 @@ from posewright import geometry
 from posewright.evaluate.pck import Pck, animal_auc, auc, box_size, epe, head_size, nme, pck, pckh, segment
 
 if TYPE_CHECKING:
-    from posewright.data.coco import KeypointDataset
+    from posewright.data.dataset import KeypointDataset
 
 TORSO = ("right_shoulder", "left_hip")
 """The torso that PCK is measured by where nothing else is said."""

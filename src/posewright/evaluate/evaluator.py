@@ -22,7 +22,7 @@ from posewright.skeletons import from_category, shared_points
 from posewright.types import Boxes, Poses
 
 if TYPE_CHECKING:
-    from posewright.data.coco import KeypointDataset
+    from posewright.data.dataset import KeypointDataset
     from posewright.data.formats import Annotated
     from posewright.predict.predictor import Predictor
     from posewright.progress import Tick

@@ -16,7 +16,7 @@ from posewright.files import short
 from posewright.skeletons import from_category
 
 if TYPE_CHECKING:
-    from posewright.data.coco import KeypointDataset
+    from posewright.data.dataset import KeypointDataset
 
 MOST = 20
 """How many results per image and category are evaluated, the best-scored."""

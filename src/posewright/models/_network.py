@@ -27,6 +27,7 @@ class Naming:
         others: further spellings that are read, but never written.
         imagenet: rules for ImageNet classifiers. The backbone is what a pattern matches as a whole.
         optional: a pattern of parameters that a file may lack; they are zero then.
+        added: a pattern of parameters that no published file has; where a file lacks them, they keep their values.
         wrap: puts a state dict into the form in which the original code saves and expects it.
     """
 
@@ -35,6 +36,7 @@ class Naming:
     others: tuple[Rules, ...] = ()
     imagenet: Rules = ((r"(?:resnet\.|backbone\.)?((?:stem|conv\d|bn\d|layer\d|transition\d|stage\d)\..+)", r"\1"),)
     optional: str = "(?!)"
+    added: str = "(?!)"
     wrap: Callable[[Mapping[str, Tensor]], Mapping[str, object]] = dict
 
 

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from posewright.codecs.dark import DarkHeatmap
 from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.codecs.hourglass import HourglassHeatmap
+from posewright.models._adaptation import ADDED, AdaptationNetwork, TwoPartNetwork
 from posewright.models._blocks import check_size
-from posewright.models._network import Naming, PoseNetwork, from_data_parallel
+from posewright.models._network import Naming, from_data_parallel
 from posewright.skeletons import COCO17, MPII16, TIGDOG18
 from posewright.spec import IMAGENET_MEAN, Spec
 from posewright.types import Skeleton
@@ -81,18 +82,20 @@ class Hourglass(nn.Module):
         return side + F.interpolate(outward(y), size=side.shape[-2:], mode="nearest")
 
 
-class StackedHourglass(PoseNetwork):
+class StackedHourglass(TwoPartNetwork):
     """Hourglasses in a row; maps at 1/4.
 
     Args:
         channels: output channels.
         stacks: how many hourglasses: 1, 2, 4 or 8 in the papers.
         blocks: bottlenecks wherever one may stand.
+        adapted: with WS-CDA's adaptation network after the last hourglass; see `_adaptation`.
     """
 
-    naming = Naming(wrap=from_data_parallel)
+    naming = Naming(wrap=from_data_parallel, added=ADDED)
+    feature_channels = FEATURES
 
-    def __init__(self, channels: int, stacks: int = 4, blocks: int = 1) -> None:
+    def __init__(self, channels: int, stacks: int = 4, blocks: int = 1, *, adapted: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3)
         self.bn1 = nn.BatchNorm2d(64)
@@ -111,16 +114,10 @@ class StackedHourglass(PoseNetwork):
         self.fc_ = nn.ModuleList(nn.Conv2d(FEATURES, FEATURES, 1) for _ in range(stacks - 1))
         self.score_ = nn.ModuleList(nn.Conv2d(channels, FEATURES, 1) for _ in range(stacks - 1))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images [N, 3, H, W] to the last stack's maps [N, channels, H / 4, W / 4].
+        self.adaptation = AdaptationNetwork(FEATURES) if adapted else None
 
-        Raises:
-            ValueError: see `supervised`.
-        """
-        return self.supervised(images)[-1]
-
-    def supervised(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Images [N, 3, H, W] to every stack's maps [N, channels, H / 4, W / 4], the prediction last.
+    def extract(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Images [N, 3, H, W] to the maps of all stacks but the last, and what the last hourglass yields.
 
         Raises:
             ValueError: a side is not a multiple of 32, or is below 64.
@@ -132,12 +129,16 @@ class StackedHourglass(PoseNetwork):
         x = self.maxpool(self.layer1(self.relu(self.bn1(self.conv1(images)))))
         x = self.layer3(self.layer2(x))
         maps: list[Tensor] = []
-        for i, (hourglass, residual, features, score) in enumerate(zip(self.hg, self.res, self.fc, self.score)):
-            y = features(residual(hourglass(x)))
-            maps.append(score(y))
-            if i < len(self.fc_):
-                x = x + self.fc_[i](y) + self.score_[i](maps[-1])
-        return tuple(maps)
+        for i, (merge_features, merge_maps) in enumerate(zip(self.fc_, self.score_)):
+            y = self.fc[i](self.res[i](self.hg[i](x)))
+            maps.append(self.score[i](y))
+            x = x + merge_features(y) + merge_maps(maps[-1])
+        return (*maps, self.hg[-1](x))
+
+    def estimate(self, extracted: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Every stack's maps [N, channels, H / 4, W / 4], the prediction last."""
+        *maps, features = extracted
+        return (*maps, self.score[-1](self.fc[-1](self.res[-1](features))))
 
 
 _PAPER = "Newell et al., Stacked Hourglass Networks for Human Pose Estimation, ECCV 2016, arXiv 1603.06937"
@@ -161,6 +162,13 @@ def _small(stacks: int) -> Spec:
     """For small data and small machines; not published without DARK."""
     codec = GaussianHeatmap((128, 96), (32, 24), sigma=1.0)
     return replace(_people(stacks), name=f"hourglass-{stacks}-128x96", codec=codec, size=codec.size)
+
+
+def _adapted(plain: Spec) -> Spec:
+    """With WS-CDA's adaptation network (Cao et al., arXiv 1908.05806), for animals learned from people; one stack."""
+    height, width = plain.size
+    name = plain.name.replace(f"{height}x{width}", f"wscda-{height}x{width}")
+    return replace(plain, name=name, builder=partial(StackedHourglass, stacks=1, adapted=True))
 
 
 def _dark(stacks: int) -> Spec:
@@ -208,6 +216,8 @@ SPECS: dict[str, Spec] = {
     spec.name: spec
     for spec in (
         _small(1),
+        _adapted(_small(1)),
+        _adapted(_people(1)),
         *(_people(stacks) for stacks in (1, 2, 4, 8)),
         *(_people(stacks, "mpii-", MPII16) for stacks in (1, 2, 4, 8)),
         *(_dark(stacks) for stacks in (4, 8)),

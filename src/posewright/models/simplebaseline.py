@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from posewright.codecs.dark import DarkHeatmap
 from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.codecs.udp import UdpHeatmap
+from posewright.models._adaptation import ADDED, AdaptationNetwork, TwoPartNetwork
 from posewright.models._blocks import check_size, init_normal, init_zero, predictor, upsample
-from posewright.models._network import HEAD_AND_BACKBONE, Naming, PoseNetwork
+from posewright.models._network import HEAD_AND_BACKBONE, Naming
 from posewright.models._resnet import ResNet, layout
 from posewright.skeletons import AIC14, ANIMALPOSE20, AP10K17, COCO17, CROWDPOSE14, MPII16
 from posewright.spec import Spec
@@ -23,7 +24,7 @@ from posewright.types import Skeleton
 _PAPER = "Xiao et al., Simple Baselines for Human Pose Estimation and Tracking, ECCV 2018, arXiv 1804.06208"
 
 
-class SimpleBaseline(PoseNetwork, ResNet):
+class SimpleBaseline(TwoPartNetwork, ResNet):
     """ResNet, then three 4x4 deconvolutions of 256 channels and a 1x1 convolution (section 2); maps at 1/4.
 
     Args:
@@ -37,6 +38,7 @@ class SimpleBaseline(PoseNetwork, ResNet):
         kernel: of the deconvolutions: 2, 3 or 4.
         final_kernel: of the last convolution: 1 or 3.
         zero_init: the last normalisation of every block starts at 0.
+        adapted: with WS-CDA's adaptation network between ResNet and deconvolutions; see `_adaptation`.
     """
 
     naming = Naming(
@@ -46,6 +48,7 @@ class SimpleBaseline(PoseNetwork, ResNet):
             (r"\.downsample\.", ".down_sample."),
             (r"\.deconv_layers\.", ".deconv_layer."),
         ),
+        added=ADDED,
     )
 
     def __init__(
@@ -60,6 +63,7 @@ class SimpleBaseline(PoseNetwork, ResNet):
         kernel: int = 4,
         final_kernel: int = 1,
         zero_init: bool = False,
+        adapted: bool = False,
     ) -> None:
         if deconvolutions not in (2, 3, 4):
             raise ValueError(
@@ -76,19 +80,25 @@ class SimpleBaseline(PoseNetwork, ResNet):
             layers += [upsample(inputs, width, kernel), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         self.deconv_layers = nn.Sequential(*layers)
         self.final_layer = predictor(widths[-1], channels, final_kernel)
+        self.feature_channels = outputs[3]
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4) if zero_init else ():
             init_zero(layer)
         init_normal(self.deconv_layers)
         init_normal(self.final_layer)
+        self.adaptation = AdaptationNetwork(self.feature_channels) if adapted else None
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images [N, 3, H, W] to maps [N, channels, H / 4, W / 4].
+    def extract(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Images [N, 3, H, W] to the ResNet's features at 1/32.
 
         Raises:
             ValueError: height or width is not a multiple of 32.
         """
         check_size(images, 32)
-        return self.final_layer(self.deconv_layers(self.features(images)[3]))
+        return (self.features(images)[3],)
+
+    def estimate(self, extracted: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Features to maps [N, channels, H / 4, W / 4]."""
+        return (self.final_layer(self.deconv_layers(extracted[0])),)
 
 
 _SMALL, _MIDDLE, _SQUARE, _LARGE = (128, 96), (256, 192), (256, 256), (384, 288)
@@ -138,6 +148,13 @@ def _dark(depth: int, size: tuple[int, int]) -> Spec:
     """With DarkPose's coordinates (Zhang et al., arXiv 1910.06278) and its released blurs."""
     codec = DarkHeatmap(*_maps(size), blur=3 if size == _SMALL else 11)
     return replace(_official(depth, size), name=_name(depth, "dark-", size), codec=codec, crop_rule="dark")
+
+
+def _adapted(plain: Spec, depth: int, *, slim: bool = False) -> Spec:
+    """With WS-CDA's adaptation network (Cao et al., arXiv 1908.05806), for animals that are learned from people."""
+    height, width = plain.size
+    name = plain.name.replace(f"{height}x{width}", f"wscda-{height}x{width}")
+    return replace(plain, name=name, builder=partial(SimpleBaseline, depth=depth, slim=slim, adapted=True))
 
 
 def _slim_dark(size: tuple[int, int]) -> Spec:
@@ -192,6 +209,8 @@ SPECS: dict[str, Spec] = {
         *(_official(depth, size) for depth in _DEPTHS for size in (_SMALL, _MIDDLE, _LARGE)),
         *(_slim(size) for size in (_SMALL, (128, 128), _MIDDLE)),
         _slim_dark(_SMALL),
+        *(_adapted(_slim(size), 18, slim=True) for size in (_SMALL, (128, 128))),
+        *(_adapted(plain, 50) for plain in (_basic(50, _MIDDLE), _mmpose_0(50, ANIMALPOSE20))),
         *(_caffe(depth, size) for depth in _DEPTHS for size in (_MIDDLE, _LARGE)),
         *(_dark(depth, size) for depth in _DEPTHS for size in (_SMALL, _MIDDLE, _LARGE)),
         *(_udp(depth, size) for depth in _DEPTHS for size in (_MIDDLE, _LARGE)),

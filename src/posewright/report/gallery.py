@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from posewright import draw
-from posewright.data.coco import KeypointDataset
+from posewright.data.dataset import KeypointDataset
 from posewright.evaluate.evaluator import Evaluation
 from posewright.evaluate.oks import oks
 from posewright.evaluate.pck import box_size

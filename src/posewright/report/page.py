@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from posewright import draw
-from posewright.data.coco import KeypointDataset
+from posewright.data.dataset import KeypointDataset
 from posewright.evaluate.diagnosis import MENDED, POINT_KINDS, Diagnosis, diagnose
 from posewright.evaluate.evaluator import Evaluation
 from posewright.evaluate.printing import explain, loss_lines, markdown_row, published_row

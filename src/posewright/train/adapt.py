@@ -1,10 +1,15 @@
-"""CC-SSL: pseudo labels for an unlabelled target domain from predictions that stay the same under changes of the image.
+"""Pseudo labels for an unlabelled target domain: CC-SSL, from predictions that stay the same under changes of the
+image, and PPLO, from predictions of high confidence.
 
-Mu et al., "Learning from Synthetic Animals", CVPR 2020. A network trained on a labelled source labels the target's
-images; what it is most confident of joins the training, and with every round it labels them again and more is kept. How
-confident it is follows from several views of an image: maps that are undone and averaged are high only where the views
-agree. Views that are scaled and rotated test equivariance, recoloured ones invariance, and where consecutive frames are
-given, optical flow tests consistency in time. No label of the target is read.
+CC-SSL: Mu et al., "Learning from Synthetic Animals", CVPR 2020. A network trained on a labelled source labels the
+target's images; what it is most confident of joins the training, and with every round it labels them again and more is
+kept. How confident it is follows from several views of an image: maps that are undone and averaged are high only where
+the views agree. Views that are scaled and rotated test equivariance, recoloured ones invariance, and where consecutive
+frames are given, optical flow tests consistency in time. No label of the target is read.
+
+PPLO: Cao et al., "Cross-Domain Adaptation for Animal Pose Estimation", ICCV 2019, section 4.3, for an unseen species.
+The plain predictions above a confidence, which falls from round to round, join the training in batches of their own, in
+turn with those of the source.
 """
 
 from __future__ import annotations
@@ -19,10 +24,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from posewright import geometry, image
+from posewright import coco_format, geometry, image
 from posewright.codecs import Codec
 from posewright.data import sources
-from posewright.data.coco import KeypointDataset
+from posewright.data.dataset import KeypointDataset
 from posewright.data.skeleton_file import read as read_skeleton
 from posewright.files import write_json
 from posewright.models import find
@@ -35,52 +40,59 @@ from posewright.types import Crop
 from posewright.weights import checkpoint, hub
 
 
-def labelled_round(config: TrainConfig, keep: float, folder: Path, team: Team) -> TrainConfig:
+def labelled_round(config: TrainConfig, number: int, folder: Path, team: Team) -> TrainConfig:
     """The settings of a round that trains on the source and on the target as the network labels it so far.
 
     The labels are written to `pseudo.json` in the round's folder, unless they are there already, by the main process.
+    A round that keeps none trains on the source alone.
 
     Args:
         config: of the whole adaptation; its `init` are the weights that label.
-        keep: the share of the target's points that is kept, those of highest confidence; 0 trains on the source alone.
+        number: of the round, from 0 on.
         folder: of the round.
         team: the processes.
 
     Raises:
         ValueError: no weights are given to label with, or the codec has more than one map per keypoint.
     """
+    pseudo, (files, folders) = config.pseudo, config.files
     plain = replace(config, target="", target_images="", rounds=1, out=str(folder))
-    if keep == 0:
+    if not pseudo.thresholds and pseudo.keep[number] == 0:
         return plain
     if not config.init:
         raise ValueError(
             "pseudo labels come from weights trained on the source: give --init, or begin pseudo.keep with 0"
         )
-    files = (config.train,) if isinstance(config.train, str) else config.train
-    folders = (config.train_images,) * len(files) if isinstance(config.train_images, str) else config.train_images
+    labels, outside = folder / "pseudo.json", config.allow_outside
     skeleton = read_skeleton(config.skeleton) if config.skeleton else None
-    labels = folder / "pseudo.json"
-    target = sources.read_all([config.target], [config.target_images], skeleton, allow_outside=config.allow_outside)
+    skeleton = skeleton or sources.read_all(files[:1], folders[:1], allow_outside=outside).skeleton
+    target = sources.read_all([config.target], [config.target_images], skeleton, allow_outside=outside, unlabelled=[0])
     root = os.path.commonpath([str(path.parent.resolve()) for path in target.paths.values()])
     if team.is_main and not labels.exists():
-        source = sources.read_all(files[:1], folders[:1], skeleton, allow_outside=config.allow_outside)
-        people = target.mapped(source.skeleton) if target.skeleton.points != source.skeleton.points else target
-        spec = find(config.model).with_codec(config.codec).with_skeleton(source.skeleton)
-        net = spec.build()
-        checkpoint.load(net, hub.resolve(config.init), spec, reset_head=config.reset_head)
-        device = team.device(config.device)
-        xy, confidence = pseudo_labels(spec, net.to(device).eval(), people, config.pseudo, config.seed)
-        least = threshold(confidence, keep)
-        _write(labels, people, xy, confidence > least, Path(root))
+        xy, confidence = _predicted(config, target, team.device(config.device))
+        least = pseudo.thresholds[number] if pseudo.thresholds else threshold(confidence, pseudo.keep[number])
+        _write(labels, target, xy, confidence > least, Path(root))
         say(f"{labels}: {(confidence > least).sum()} of {confidence.size} points kept, those above {least:.3f}")
     team.wait()
-    times = config.pseudo.repeats
+    if not any(annotation.num_keypoints for annotation in coco_format.read_annotations(labels).annotations):
+        return plain
+    times = pseudo.repeats
     return replace(
         plain,
         train=(*files, *[str(labels)] * times),
         train_images=(*folders, *[root] * times),
-        file_weights=(1.0,) * len(files) + (config.pseudo.weight,) * times,
+        file_weights=(*(config.file_weights or (1.0,) * len(files)), *[pseudo.weight] * times),
+        turns=(*[0] * len(files), *[1] * times) if pseudo.alternate else (),
+        domains=(*config.domains, *["target"] * times) if config.domains else (),
     )
+
+
+def _predicted(config: TrainConfig, target: KeypointDataset, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+    """What the weights that the round starts from say of the target; see `pseudo_labels`."""
+    spec = find(config.model).with_codec(config.codec).with_skeleton(target.skeleton)
+    net = spec.build()
+    checkpoint.load(net, hub.resolve(config.init), spec, reset_head=config.reset_head)
+    return pseudo_labels(spec, net.to(device).eval(), target, config.pseudo, config.seed)
 
 
 def threshold(confidence: np.ndarray, keep: float) -> float:
@@ -106,7 +118,7 @@ def pseudo_labels(
     """
     if spec.codec.channels(1) != 1:
         raise ValueError(
-            f"{spec.name}: CC-SSL averages heatmaps, one per keypoint; {type(spec.codec).__name__} has more"
+            f"{spec.name}: pseudo labels are maxima of heatmaps, one per keypoint; {type(spec.codec).__name__} has more"
         )
     xy = np.zeros(people.xy.shape)
     confidence = np.zeros(people.visibility.shape)

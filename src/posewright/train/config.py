@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -20,9 +20,15 @@ from posewright.train.optim import Kind, Schedule
 class PseudoLabels:
     """How an unlabelled target is labelled and learned from; the defaults are those of CC-SSL (see `train.adapt`).
 
+    PPLO (Cao et al., "Cross-Domain Adaptation for Animal Pose Estimation", ICCV 2019) is with `thresholds`, one view, a
+    weight of 1 and `alternate`.
+
     Attributes:
         keep: the share of the target's points that each round keeps, one number per round; 0 trains on the source
             alone. Published: new labels every 10 of 60 epochs.
+        thresholds: confidences, one number per round and each at most the one before, above which the target's points
+            are kept, in place of shares; empty keeps shares.
+        alternate: whether batches of the source and of the target take turns, in place of being mixed.
         weight: of the loss of the target's samples, where the source's is 1.
         repeats: how often an epoch has the target; more than 1 balances a target that is much smaller than the source,
             as published, where each step took as many samples of one as of the other.
@@ -34,6 +40,8 @@ class PseudoLabels:
     """
 
     keep: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 0.8, 0.8)
+    thresholds: tuple[float, ...] = ()
+    alternate: bool = False
     weight: float = 10.0
     repeats: int = 1
     views: int = 5
@@ -45,10 +53,60 @@ class PseudoLabels:
     def __post_init__(self) -> None:
         if not self.keep or not all(0 <= share <= 1 for share in self.keep):
             raise ValueError(f"pseudo.keep must be shares between 0 and 1, one per round, got {self.keep}")
+        if list(self.thresholds) != sorted(self.thresholds, reverse=True) or min(self.thresholds, default=0) < 0:
+            raise ValueError(
+                "pseudo.thresholds must be confidences of 0 or more, one per round, each at most the one before, got "
+                f"{self.thresholds}"
+            )
         if self.views < 1 or self.repeats < 1 or self.recoloured < 0:
             raise ValueError(
                 "pseudo: views and repeats must be 1 or more, recoloured 0 or more, got "
                 f"{self.views}, {self.repeats}, {self.recoloured}"
+            )
+
+    @property
+    def rounds(self) -> int:
+        """How many times the target is labelled."""
+        return len(self.thresholds or self.keep)
+
+
+Domain = Literal["people", "animals", "unlabelled", "target"]
+"""What a file of training samples holds, for WS-CDA: people; labelled animals of the source domain; animals of the
+target domain of which boxes alone are read; animals of the target domain with (pseudo) labels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainAdaptation:
+    """How domains are confused with one another; the defaults are those of WS-CDA (see `train.domains`).
+
+    Attributes:
+        alpha: of the domain loss in what the features minimise: below 0, so that they confuse the discriminator, which
+            minimises the loss itself; 0 trains without it.
+        beta: of the pose loss.
+        species_factor: w1 of the domain loss, of whether a sample is an animal; not published.
+        animal_factor: w2, of the pose loss of animals, where that of people is 1; not published.
+        balanced: show samples of smaller domains more often, until there are as many of each; not published.
+        categories: names of the categories that are taken from unlabelled files, such as COCO's animals; empty takes
+            all.
+    """
+
+    alpha: float = -1.0
+    beta: float = 500.0
+    species_factor: float = 1.0
+    animal_factor: float = 1.0
+    balanced: bool = True
+    categories: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.alpha > 0 or self.beta <= 0:
+            raise ValueError(
+                "adaptation: expected alpha of 0 or less, or features would help the discriminator, and beta above 0, "
+                f"got {self.alpha} and {self.beta}"
+            )
+        if min(self.species_factor, self.animal_factor) < 0:
+            raise ValueError(
+                "adaptation: species_factor and animal_factor must be 0 or more, got "
+                f"{self.species_factor} and {self.animal_factor}"
             )
 
 
@@ -71,6 +129,13 @@ class TrainConfig:
         target_images: where its images are.
         pseudo: how it is labelled and learned from; see `PseudoLabels`. It makes the rounds, whatever `rounds` says.
         file_weights: the weight of the loss of each file of `train`; empty is 1 for all.
+        turns: the turn that each file of `train` has: batches hold samples of one turn alone, the turns follow one
+            another, and samples of smaller turns come more often; empty mixes all.
+        domains: what each file of `train` holds, "people", "animals", "unlabelled" or "target", which trains by WS-CDA;
+            empty trains without. See `Domain` and `train.domains`.
+        adaptation: how domains are confused with one another; see `DomainAdaptation`.
+        same_points: names in the files of `train` and in `target` -> those of the skeleton, for points that are the
+            same by other names, such as left_wrist and left_front_hoof.
         skeleton: a JSON file that says what the points are, in place of the annotations; see `data.skeleton_file.read`.
         sigmas: where OKS sigmas come from; see `data.skeleton_file.with_sigmas`.
         out: the run's folder.
@@ -129,6 +194,10 @@ class TrainConfig:
     target_images: str = ""
     pseudo: PseudoLabels = field(default=PseudoLabels())
     file_weights: tuple[float, ...] = ()
+    turns: tuple[int, ...] = ()
+    domains: tuple[Domain, ...] = ()
+    adaptation: DomainAdaptation = field(default=DomainAdaptation())
+    same_points: dict[str, str] = field(default_factory=dict)
     skeleton: str = ""
     sigmas: str = ""
     out: str = "runs/train"
@@ -187,15 +256,31 @@ class TrainConfig:
         for name, number in least.items():
             if getattr(self, name) < number:
                 raise ValueError(f"{name} must be at least {number}, got {getattr(self, name)}")
-        files = 1 if isinstance(self.train, str) else len(self.train)
+        files = len(self.files[0])
         if self.file_weights and (len(self.file_weights) != files or min(self.file_weights) < 0):
             raise ValueError(
                 f"file_weights must be {files} numbers of 0 or more, one per file, got {self.file_weights}"
             )
+        if self.turns and len(self.turns) != files:
+            raise ValueError(f"turns must be {files} numbers, one per file, got {self.turns}")
+        if self.domains and (len(self.domains) != files or set(self.domains) <= {"unlabelled"}):
+            raise ValueError(
+                f"domains must be {files} of {', '.join(get_args(Domain))}, one per file, and not all unlabelled, got "
+                f"{self.domains}"
+            )
+        if strange := set(self.domains) - set(get_args(Domain)):
+            raise ValueError(f"domains: no domain {min(strange)!r}; there are {', '.join(get_args(Domain))}")
         if not self.lr > 0:
             raise ValueError(f"lr must be above 0, got {self.lr}")
         if not 0 <= self.min_lr <= self.lr:
             raise ValueError(f"min_lr must be 0 or more and not above lr ({self.lr}), got {self.min_lr}")
+
+    @property
+    def files(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The annotations to learn from, and the folder of each one's images."""
+        files = (self.train,) if isinstance(self.train, str) else self.train
+        folders = self.train_images
+        return files, (folders,) * len(files) if isinstance(folders, str) else folders
 
 
 def resumed(folder: str | Path) -> TrainConfig:

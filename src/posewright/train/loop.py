@@ -26,7 +26,7 @@ import msgspec
 import numpy as np
 import torch
 
-from posewright.data.coco import KeypointDataset
+from posewright.data.dataset import KeypointDataset
 from posewright.data.loader import Batch
 from posewright.evaluate import evaluator, printing
 from posewright.evaluate.comparison import fingerprint
@@ -34,7 +34,7 @@ from posewright.evaluate.evaluator import Evaluation
 from posewright.evaluate.pck import accuracy
 from posewright.files import ready_folder, write_json
 from posewright.predict.predictor import Predictor
-from posewright.progress import Report, bar, stop_signals
+from posewright.progress import Report, bar, shown, stop_signals
 from posewright.report import page
 from posewright.train import trackers
 from posewright.train._lock import locked
@@ -82,12 +82,13 @@ def fit(config: TrainConfig, *, resume: bool = False, stop_at: int | None = None
     out = ready_folder(Path(config.out))
     with (
         team() as members,
+        nullcontext() if members.is_main else shown(False),
         locked(out) if members.is_main else nullcontext(),
         _startable(out, resume=resume),
         prepared(config, members, resume=resume) as run,
         stop_signals() as asked,
         _log(run, resume=resume) as log,
-        _shown(run, "training", "steps") as report,
+        bar("training", "steps") as report,
     ):
         report(run.step, run.total, "")
         if log and not resume:
@@ -124,7 +125,7 @@ def rounds(config: TrainConfig, *, resume: bool = False, stop_at: int | None = N
         FileExistsError, ValueError, FileNotFoundError, OSError: see `fit`.
     """
     if config.target:
-        config = replace(config, rounds=len(config.pseudo.keep))
+        config = replace(config, rounds=config.pseudo.rounds)
     elif config.rounds == 1:
         return [fit(config, resume=resume, stop_at=stop_at)]
     out = ready_folder(Path(config.out))
@@ -139,7 +140,7 @@ def rounds(config: TrainConfig, *, resume: bool = False, stop_at: int | None = N
             started = any(members.gather((folder / "last.pt").exists()))
             settings = replace(config, rounds=1, out=str(folder))
             if config.target:
-                settings = labelled_round(config, config.pseudo.keep[len(done)], ready_folder(folder), members)
+                settings = labelled_round(config, len(done), ready_folder(folder), members)
             done.append(fit(settings, resume=started, stop_at=stop_at))
             config = replace(config, init=str(folder / "last.pt"), reset_head=False, seed=config.seed + 1)
     return done
@@ -165,14 +166,6 @@ def _log(run: Run, *, resume: bool) -> AbstractContextManager[RunLog | None]:
     if not resume:
         write_json(run.out / "config.json", msgspec.to_builtins(run.config), indent=2)
     return RunLog(run.out, run.step, run.config.loggers, msgspec.to_builtins(run.config))
-
-
-def _shown(run: Run, title: str, unit: str) -> AbstractContextManager[Report]:
-    return bar(title, unit) if run.team.is_main else nullcontext(_show_nothing)
-
-
-def _show_nothing(done: int, total: int, note: str = "") -> None:
-    """Processes other than the main one show nothing."""
 
 
 def _epoch(run: Run, log: RunLog | None, report: Report, asked: list[int], stop_at: int | None) -> None:
@@ -294,7 +287,7 @@ def _evaluate(run: Run, log: RunLog | None, asked: list[int]) -> None:
     net = run.spec.build().to(run.device)
     net.load_state_dict(run.state())
     predictor = TeamPredictor(run.spec, net, run.team, flip=run.config.flip_test, device=run.device)
-    with _shown(run, "evaluating", "images") as report:
+    with bar("evaluating", "images") as report:
 
         def progress(done: int, total: int) -> None:
             if run.team.sum(bool(asked))[0]:

@@ -8,16 +8,18 @@ from dataclasses import replace
 from itertools import count, takewhile
 from math import ceil
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from posewright.data import coco, sources
+from posewright.data import sources
+from posewright.data.dataset import KeypointDataset
 from posewright.data.loader import Loader
 from posewright.data.selection import selected
 from posewright.data.skeleton_file import read as read_skeleton
 from posewright.data.skeleton_file import with_sigmas
 from posewright.evaluate import evaluator
-from posewright.losses import LossSettings, objective
+from posewright.losses import LossSettings, Objective, objective
 from posewright.models import find
 from posewright.progress import say
 from posewright.runtime import torch_runtime
@@ -25,6 +27,7 @@ from posewright.runtime.depthwise import train_fast_in_bf16
 from posewright.spec import Spec
 from posewright.train.config import TrainConfig
 from posewright.train.distributed import Team
+from posewright.train.domains import balanced, of_samples
 from posewright.train.optim import Ema, optimizer
 from posewright.train.state import Run
 from posewright.types import Boxes
@@ -34,21 +37,20 @@ from posewright.weights import checkpoint, hub
 @contextmanager
 def prepared(config: TrainConfig, team: Team, *, resume: bool = False) -> Iterator[Run]:
     """A run at its beginning, or where its folder's checkpoint stopped; its loader ends with the block."""
-    tell = say if team.is_main else _say_nothing
     device = torch_runtime.device_of(team.device(config.device))
     _check_precision(config.precision, device)
     people, val = _data(config)
-    tell(people.summary())
+    say(people.summary())
     if val:
-        tell(val[0].summary())
+        say(val[0].summary())
     if people.skeleton.sigmas is None:
-        tell(f"no OKS sigmas are known for {people.skeleton.name}: evaluated with PCK, not AP (see the setting sigmas)")
+        say(f"no OKS sigmas are known for {people.skeleton.name}: evaluated with PCK, not AP (see the setting sigmas)")
     spec = find(config.model).with_codec(config.codec).with_skeleton(people.skeleton)
     if config.select_data:
         people = selected(people, spec)
-        tell(f"select_data keeps {len(people)} people")
+        say(f"select_data keeps {len(people)} people")
     if not (people.skeleton.can_flip or config.flip_without_pairs):
-        tell(
+        say(
             f"{people.skeleton.name} has no mirror pairs, so nothing is flipped, in training or in the flip test: name "
             "the pairs in a skeleton file (--skeleton), or --set flip_without_pairs=true"
         )
@@ -57,9 +59,9 @@ def prepared(config: TrainConfig, team: Team, *, resume: bool = False) -> Iterat
     net = spec.build()
     if not resume:  # a checkpoint has all weights: the files that the run started from are no longer needed
         if config.init:
-            tell(checkpoint.load(net, hub.resolve(config.init), spec, reset_head=config.reset_head).summary())
+            say(checkpoint.load(net, hub.resolve(config.init), spec, reset_head=config.reset_head).summary())
         elif config.backbone:
-            tell(checkpoint.load_backbone(net, hub.resolve(config.backbone)).summary())
+            say(checkpoint.load_backbone(net, hub.resolve(config.backbone)).summary())
     run = _run(config, spec, net, people, val, device, team)
     if config.freeze and not (resume or config.init or config.backbone):
         raise ValueError(
@@ -113,10 +115,6 @@ def _fits(attempt: Callable[[int], None], people: int) -> bool:
     return True
 
 
-def _say_nothing(text: str) -> None:
-    """Processes other than the main one report nothing."""
-
-
 def _check_precision(precision: str, device: torch.device) -> None:
     if precision == "fp16" and device.type == "cpu":
         raise ValueError("precision fp16 is for CUDA devices, with scaled gradients; on the CPU use bf16 or float32")
@@ -124,12 +122,18 @@ def _check_precision(precision: str, device: torch.device) -> None:
         raise ValueError(f"this {device.type} has no bf16 arithmetic: use float32")
 
 
-def _data(config: TrainConfig) -> tuple[coco.KeypointDataset, tuple[coco.KeypointDataset, dict[int, Boxes]] | None]:
+def _data(config: TrainConfig) -> tuple[KeypointDataset, tuple[KeypointDataset, dict[int, Boxes]] | None]:
     """The people to learn from, and those to evaluate on with their boxes, all of the skeleton that is asked for."""
-    files = (config.train,) if isinstance(config.train, str) else config.train
-    folders = (config.train_images,) * len(files) if isinstance(config.train_images, str) else config.train_images
     skeleton, outside = read_skeleton(config.skeleton) if config.skeleton else None, config.allow_outside
-    people = sources.read_all(files, folders, skeleton, allow_outside=outside)
+    unlabelled = [place for place, domain in enumerate(config.domains) if domain == "unlabelled"]
+    people = sources.read_all(
+        *config.files,
+        skeleton,
+        allow_outside=outside,
+        same_points=config.same_points,
+        unlabelled=unlabelled,
+        categories=config.adaptation.categories,
+    )
     val = None
     if config.val:
         val = sources.read_all([config.val], [config.val_images], people.skeleton, allow_outside=outside)
@@ -147,13 +151,61 @@ def _run(
     config: TrainConfig,
     spec: Spec,
     net: nn.Module,
-    people: coco.KeypointDataset,
-    val: tuple[coco.KeypointDataset, dict[int, Boxes]] | None,
+    people: KeypointDataset,
+    val: tuple[KeypointDataset, dict[int, Boxes]] | None,
     device: torch.device,
     team: Team,
 ) -> Run:
-    share = (team.rank, team.size)
-    loader = Loader(
+    people = _repeated(config, people)
+    origin = np.zeros(len(people), int) if people.origin is None else people.origin
+    domains = of_samples(net, config.domains, origin, config.adaptation) if config.domains else None
+    learned = domains.learner if domains else _Supervised(net)
+    frozen = _freeze(net, config.freeze)
+    learned.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's stub lacks it
+    if config.precision == "bf16" and device.type == "cpu":
+        train_fast_in_bf16(net)
+    learner = team.wrap(learned, device)
+    if config.compile:
+        learner.compile()
+    loader = _loader(config, spec, people, team)
+    return Run(
+        config,
+        spec,
+        net,
+        learner,
+        _objective(config, spec),
+        optimizer(
+            learned,
+            config.optimizer,
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+            momentum=config.momentum,
+            nesterov=config.nesterov,
+        ),
+        torch.amp.GradScaler(device.type, enabled=config.precision == "fp16"),
+        Ema(net, config.ema) if config.ema else None,
+        loader,
+        val,
+        frozen,
+        domains,
+        device,
+        team,
+        total=config.steps or config.epochs * len(loader),
+    )
+
+
+def _repeated(config: TrainConfig, people: KeypointDataset) -> KeypointDataset:
+    """The training samples, those of smaller domains and turns repeated until there are as many of each."""
+    domains = config.domains if config.adaptation.balanced else ()
+    for kinds in (domains, config.turns):
+        if kinds and people.origin is not None:
+            kind_of_file = np.unique(kinds, return_inverse=True)[1]
+            people = people.subset(balanced(kind_of_file[people.origin]))
+    return people
+
+
+def _loader(config: TrainConfig, spec: Spec, people: KeypointDataset, team: Team) -> Loader:
+    return Loader(
         people,
         spec,
         config.augment,
@@ -161,9 +213,13 @@ def _run(
         seed=config.seed,
         workers=config.workers,
         shuffle=config.shuffle,
-        share=share,
+        share=(team.rank, team.size),
         keep_last=config.keep_last,
+        turns=np.array(config.turns)[people.origin] if config.turns and people.origin is not None else None,
     )
+
+
+def _objective(config: TrainConfig, spec: Spec) -> Objective:
     settings = LossSettings(
         config.loss_factor,
         config.ohkm_topk,
@@ -173,38 +229,7 @@ def _run(
         config.use_target_weight,
         config.keypoint_weight,
     )
-    learned = objective(spec.codec, config.loss, spec.skeleton, settings)
-    frozen = _freeze(net, config.freeze)
-    net.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's stub lacks it
-    if config.precision == "bf16" and device.type == "cpu":
-        train_fast_in_bf16(net)
-    learner = team.wrap(_Supervised(net), device)
-    if config.compile:
-        learner.compile()
-    steps = optimizer(
-        net,
-        config.optimizer,
-        lr=config.lr,
-        weight_decay=config.weight_decay,
-        momentum=config.momentum,
-        nesterov=config.nesterov,
-    )
-    return Run(
-        config,
-        spec,
-        net,
-        learner,
-        learned,
-        steps,
-        torch.amp.GradScaler(device.type, enabled=config.precision == "fp16"),
-        Ema(net, config.ema) if config.ema else None,
-        loader,
-        val,
-        frozen,
-        device,
-        team,
-        total=config.steps or config.epochs * len(loader),
-    )
+    return objective(spec.codec, config.loss, spec.skeleton, settings)
 
 
 def _freeze(net: nn.Module, parts: tuple[str, ...]) -> tuple[nn.Module, ...]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from posewright import __version__
-from posewright.data import coco
+from posewright.data.dataset import KeypointDataset
 from posewright.data.loader import Batch, Loader
 from posewright.losses import Objective
 from posewright.models import codec_changes
@@ -22,6 +22,7 @@ from posewright.skeletons import to_category
 from posewright.spec import Spec
 from posewright.train.config import TrainConfig
 from posewright.train.distributed import Team
+from posewright.train.domains import Domains
 from posewright.train.optim import Ema
 from posewright.types import Boxes
 from posewright.weights import checkpoint
@@ -42,6 +43,7 @@ class Run:
         loader: this process's share of the training samples.
         val: the people to evaluate on, and their boxes, or None.
         frozen: modules whose statistics do not change.
+        domains: those of the training samples, where the run adapts to one (WS-CDA).
         device: where the network is.
         team: the processes.
         total: steps of the whole run.
@@ -62,8 +64,9 @@ class Run:
     scaler: torch.amp.GradScaler
     ema: Ema | None
     loader: Loader
-    val: tuple[coco.KeypointDataset, dict[int, Boxes]] | None
+    val: tuple[KeypointDataset, dict[int, Boxes]] | None
     frozen: tuple[nn.Module, ...]
+    domains: Domains | None
     device: torch.device
     team: Team
     total: int
@@ -123,26 +126,40 @@ class Run:
         self.scaler.scale(loss * self.team.size).backward()
         return loss.detach(), maps.detach()
 
-    def _loss(self, learner: Callable[[Tensor], tuple[Tensor, ...]], part: Batch) -> tuple[Tensor, Tensor]:
+    def _loss(self, learner: Callable[..., tuple[Tensor, ...]], part: Batch) -> tuple[Tensor, Tensor]:
         images = part.images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
         target, weight = part.target.to(self.device), part.weight.to(self.device)
         precision = self.config.precision
+        rows, inputs = None, (images,)
+        if self.domains:
+            rows = torch.from_numpy(self.domains.estimated(part.index)).to(self.device)
+            inputs = images, torch.from_numpy(self.domains.animal[part.index]).to(self.device), rows
         with torch.autocast(self.device.type, _TYPES[precision], enabled=precision != "float32"):
-            outputs = learner(images)
+            outputs = learner(*inputs)
         outputs = tuple(o.float() for o in outputs)
-        return self._weighted(outputs, target, weight, part.index), outputs[-1]
+        if self.domains is None or rows is None:
+            return self._weighted(outputs, target, weight, part.index), outputs[-1]
+        *maps, logits = outputs
+        pose = self._weighted(tuple(maps), target[rows], weight[rows], part.index[rows.cpu().numpy()])
+        found = maps[-1].new_zeros(len(images), *maps[-1].shape[1:])  # those that were not estimated are empty
+        found[rows] = maps[-1].detach()
+        return self.domains.loss(logits, pose, part.index), found
 
     def _weighted(self, outputs: tuple[Tensor, ...], target: Tensor, weight: Tensor, index: np.ndarray) -> Tensor:
-        """The loss of samples, each counted as much as its file does."""
-        factors = np.array(self.config.file_weights)
-        if not len(factors) or self.loader.people.origin is None:
+        """The loss of samples, each counted as much as its file and its species do."""
+        files = self.config.file_weights
+        if not files and (self.domains is None or self.domains.settings.animal_factor == 1):
             return self.objective(outputs, target, weight)
-        origin = self.loader.people.origin[index]
+        factors = np.ones(len(index))
+        if files and (origin := self.loader.people.origin) is not None:
+            factors *= np.array(files)[origin[index]]
+        if self.domains:
+            factors[self.domains.animal[index]] *= self.domains.settings.animal_factor
         losses = []
-        for file in np.unique(origin):
-            rows = np.flatnonzero(origin == file)
+        for factor in np.unique(factors):
+            rows = np.flatnonzero(factors == factor)
             loss = self.objective(tuple(o[rows] for o in outputs), target[rows], weight[rows])
-            losses.append(loss * factors[file] * len(rows) / len(index))
+            losses.append(loss * float(factor) * len(rows) / len(index))
         return torch.stack(losses).sum()
 
     def dry_run(self, people: int) -> None:
@@ -157,7 +174,8 @@ class Run:
         part = Batch(torch.zeros(people, 3, *self.spec.size), target, weight, xy, visibility, np.arange(people))
         self.net.eval()  # batch norms then keep their statistics and do not synchronise
         moments = [torch.empty_like(p) for p in self.net.parameters() for _ in range(2)]  # such as Adam's
-        loss, _ = self._loss(self.net.supervised, part)  # pyright: ignore[reportArgumentType]
+        learner = self.domains.learner if self.domains else self.net.supervised
+        loss, _ = self._loss(learner, part)  # pyright: ignore[reportArgumentType]
         loss.backward()
         self.optimizer.zero_grad(set_to_none=True)
         del moments
@@ -165,7 +183,7 @@ class Run:
     @property
     def people_per_step(self) -> int:
         """People in a batch, of all processes together."""
-        return min(self.config.batch, len(self.loader.people))
+        return self.loader.people_in(0)
 
     def state(self) -> dict[str, Tensor]:
         """The weights to evaluate: the average, where there is one."""
@@ -190,6 +208,7 @@ class Run:
             "ema": None if self.ema is None else {"state": self.ema.state, "updates": self.ema.updates},
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "discriminator": self.domains and self.domains.learner.discriminator.state_dict(),
             "rng": torch.get_rng_state(),
             "step": self.step,
             "last_eval_step": self.last_eval_step,
@@ -226,6 +245,8 @@ class Run:
 
     def _load(self, content: dict[str, Any]) -> None:
         self.net.load_state_dict(content["model"])
+        if self.domains:
+            self.domains.learner.discriminator.load_state_dict(content["discriminator"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.scaler.load_state_dict(content["scaler"])
         if self.ema:

@@ -113,7 +113,8 @@ def read(path: Source) -> State:
 def load(net: nn.Module, path: Source, spec: Spec, *, reset_head: bool = False) -> Loaded:
     """Load a file of weights into a network, strictly: every parameter is read, or the network stays as it was.
 
-    Official names are taken as they are; those of mmpose and of MindSpore are renamed as the network says.
+    Official names are taken as they are; those of mmpose and of MindSpore are renamed as the network says. What no
+    published file has, such as an adaptation network, stays as it is in `net` where the file has none of it.
 
     Args:
         net: made by `spec.build`.
@@ -127,7 +128,9 @@ def load(net: nn.Module, path: Source, spec: Spec, *, reset_head: bool = False) 
             with the pose system that the file seems to be of.
     """
     path = Path(path)
-    state, loaded = _fitted(path, read(path), net, spec, state_dict.head(spec) if reset_head else ())
+    given = read(path)
+    kept = (*(state_dict.head(spec) if reset_head else ()), *state_dict.added(net, given))
+    state, loaded = _fitted(path, given, net, spec, kept)
     net.load_state_dict(state)
     return loaded
 

@@ -157,6 +157,13 @@ def optional(want: State, found: State, net: nn.Module) -> list[str]:
     return [k for k in want if k not in found and (k.endswith(COUNTER) or pattern.fullmatch(k))]
 
 
+def added(net: nn.Module, given: State) -> list[str]:
+    """A network's parameters that no published file has (`Naming.added`), unless this file has any of them."""
+    pattern = re.compile(naming_of(net).added)
+    names = [k for k in net.state_dict() if pattern.fullmatch(k)]
+    return [] if any(k in given for k in names) else names
+
+
 def halved(state: State) -> dict[str, torch.Tensor]:
     """The state dict in float16.
 

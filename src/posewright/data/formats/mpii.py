@@ -11,7 +11,7 @@ import numpy as np
 from posewright import coco_format
 from posewright.coco_format import AREA_OF_BOX
 from posewright.data import matlab
-from posewright.data.coco import KeypointDataset
+from posewright.data.dataset import KeypointDataset
 from posewright.data.formats import Annotated, _assemble
 from posewright.data.image_files import Strings, find_all
 from posewright.files import read_json, short
