@@ -113,11 +113,11 @@ def test_people_go_around_the_adaptation_network_and_unlabelled_animals_do_not_r
     plain = built(PLAIN).eval()
     plain.load_state_dict({k: v for k, v in net.state_dict().items() if not k.startswith("adaptation")})
     images = torch.rand(3, 3, 64, 64)
-    seen = []
-    net.deconv_layers.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    estimated = []
+    net.deconv_layers.register_forward_pre_hook(lambda _, inputs: estimated.append(len(inputs[0])))
     animal, labelled = torch.tensor([False, True, True]), torch.tensor([True, True, False])
     maps, logits = DomainLearner(net, -1.0).eval()(images, animal, labelled)
-    assert seen == [2]
+    assert estimated == [2]
     assert logits.shape == (3, 2)
     assert torch.allclose(maps[0], plain(images[:1])[0], rtol=1e-4, atol=1e-5)
     assert torch.allclose(maps[1], net(images[1:2])[0], rtol=1e-4, atol=1e-5)  # at prediction all are animals

@@ -114,7 +114,7 @@ def load(net: nn.Module, path: Source, spec: Spec, *, reset_head: bool = False) 
     """Load a file of weights into a network, strictly: every parameter is read, or the network stays as it was.
 
     Official names are taken as they are; those of mmpose and of MindSpore are renamed as the network says. What no
-    published file has, such as an adaptation network, stays as it is in `net` where the file has none of it.
+    published file contains, such as an adaptation network, stays as it is in `net` where the file lacks all of it.
 
     Args:
         net: made by `spec.build`.
