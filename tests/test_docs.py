@@ -252,6 +252,14 @@ def test_own_data_in_ten_minutes(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "drawn" / "results.json").is_file()
 
 
+def test_notebooks_hold_their_outputs_which_are_small():
+    for path in ROOT.glob("docs/notebooks/*.ipynb"):
+        cells = [cell for cell in json.loads(path.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
+        assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1)), path.name
+        assert any(cell["outputs"] for cell in cells), path.name
+        assert path.stat().st_size < 30_000
+
+
 @pytest.mark.docs
 @pytest.mark.parametrize("notebook", sorted(ROOT.glob("docs/notebooks/*.ipynb")), ids=lambda path: path.stem)
 def test_a_notebook_runs(notebook, tmp_path, monkeypatch):
