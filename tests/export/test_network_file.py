@@ -111,7 +111,7 @@ def test_files_of_others_and_of_other_rules_are_refused(exported, tmp_path):
         load(str(exported.path), skeleton=LSP14)
     with pytest.raises(ValueError, match=r"net\.pb: files for onnx end in \.onnx"):
         network_file.write(load(str(exported.path)), "net.pb", "onnx")
-    with pytest.raises(ValueError, match="cannot export a network that caller runs"):
+    with pytest.raises(ValueError, match="cannot export a network that onnx runs"):
         network_file.write(load(str(exported.path)), tmp_path / "net.onnx", "onnx")
 
 
@@ -152,6 +152,9 @@ def test_what_is_fixed_in_a_file_cannot_be_asked_for_otherwise(exported, raw, pr
         ValueError, match=r"net\.onnx: ONNX files compute in the precision they were exported in, not in bf16"
     ):
         load(str(exported.path), precision="bf16")
+    with pytest.raises(ValueError, match=r"net\.onnx: runs by onnx on the CPU, got runtime 'torch' and device 'auto'"):
+        load(str(exported.path), runtime="torch")
+    assert load(str(exported.path), runtime="onnx", device="cpu").runtime == "onnx"
     assert load(str(raw.path), codec={"quarter": False}).spec.codec.quarter is False
     flipped = network_file.write(predictor, tmp_path / "flip.onnx", "onnx", images=PICTURES, flip=True).path
     assert load(str(flipped)).flip is True

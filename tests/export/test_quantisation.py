@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from posewright import image
 from posewright.cli import main
 from posewright.data.skeleton_file import people_for
 from posewright.export import network_file, quantisation
@@ -115,6 +116,9 @@ def test_images_without_annotations_calibrate_too(drawn, tmp_path, capsys, monke
 def test_what_int8_needs_is_said(predictor, tmp_path, capsys):
     with pytest.raises(ValueError, match=r"int8 needs an exported file, calibrated on images: `posewright export NAME"):
         Predictor(predictor.spec, find(NAME).build(), precision="int8")
+    image.write(tmp_path / "photo.png", PICTURES[0])
+    assert main(["predict", str(tmp_path / "photo.png"), "--precision", "int8", "--out", str(tmp_path / "out")]) == 2
+    assert "int8 needs an exported file, calibrated on images: `posewright export NAME" in capsys.readouterr().err
     assert main(["export", NAME, "--precision", "int8"]) == 2
     assert "--precision int8 and --calibrate IMAGES|JSON go together" in capsys.readouterr().err
     assert main(["export", NAME, "--max-loss", "3"]) == 2

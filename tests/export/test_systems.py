@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from posewright import image
 from posewright.export import network_file
+from posewright.export.quantisation import Calibration
 from posewright.models import find
 from posewright.predict.predictor import Predictor, load
 from posewright.synthetic.people import Scene, draw_scene
@@ -95,3 +97,21 @@ def test_published_systems(name, tmp_path):
     predictor = trained(name)
     for target in network_file.SUFFIX:
         check(predictor, target, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_a_small_system_of_every_family_in_int8(name, tmp_path):
+    for package in ("onnx", "onnxruntime", "openvino", "nncf"):
+        pytest.importorskip(package)
+    predictor = trained(name)
+    pictures = []
+    for number in range(2):
+        pictures.append(tmp_path / f"{number}.png")
+        image.write(pictures[-1], draw_scene(np.random.default_rng(number), Scene())[0])
+    for target, suffix in network_file.SUFFIX.items():
+        path = tmp_path / f"net{suffix}"
+        done = network_file.write(predictor, path, target, flip=True, int8=Calibration(images=pictures))
+        assert done.change is not None
+        assert np.isfinite([done.change.median, done.change.p95]).all()
+        assert load(str(path), precision="int8")(pictures[0]).xy.shape == (1, predictor.spec.skeleton.num_keypoints, 2)

@@ -95,9 +95,9 @@ def model_options(parser: argparse.ArgumentParser) -> None:
     running_options(parser)
     parser.add_argument(
         "--precision",
-        choices=("float32", "bf16", "fp16"),
+        choices=("float32", "bf16", "fp16", "int8"),
         default="float32",
-        help="of the network's arithmetic (default: %(default)s)",
+        help="of the network's arithmetic; int8 takes a file of `posewright export` (default: %(default)s)",
     )
     parser.add_argument(
         "--max-pixels",

@@ -72,7 +72,7 @@ class Predictor:
             family = spec.name.split("-")[0]
             self.runtime, self.net = selection.fitted(net, spec.size, self.device, runtime, family, precision)
         else:
-            self.runtime, self.net = "caller", net
+            self.runtime, self.net = getattr(net, "runtime", "caller"), net
         # Runtimes with threads of their own run a batch while the one before it is decoded.
         self.under_way = 2 if self.runtime in ("onnx", "openvino") else 1
 
@@ -176,6 +176,8 @@ def load(
         spec, net = exported.opened(name, precision)
         if codec and net.decoded:
             raise ValueError(f"{name}: decodes by itself, as it was exported: {', '.join(codec)} cannot be changed")
+        if runtime not in ("auto", net.runtime) or str(device) not in ("auto", "cpu"):
+            raise ValueError(f"{name}: runs by {net.runtime} on the CPU, got runtime {runtime!r} and device {device!r}")
         flip = net.check_flip(flip)
         predictor = Predictor(spec.with_codec(codec or {}), net, flip=flip, batch=batch, device="cpu")
         predictor.calibration = calibrations.read(name)

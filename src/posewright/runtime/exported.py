@@ -101,6 +101,7 @@ class ExportedNetwork:
 
     Attributes:
         path: the file.
+        runtime: what runs it: "onnx" or "openvino".
         decoded, flip, precision: see `Metadata`.
         fingerprint: CRC-32 of the file, and of the weights beside it.
     """
@@ -113,7 +114,8 @@ class ExportedNetwork:
             said.precision,
             run,
         )
-        parts = [path] if path.suffix == ".onnx" else [path, path.with_suffix(".bin")]
+        self.runtime: Literal["onnx", "openvino"] = "onnx" if path.suffix == ".onnx" else "openvino"
+        parts = [path] if self.runtime == "onnx" else [path, path.with_suffix(".bin")]
         self.fingerprint = 0
         for part in parts:
             self.fingerprint = zlib.crc32(part.read_bytes(), self.fingerprint)
