@@ -181,6 +181,7 @@ def form(image: bytes = b"", **fields: str) -> dict:
         (413, "more than 200000 bytes", {"content": [bytes(1000)] * 300, "headers": {"Content-Type": "image/png"}}),
         (415, "expected a multipart/form-data body", {"json": {"image": "x"}}),
         (415, "expected a multipart/form-data body", {}),
+        (431, r"the headers are 20\d+ bytes; this server takes at most 16384", {"headers": {"X-Huge": "a" * 20_000}}),
         (400, "boundary", {"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}),
         (400, "many files", {"files": [("image", b"x"), ("image", b"x")]}),
         (400, "exceeded", form(b"x", boxes="[" * 100_000)),

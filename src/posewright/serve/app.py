@@ -52,6 +52,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
         (413, "more bytes, pixels or boxes than the server takes"),
         (415, "neither a form nor an image"),
         (422, "not an image, or a field with a wrong value"),
+        (431, "more headers than the server takes"),
         (429, "as many requests are in progress as may be: try again"),
         (503, "it took too long: try again later"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 
 import uvicorn
@@ -46,6 +47,9 @@ def run(service: Service, listener: socket.socket, token: str = "") -> None:
         listener: see `listen`.
         token: see `create_app`.
     """
+    logging.getLogger("python_multipart").setLevel(
+        logging.ERROR
+    )  # what is wrong with a request is its client's to know
     config = uvicorn.Config(
         create_app(service, token),
         http="h11",  # refuses heads of more than 64 kB

@@ -15,6 +15,9 @@ from starlette.requests import ClientDisconnect
 
 from posewright.serve.limits import Limits
 
+HEAD = 1 << 14
+"""Bytes of a request's headers."""
+
 _FIELDS = ("model", "detector", "boxes", "threshold", "format")
 _Message = MutableMapping[str, Any]
 
@@ -44,8 +47,10 @@ async def read(request: Request, limits: Limits) -> Asked:
     """What a request asks for: a form with the file `image`, or an image alone with the fields in the query.
 
     Raises:
-        HTTPException: 400, 408, 413, 415 or 422, with one sentence.
+        HTTPException: 400, 408, 413, 415, 422 or 431, with one sentence.
     """
+    if (size := sum(len(name) + len(value) for name, value in request.headers.raw)) > HEAD:
+        raise HTTPException(431, f"the headers are {size} bytes; this server takes at most {HEAD}")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     within = Request(request.scope, _bounded(request.receive, request.headers, limits))
     try:
