@@ -24,27 +24,36 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas
 import torch
 
+from posewright import geometry
 from posewright.cli import main as posewright
 from posewright.data import sources
 from posewright.data.augment import Augment
+from posewright.draw import point_colours, sheet
 from posewright.evaluate import evaluator
 from posewright.files import write_text
+from posewright.image import draw_disc, read, warp_all, write
+from posewright.predict.boxes import two_pass_boxes
+from posewright.predict.interop import poses_of, to_deeplabcut
 from posewright.predict.predictor import load
 from posewright.synthetic import animals
 from posewright.train.config import PseudoLabels, TrainConfig
 from posewright.train.loop import Fitted, fit, rounds
+from posewright.types import Boxes
 
 MODEL = "simplebaseline-r18-slim-128x128"
 AUGMENT = Augment(
     scale=(0.7, 1.3), scale_draw="uniform", rotation=60, flip=0.5, brightness=0.3, contrast=0.3, grey=0.3, blur=0.2
 )
+DRAWN = replace(AUGMENT, scale=(0.75, 1.2), rotation=30)
+"""Drawn animals look anywhere already."""
 BASE = TrainConfig(
     model=MODEL, train="", steps=400, batch=16, lr=2e-3, optimizer="adamw", weight_decay=0.01, schedule="cosine",
     warmup=50, clip=1.0, ema=0.99, precision="bf16", workers=0, device="cpu", augment=AUGMENT, save_minutes=3.0,
 )  # fmt: skip
-SOURCE_STEPS, ROUND_STEPS, ROUND_RATE, TUNE_STEPS = 400, 40, 5e-4, 100
+SOURCE_STEPS, ROUND_STEPS, ROUND_RATE, TUNE_STEPS, WHOLE_STEPS = 800, 40, 5e-4, 100, 600
 CCSSL = PseudoLabels(keep=(0.2, 0.4, 0.6, 0.8), repeats=15, views=5, recoloured=2, temporal=False)
 ABLATION = {
     "no consistency": replace(CCSSL, views=1, recoloured=0),
@@ -107,10 +116,15 @@ class Bench:
             raise SystemExit("stopped; the same command goes on")
         return done[-1].out / "last.pt"
 
-    def measure(self, row: dict[str, Any], weights: Path, test: Path, images: str = "") -> None:
-        """Evaluate weights and write the result down."""
+    def measure(
+        self, row: dict[str, Any], weights: Path, test: Path, images: str = "", *, two_pass: bool = False
+    ) -> None:
+        """Evaluate weights and write the result down; in two passes over the whole image, or in the annotated boxes."""
         people = sources.read_all([test], [images])
         predictor, boxes = load(weights=weights), people.gt_boxes()
+        if two_pass:
+            first_pass = two_pass_boxes(predictor)
+            boxes = {number: first_pass(read(path, upright=False)) for number, path in people.paths.items()}
         options = {
             "PCK@0.05": evaluator.Options(metric="PCK", pck_threshold=0.05),
             "PCK@0.1": evaluator.Options(metric="PCK", pck_threshold=0.1),
@@ -149,7 +163,7 @@ def openfield(bench: Bench, seed: int, share: float = 0.5) -> Path:
 def source(bench: Bench, seed: int) -> tuple[Path, Path]:
     """Trained on drawn rodents alone: the weights, and the annotations of the rodents."""
     drawn = animals.make(bench.work / "rodents", 1000, scene=OPEN_FIELD, workers=1)
-    config = replace(BASE, train=str(drawn), steps=SOURCE_STEPS, seed=seed)
+    config = replace(BASE, train=str(drawn), steps=SOURCE_STEPS, augment=DRAWN, seed=seed)
     weights = bench.train(config, "source", f"seed{seed}")
     if not bench.has("ccssl", "synthetic only", seed):
         bench.measure(_row("ccssl", "synthetic only", seed), weights, bench.split(0.5, seed)[1], bench.images)
@@ -162,7 +176,7 @@ def adapted(bench: Bench, seed: int, name: str, pseudo: PseudoLabels, *, pretrai
     train, test = bench.split(0.5, seed)
     config = replace(
         BASE, train=str(drawn), target=str(train), target_images=bench.images, init=str(weights), pseudo=pseudo,
-        steps=ROUND_STEPS, lr=ROUND_RATE, seed=seed,
+        steps=ROUND_STEPS, lr=ROUND_RATE, warmup=5, seed=seed,
     )  # fmt: skip
     if not pretrained:
         config = replace(config, init="", lr=BASE.lr, pseudo=replace(pseudo, keep=(0.0, *pseudo.keep)))
@@ -184,7 +198,7 @@ def ccssl_r(bench: Bench, seed: int) -> None:
     weights = adapted(bench, seed, "CC-SSL", CCSSL)
     train, test = bench.split(0.5, seed)
     config = replace(BASE, train=str(train), train_images=bench.images, init=str(weights), steps=TUNE_STEPS,
-                     lr=ROUND_RATE, seed=seed)  # fmt: skip
+                     lr=ROUND_RATE, warmup=5, seed=seed)  # fmt: skip
     weights = bench.train(config, "ccssl_r", f"seed{seed}")
     if not bench.has("ccssl", "CC-SSL-R", seed):
         bench.measure(_row("ccssl", "CC-SSL-R", seed), weights, test, bench.images)
@@ -209,9 +223,9 @@ def species(bench: Bench, seed: int) -> None:
     sheep = replace(scene, species=TARGET)
     target = animals.make(folder / "target", 300, scene=sheep, split="target", workers=1)
     test = animals.make(folder / "test", 150, scene=sheep, split="test", seed=1, workers=1)
-    first = replace(BASE, train=str(drawn), steps=SOURCE_STEPS, seed=seed)
+    first = replace(BASE, train=str(drawn), steps=SOURCE_STEPS, augment=DRAWN, seed=seed)
     weights = bench.train(first, "species", "source", f"seed{seed}")
-    tuned = replace(first, init=str(weights), steps=ROUND_STEPS, lr=ROUND_RATE, target=str(target),
+    tuned = replace(first, init=str(weights), steps=ROUND_STEPS, lr=ROUND_RATE, warmup=5, target=str(target),
                     pseudo=replace(CCSSL, repeats=3, temporal=False))  # fmt: skip
     runs = {
         "horse and tiger only": first,
@@ -224,12 +238,74 @@ def species(bench: Bench, seed: int) -> None:
             bench.measure(_row("species", name, seed), weights, test)
 
 
+def whole(bench: Bench, seed: int) -> None:
+    """The open field without boxes, as DeepLabCut sees it: trained at the scales of whole images, too."""
+    train, test = bench.split(0.5, seed)
+    wide = replace(AUGMENT, scale=(0.7, 5.5))
+    config = replace(BASE, train=str(train), train_images=bench.images, augment=wide, steps=WHOLE_STEPS, seed=seed)
+    weights = bench.train(config, "whole", f"seed{seed}")
+    for name, two_pass in (("0.5, whole images, two passes", True), ("0.5, whole images, annotated boxes", False)):
+        if not bench.has("openfield", name, seed):
+            bench.measure(_row("openfield", name, seed), weights, test, bench.images, two_pass=two_pass)
+
+
 def shuffle(bench: Bench, seed: int) -> None:
     """The open field at DeepLabCut's 95 % of frames."""
     openfield(bench, seed, 0.95)
 
 
-PARTS = {part.__name__: part for part in (openfield, shuffle, ccssl, ccssl_r, scratch, ablation, species)}
+def video(bench: Bench, seed: int) -> None:
+    """The project's video: annotated, and as DeepLabCut's own tables, which pandas reads."""
+    clip = next(path for path in (Path(bench.images) / "videos").iterdir() if path.suffix == ".mp4")
+    weights, out = bench.work / "whole" / f"seed{seed}" / "last.pt", bench.work / "video"
+    assert posewright(["predict", str(clip), "--weights", str(weights), "--out", str(out)]) == 0
+    skeleton = load(weights=weights).spec.skeleton
+    found = {}
+    for line in (out / f"{clip.stem}_poses.jsonl").read_text().splitlines():
+        frame = json.loads(line)
+        best = sorted(frame["poses"], key=lambda pose: -pose["score"])[:1]
+        points = np.reshape([pose["keypoints"] for pose in best], (-1, skeleton.num_keypoints, 3))
+        found[frame["frame"]] = poses_of(points[..., :2], points[..., 2], skeleton, source=clip.name)
+    name = out / f"{clip.stem}DLC_posewright"
+    table = to_deeplabcut(found, "DLC_posewright")
+    table.to_csv(f"{name}.csv")
+    table.to_hdf(f"{name}.h5", key="df_with_missing", format="table", mode="w")
+    for again in (pandas.read_csv(f"{name}.csv", header=[0, 1, 2], index_col=0), pandas.read_hdf(f"{name}.h5")):
+        assert isinstance(again, pandas.DataFrame)
+        print(again.shape, again.columns.names, again.notna().all(axis=1).mean())
+
+
+PARTS = {
+    part.__name__: part
+    for part in (openfield, shuffle, whole, source, ccssl, ccssl_r, scratch, ablation, species, video)
+}
+
+
+# -- what is shown --------------------------------------------------------------------------------------------------
+
+
+def pictures(bench: Bench, folder: Path, seed: int = 0, count: int = 6) -> None:
+    """A sheet of held-out frames with their labels, and what the network finds before and after adaptation."""
+    people = sources.read_all([bench.split(0.5, seed)[1]], [bench.images])
+    found = {
+        "labels": None,
+        "drawn rodents only": bench.work / "source" / f"seed{seed}" / "last.pt",
+        "CC-SSL": bench.work / "CC-SSL" / f"seed{seed}" / f"round{len(CCSSL.keep)}" / "last.pt",
+    }
+    chosen = np.linspace(0, len(people) - 1, count).round().astype(int).tolist()
+    cells, captions = [], []
+    for words, weights in found.items():
+        predictor = load(weights=weights) if weights else None
+        for n in chosen:
+            pixels, boxes = read(people[n].path, upright=False), Boxes.of(people.box[[n]])
+            crop = geometry.crop(boxes, (192, 192), padding=(1.4, 1.4), image_size=pixels.shape[:2])
+            xy = predictor(pixels, boxes).xy if predictor else people.xy[[n]]
+            (cell,) = warp_all(pixels, crop)
+            for point, colour in zip(crop.to_input(xy)[0], point_colours(people.skeleton)):
+                draw_disc(cell, point, 3, colour)
+            cells.append(cell)
+            captions.append(f"{words}: {people[n].path.stem}")
+    write(folder / "animals-ccssl.jpg", sheet(cells, count, (192, 192), captions))
 
 
 # -- what is written ------------------------------------------------------------------------------------------------
@@ -303,12 +379,15 @@ def main() -> None:
     parser.add_argument("--part", nargs="*", choices=PARTS, default=[], help="what to run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--write", action="store_true", help="write animals.md")
+    parser.add_argument("--pictures", type=Path, help="folder to draw what was found into")
     options = parser.parse_args()
     torch.set_num_threads(1)
     bench = Bench(options.work, options.data)
     for part in options.part:
         for seed in options.seeds:
             PARTS[part](bench, seed)
+    if options.pictures:
+        pictures(bench, options.pictures)
     if options.write:
         write_text(Path(__file__).with_suffix(".md"), written(bench))
 
