@@ -16,6 +16,7 @@ import numpy as np
 from posewright.evaluate import evaluator
 from posewright.export.graph import CROPS
 from posewright.predict.predictor import Predictor
+from posewright.progress import bar, tick
 from posewright.runtime.exported import ExportedNetwork
 from posewright.runtime.onnx_runtime import int8_model
 
@@ -86,11 +87,12 @@ class Calibration:
             ValueError: there are no people in them.
         """
         recorder = _Recorder(predictor, flip=flip)
-        for _ in recorder.many(self.images):
-            pass
-        evaluation = None
-        if self.people is not None:
-            evaluation = evaluator.evaluate(recorder, self.people, evaluator.boxes_for(self.people))
+        with bar("calibrating", "images") as show:
+            for done, _ in enumerate(recorder.many(self.images)):
+                show(done + 1, len(self.images), "")
+                if recorder.is_full:
+                    break
+        evaluation = self._evaluated(recorder, "at float32")
         if not recorder.kept:
             raise ValueError("int8 needs images to calibrate on, with people in them: none were given")
         crops, xy = (np.concatenate(arrays)[:_MOST] for arrays in zip(*recorder.kept))
@@ -107,12 +109,11 @@ class Calibration:
         xy = np.concatenate([network.keypoints(part, spec, flip=before.flip)[0] for part in parts])
         moved = np.linalg.norm(xy - before.xy, axis=-1)
         median, p95 = np.quantile(moved, (0.5, 0.95)).tolist()
-        if before.evaluation is None or self.people is None:
+        after = self._evaluated(Predictor(spec, network, flip=before.flip, device="cpu"), "in int8")
+        if before.evaluation is None or after is None:
             return Change(median, p95, len(xy))
-        after = Predictor(spec, network, flip=before.flip, device="cpu")
-        metrics = evaluator.evaluate(after, self.people, evaluator.boxes_for(self.people)).metrics
-        metric = evaluator.main_metric(metrics)
-        points = [100 * value[metric] for value in (before.evaluation.metrics, metrics)]
+        metric = evaluator.main_metric(after.metrics)
+        points = [100 * evaluation.metrics[metric] for evaluation in (before.evaluation, after)]
         change = Change(median, p95, len(xy), metric, *points)
         if not change.before - change.after <= self.max_loss:
             raise ValueError(
@@ -120,6 +121,14 @@ class Calibration:
                 "images like those it is for, or raise --max-loss"
             )
         return change
+
+    def _evaluated(self, predictor: Predictor, precision: str) -> evaluator.Evaluation | None:
+        """The metrics of a predictor on the annotated people; None without any."""
+        if self.people is None:
+            return None
+        with bar(f"evaluating {precision}", "images") as show:
+            boxes = evaluator.boxes_for(self.people)
+            return evaluator.evaluate(predictor, self.people, boxes, progress=tick(show))
 
 
 class _Recorder(Predictor):
@@ -132,9 +141,13 @@ class _Recorder(Predictor):
 
     def keypoints(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         xy, score = super().keypoints(crops)
-        if sum(len(kept) for kept, _ in self.kept) < _MOST:
-            self.kept.append((crops, xy))
+        if not self.is_full:
+            self.kept.append((crops.copy(), xy))
         return xy, score
+
+    @property
+    def is_full(self) -> bool:
+        return sum(len(crops) for crops, _ in self.kept) >= _MOST
 
 
 def quantised(model: Any, target: Literal["onnx", "openvino"], crops: np.ndarray) -> Any:
