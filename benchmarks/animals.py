@@ -53,7 +53,7 @@ BASE = TrainConfig(
     model=MODEL, train="", steps=400, batch=16, lr=2e-3, optimizer="adamw", weight_decay=0.01, schedule="cosine",
     warmup=50, clip=1.0, ema=0.99, precision="bf16", workers=0, device="cpu", augment=AUGMENT, save_minutes=3.0,
 )  # fmt: skip
-SOURCE_STEPS, ROUND_STEPS, ROUND_RATE, TUNE_STEPS, WHOLE_STEPS = 800, 60, 5e-4, 100, 600
+SOURCE_STEPS, ROUND_STEPS, ROUND_RATE, TUNE_STEPS, WHOLE_STEPS = 800, 60, 5e-4, 100, 500
 CCSSL = PseudoLabels(keep=(0.3, 0.5, 0.6), weight=1.0, repeats=15, views=5, recoloured=2, temporal=False)
 PUBLISHED = {"weight": 10.0, "keep": (0.2, 0.4, 0.6, 0.8)}
 ABLATION = {
@@ -298,7 +298,7 @@ def pictures(bench: Bench, folder: Path, seed: int = 0, count: int = 6) -> None:
     chosen = np.linspace(0, len(people) - 1, count).round().astype(int).tolist()
     cells, captions = [], []
     for words, weights in found.items():
-        predictor = load(weights=weights) if weights else None
+        predictor = load(weights=weights, flip=False) if weights else None
         for n in chosen:
             pixels, boxes = read(people[n].path, upright=False), Boxes.of(people.box[[n]])
             crop = geometry.crop(boxes, (192, 192), padding=(1.4, 1.4), image_size=pixels.shape[:2])
