@@ -10,6 +10,28 @@ import pytest
 from posewright import image
 
 
+def test_annotations_are_split_with_no_image_in_both(run, listing, tmp_path):
+    out = tmp_path / "parts"
+    status, text, errors = run("data", "split", listing, "--val", "0.4", "--out", out)
+    assert status == 0, errors
+    whole, train, val = (json.loads(p.read_text()) for p in (listing, out / "train.json", out / "val.json"))
+    ids = [{image["id"] for image in part["images"]} for part in (train, val)]
+    assert not ids[0] & ids[1]
+    assert ids[0] | ids[1] == {image["id"] for image in whole["images"]}
+    assert len(ids[1]) == max(1, round(0.4 * len(whole["images"])))
+    assert len(train["annotations"]) + len(val["annotations"]) == len(whole["annotations"])
+    assert all(a["image_id"] in ids[1] for a in val["annotations"])
+    assert train["categories"][0]["keypoints"] == whole["categories"][0]["keypoints"]
+    assert f"images: {out / 'val.json'}" in text
+    status, _, errors = run("data", "split", listing, "--out", out)
+    assert status == 2
+    assert "exists already" in errors
+    for options, message in ((("--val", "1"), "between 0 and 1"), (("--by-folder",), "1 folders with")):
+        status, _, errors = run("data", "split", listing, "--out", tmp_path / "others", *options)
+        assert status == 2
+        assert message in errors
+
+
 def test_drawing_people_and_refusing_to_mix_them(run, tmp_path):
     assert run("data", "synth", tmp_path, "--images", "2")[0] == 0
     picture = image.read(tmp_path / "train" / "000000000001.jpg")

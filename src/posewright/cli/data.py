@@ -37,6 +37,14 @@ def add(commands: Commands) -> None:
     convert.add_argument(
         "--results", metavar="JSON", type=existing, help="write these keypoint results, of the annotations' images"
     )
+    split = command(tasks, "split", _split, "split annotations into train.json and val.json, no image in both")
+    split.add_argument("source", metavar="DATA", type=existing, help="annotations of any format: a file or a folder")
+    split.add_argument(
+        "--val", type=float, metavar="SHARE", default=0.2, help="of the images for val.json (default: %(default)s)"
+    )
+    split.add_argument("--by-folder", action="store_true", help="keep a folder's images together: frames of a video")
+    split.add_argument("--seed", type=int, metavar="NUMBER", default=0, help="the same seed splits in the same way")
+    split.add_argument("--out", metavar="FOLDER", help="folder for both files (default: beside the annotations)")
     check = command(tasks, "check", _check, "find what ruins training; exit status 1 where there are errors")
     check.add_argument(
         "sources", metavar="DATA", nargs="+", type=existing, help="annotations of any format; several are splits of one"
@@ -103,6 +111,23 @@ def _convert(options: argparse.Namespace) -> int:
         said += [f"{words}: {', '.join(f'{n} {what}' for what, n in counts.items())}"] if counts else []
     values = {"annotations": len(found.file.annotations), "images": len(found.file.images), "written": target}
     answer(options, "\n".join(said), **values, filled=found.filled, lost=found.lost | lost)
+    return 0
+
+
+def _split(options: argparse.Namespace) -> int:
+    from posewright.data import formats, splitting
+
+    found = formats.read(options.source)
+    folder = Path(options.out) if options.out else found.path if found.path.is_dir() else found.path.parent
+    targets = folder / "train.json", folder / "val.json"
+    if there := [str(target) for target in targets if target.exists()]:
+        raise FileExistsError(f"{' and '.join(there)}: exists already; name another folder with --out")
+    parts = splitting.split(found, options.val, seed=options.seed, by_folder=options.by_folder)
+    lines = []
+    for part, target in zip(parts, targets):
+        formats.write(part, target, "coco")
+        lines.append(f"{len(part.file.annotations)} annotations of {len(part.file.images)} images: {target}")
+    answer(options, "\n".join(lines), train=targets[0], val=targets[1])
     return 0
 
 
