@@ -103,7 +103,7 @@ class Bench:
         return files
 
     def train(self, config: TrainConfig, *name: str) -> Path:
-        """The last weights of a run, or of the last of its rounds, which is resumed or begun where it is not done."""
+        """The last weights of a run, or of the last of its rounds, resumed, or started, where it is not done."""
         out = self.work.joinpath(*name)
         out.mkdir(parents=True, exist_ok=True)
         config = replace(config, out=str(out))
@@ -335,10 +335,10 @@ def written(bench: Bench) -> str:
         text += ["", f"## {part}", "", f"| | seeds | steps | {' | '.join(COLUMNS.values())} |"]
         text += ["|---|---|---:|" + "---:|" * len(COLUMNS)]
         for name in dict.fromkeys(r["name"] for r in mine):
-            of = [r for r in mine if r["name"] == name]
-            cells = [_spread([r[key] for r in of], 3 if "PCK" in key else 2) for key in COLUMNS]
-            seeds = ", ".join(str(r["seed"]) for r in of)
-            text.append(f"| {name} | {seeds} | {of[-1]['steps']} | {' | '.join(cells)} |")
+            same = [r for r in mine if r["name"] == name]
+            cells = [_spread([r[key] for r in same], 3 if "PCK" in key else 2) for key in COLUMNS]
+            seeds = ", ".join(str(r["seed"]) for r in same)
+            text.append(f"| {name} | {seeds} | {same[-1]['steps']} | {' | '.join(cells)} |")
     return "\n".join(text) + "\n"
 
 
