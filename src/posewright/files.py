@@ -43,10 +43,17 @@ def write_with(path: Path, fill: Callable[[BinaryIO], object]) -> None:
         # What torch.save says after a failed write is about its own state; the write's error is what it met first.
         cause = error.__context__ if isinstance(error, RuntimeError) else error
         if isinstance(cause, OSError) and cause.strerror:
-            hint = "free some space or choose another folder; " if cause.errno in _FULL else ""
             kept = "the file that was there is kept" if path.exists() else "nothing was left there"
-            raise type(cause)(cause.errno, f"cannot write {path}: {cause.strerror}; {hint}{kept}") from None
+            raise unwritten(path, cause, kept) from None
         raise
+
+
+def unwritten(path: Path, error: OSError, kept: str) -> OSError:
+    """An error of the same kind that says which file could not be written, what to do, and what is `kept` of it."""
+    hint = "free some space or choose another folder; " if error.errno in _FULL else ""
+    message = f"cannot write {path}: {error.strerror}; {hint}{kept}"
+    kind = type(error) if type(error).__module__ == "builtins" else OSError
+    return kind(error.errno, message)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -280,6 +280,7 @@ def capture(source: int | str) -> Iterator[np.ndarray]:
     Raises:
         ValueError: there is no such camera, or the file is not a video that OpenCV can read.
     """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # none of its own lines on stderr
     opened = cv2.VideoCapture(source)
     try:
         if not opened.isOpened():

@@ -44,7 +44,8 @@ class Net(torch.nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         self.calls += len(images)
         if self.number and self.calls >= self.before and first(self.marker):
-            os.kill(os.getpid(), self.number)
+            number, self.number = self.number, 0
+            os.kill(os.getpid(), number)
         return torch.nn.functional.avg_pool2d(images[:, :2], 4)
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from posewright import image
 from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.predict.folder import predict_images
-from posewright.predict.journal import NAME
+from posewright.predict.journal import NAME, Entry, Journal
 from posewright.predict.predictor import Predictor
 from posewright.predict.summary import Output
 from posewright.spec import Spec
@@ -29,17 +30,27 @@ SPEC = Spec(
 
 
 class Net(torch.nn.Module):
-    """Finds the brightest places in two colours; signals its own process before the given image."""
+    """Finds the brightest places in two colours, and counts the images."""
 
-    def __init__(self, before: int = 0, number: int = 0) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.calls, self.before, self.number = 0, before, number
+        self.calls = 0
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         self.calls += len(images)
-        if self.number and self.calls >= self.before:
-            os.kill(os.getpid(), self.number)
         return torch.nn.functional.avg_pool2d(images[:, :2], 4)
+
+
+def signal_after(count: int, number: int) -> Callable[[Journal, Entry], None]:
+    """In place of `Journal.add`: signals the process once so many images are in the journal."""
+    add = Journal.add
+
+    def added(journal: Journal, entry: Entry) -> None:
+        add(journal, entry)
+        if len(journal) == count:
+            os.kill(os.getpid(), number)
+
+    return added
 
 
 def predictor(net: Net) -> Predictor:
@@ -117,11 +128,12 @@ def test_a_run_that_fails_leaves_the_earlier_results(folder, tmp_path):
 
 RUN = """
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from test_folder import Net, predictor, whole
+from test_folder import Journal, Net, predictor, signal_after, whole
 from posewright.predict.folder import predict_images
-before, number, folder, out = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4])
-summary = predict_images(predictor(Net(before, number)), [folder], out, whole)
+Journal.add = signal_after(3, int(sys.argv[1]))
+summary = predict_images(predictor(Net()), [Path(sys.argv[2])], Path(sys.argv[3]), whole)
 print(summary)
 sys.exit(128 + summary.stopped if summary.stopped else 0)
 """
@@ -135,13 +147,13 @@ def test_a_killed_run_resumes_without_redoing_what_was_finished(folder, tmp_path
     out.mkdir()
     (out / "results.json").write_text("[]")
     ended = subprocess.run(
-        [sys.executable, "-c", RUN, "4", str(int(number)), str(folder), str(out)],
+        [sys.executable, "-c", RUN, str(int(number)), str(folder), str(out)],
         cwd=Path(__file__).parent, capture_output=True, text=True,
     )  # fmt: skip
     assert ended.returncode == (-number if number == signal.SIGKILL else 128 + number), ended.stderr
     assert (out / "results.json").read_text() == "[]"
     lines = (out / NAME).read_text().splitlines()
-    assert len(lines) - 1 >= 3
+    assert len(lines) - 1 == (3 if number == signal.SIGKILL else 4)  # what is being drawn is finished
     if number == signal.SIGTERM:
         assert f"interrupted: {len(lines) - 1} of 5 images are finished" in ended.stdout
     with (out / NAME).open("a") as file:
@@ -154,11 +166,12 @@ def test_a_killed_run_resumes_without_redoing_what_was_finished(folder, tmp_path
 
 
 @pytest.fixture
-def half(folder, tmp_path) -> Path:
-    """The folder of a run that was interrupted after two images."""
-    net = Net(2, signal.SIGINT)
-    summary = predict_images(predictor(net), [folder], tmp_path / "out", whole)
-    assert (summary.stopped, summary.images) == (signal.SIGINT, 2)
+def half(folder, tmp_path, monkeypatch) -> Path:
+    """The folder of a run that was interrupted after two images, while a third was being drawn."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "add", signal_after(2, signal.SIGINT))
+        summary = predict_images(predictor(Net()), [folder], tmp_path / "out", whole)
+    assert (summary.stopped, summary.images) == (signal.SIGINT, 3)
     return tmp_path / "out"
 
 
@@ -178,7 +191,23 @@ def test_other_weights_start_over(half, folder):
 def test_changed_images_and_lost_drawings_are_predicted_again(half, folder):
     image.write(folder / "0.png", np.zeros((32, 32, 3), np.uint8))
     (half / "1_pose.jpg").unlink()
-    assert predict_images(predictor(Net()), [folder], half, whole).kept == 0
+    assert predict_images(predictor(Net()), [folder], half, whole).kept == 1
+
+
+def test_each_image_is_decoded_once_unless_it_is_large(folder, tmp_path, monkeypatch):
+    from posewright.predict import folder as module
+
+    decode, names = image.decode, []
+    monkeypatch.setattr(
+        image, "decode", lambda data, name, **options: names.append(name) or decode(data, name, **options)
+    )
+    predict_images(predictor(Net()), [folder], tmp_path / "out", whole)
+    assert sorted(names) == sorted(map(str, folder.iterdir()))
+    drawn = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.jpg")}
+    monkeypatch.setattr(module, "_HELD", 0)
+    predict_images(predictor(Net()), [folder], tmp_path / "again", whole)
+    assert len(names) == 5 + 10
+    assert drawn == {path.name: path.read_bytes() for path in (tmp_path / "again").glob("*.jpg")}
 
 
 def test_two_runs_in_one_folder_are_refused(folder, tmp_path):

@@ -89,8 +89,7 @@ def records_of(shard: Shard, predictor: Predictor, boxes: BoxSource) -> Generato
         while waiting[0].error:
             yield waiting.popleft()
         record = waiting.popleft()
-        results = poses.to_coco(record.image_id, bbox=True)
-        record.poses = predictor.calibration.applied(results) if predictor.calibration else results
+        record.poses = poses.to_coco(record.image_id, bbox=True)
         yield record
     yield from waiting
 

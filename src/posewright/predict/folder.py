@@ -10,20 +10,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from posewright import draw, image
 from posewright.files import ready_folder
 from posewright.predict import boxes as detect
+from posewright.predict.ahead import in_order
 from posewright.predict.images import ImageFile, drawing_names, image_ids, images_of
 from posewright.predict.journal import Entry, Journal, write_csv, write_results
 from posewright.predict.predictor import Predictor
 from posewright.predict.summary import Output, Summary
 from posewright.progress import bar, stop_signals
-from posewright.types import Poses
+from posewright.types import Boxes, Poses
 
 PathLike = str | os.PathLike[str]
+
+_HELD = 12_000_000
+"""Bytes of an image, 4 megapixels; larger ones are read again to be drawn on."""
 
 COCO_KEYS = ("image_id", "category_id", "keypoints", "score")
 """What COCO's evaluator reads of a keypoint result. It takes a `bbox` for the pose's extent, which changes areas."""
@@ -91,21 +96,25 @@ def _predict(
 ) -> None:
     """Predict images, draw them and note them in the journal, until done or asked to stop."""
     upright = not isinstance(boxes, detect.BoxFile)  # a file's boxes count the pixels as stored: see `image.read`
+
+    def drawn(found: tuple[int, np.ndarray | None, Poses]) -> tuple[int, Entry]:
+        place, pixels, poses = found
+        file, number, path = tasks[place]
+        shown = poses[poses.instance_score >= output.score_threshold]
+        pixels = file.read(upright=upright) if pixels is None else pixels
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.write(path, draw.draw(pixels, shown, threshold=output.keypoint_threshold))
+        outside = len(boxes.of_id(number)) - len(poses) if isinstance(boxes, detect.BoxFile) else 0
+        results = [_result(r, file.name) for r in poses.to_coco(number)]
+        return place, Entry(file.name, number, file.state, poses.boxes.source, outside, results)
+
     with bar("predicting", "images") as report, stop_signals() as asked:
-        for place, poses in _each(predictor, [task[0] for task in tasks], boxes, summary.failed, upright=upright):
-            file, number, path = tasks[place]
-            shown = poses[poses.instance_score >= output.score_threshold]
-            drawing = draw.draw(file.read(upright=upright), shown, threshold=output.keypoint_threshold)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            image.write(path, drawing)
-            outside = len(boxes.of_id(number)) - len(poses) if isinstance(boxes, detect.BoxFile) else 0
-            results = [_result(r, file.name) for r in poses.to_coco(number)]
-            journal.add(entry := Entry(file.name, number, file.state, poses.boxes.source, outside, results))
+        found = _each(predictor, [task[0] for task in tasks], boxes, summary.failed, asked, upright=upright)
+        for place, entry in in_order(drawn, found, threads=4, ahead=predictor.batch):
+            journal.add(entry)
             summary.add(entry, output)
             report(place + 1, len(tasks), f"{summary.poses} people")
-            if asked:
-                summary.stopped = asked[0]
-                return
+        summary.stopped = asked[0] if asked else 0
 
 
 def _each(
@@ -113,21 +122,36 @@ def _each(
     files: list[ImageFile],
     boxes: detect.BoxFile | detect.Detector | None,
     failed: list[str],
+    asked: Sequence[int],
     *,
     upright: bool,
-) -> Iterator[tuple[int, Poses]]:
-    """The poses of each image that can be read, with its place; why the others cannot goes into `failed`."""
+) -> Iterator[tuple[int, np.ndarray | None, Poses]]:
+    """Place, pixels and poses of each image, until asked to stop; why an image cannot be read goes into `failed`.
 
-    def item(file: ImageFile) -> tuple[Any, Any]:
+    Pixels are None where they are large: as many as are worked on at a time would not fit into memory.
+    """
+    held: dict[int, np.ndarray] = {}
+
+    def item(place: int) -> tuple[Any, Any]:
+        file = files[place]
         known = detect.FixedBoxes(boxes.of(file.path)) if isinstance(boxes, detect.BoxFile) else boxes
-        return (file.path if file.pixels is None else file.pixels), known
+        find = known or detect.two_pass_boxes(predictor)
+
+        def found(pixels: np.ndarray) -> Boxes:
+            if pixels.size <= _HELD:
+                held[place] = pixels
+            return find(pixels)
+
+        return (file.path if file.pixels is None else file.pixels), found
 
     place = 0
     while place < len(files):
         try:
-            for poses in predictor.many(map(item, files[place:]), upright=upright):
-                yield place, poses
+            for poses in predictor.many(map(item, range(place, len(files))), upright=upright):
+                yield place, held.pop(place, None), poses
                 place += 1
+                if asked:
+                    return
         except (ValueError, FileNotFoundError) as error:  # of the image at `place`: results come in order
             failed.append(str(error))
             place += 1

@@ -215,7 +215,7 @@ def _by_pyav(path: str) -> Frames:
         raise ValueError(f"{path}: not a video that can be read, or cut short ({error.strerror})") from None
     streams = container.streams.video
     if not streams or container.format.name == "tty":  # FFmpeg reads any text as a picture of letters
-        kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+        kinds = ", ".join(sorted({s.type for s in container.streams})) or "no streams"
         container.close()
         raise ValueError(f"{path}: expected a video, got a file with {kinds if not streams else 'text'}")
     stream = streams[0]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import msgspec
 import numpy as np
 
 from posewright import draw
-from posewright.files import ready_folder
+from posewright.files import ready_folder, unwritten
 from posewright.predict.frames import Frames, read_ahead
 from posewright.predict.predictor import Predictor
 from posewright.predict.video import Detector, Smoothing, VideoPoses, follow
@@ -140,17 +142,31 @@ def _tables(path: Path, predictor: Predictor, summary: VideoSummary) -> Iterator
     lines, table = path.with_name(f"{path.name}.jsonl"), path.with_name(f"{path.name}.csv")
     summary.files += [lines, table]
     points = predictor.spec.skeleton.points
-    with lines.open("wb") as json_file, table.open("w", encoding="utf-8", newline="") as csv_file:
-        writer = csv.writer(csv_file)
-        writer.writerow(CSV_COLUMNS)
+    with lines.open("wb", buffering=0) as json_file, table.open("wb", buffering=0) as csv_file:
+        _append(csv_file, table, _rows_of_text([CSV_COLUMNS]))
 
         def write(found: VideoPoses) -> None:
-            json_file.write(msgspec.json.encode(_line(found)) + b"\n")
-            json_file.flush()
-            writer.writerows(_rows(found, points))
-            csv_file.flush()
+            _append(json_file, lines, msgspec.json.encode(_line(found)) + b"\n")
+            _append(csv_file, table, _rows_of_text(_rows(found, points)))
 
         yield write
+
+
+def _append(file: FileIO, path: Path, data: bytes) -> None:
+    """Write whole lines, or where the disk is full none of them."""
+    place = file.tell()
+    try:
+        while data:
+            data = data[file.write(data) :]
+    except OSError as error:
+        file.truncate(place)
+        raise unwritten(path, error, "what was written until then stays") from None
+
+
+def _rows_of_text(rows: Iterable[tuple[Any, ...]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
 
 
 @contextmanager

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from posewright import image
+from posewright.files import unwritten
 
 _CLOCK = 90_000
 """Ticks per second: times of frames are kept, even or not."""
 
 _COPIED = frozenset(("aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"))
 """Sound that MP4 holds as it is; any other becomes AAC."""
+
+_KEPT = "what was written until then plays"
 
 _RATE = 48_000
 """Samples per second of that AAC."""
@@ -47,7 +50,7 @@ class VideoFile:
             import av
         except ModuleNotFoundError:
             raise ModuleNotFoundError("videos are written by PyAV: pip install posewright[video]") from None
-        self.path, self.notes = path, list[str]()
+        self.path, self.notes, self._failed = path, list[str](), False
         self._rate, self._last = max(rate, 1e-3), 0.0
         self._size = (max(2, size[0] // 2 * 2), max(2, size[1] // 2 * 2))
         flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
@@ -79,7 +82,11 @@ class VideoFile:
         raise ValueError(f"{self.path}: this installation of FFmpeg encodes neither H.264 nor MPEG-4")
 
     def add(self, time: float, pixels: np.ndarray) -> None:
-        """Append a frame [H, W, 3] uint8 RGB that is shown from `time`, in seconds, which rises."""
+        """Append a frame [H, W, 3] uint8 RGB that is shown from `time`, in seconds, which rises.
+
+        Raises:
+            OSError: the disk is full, or fails.
+        """
         import av
 
         height, width = self._size
@@ -87,21 +94,33 @@ class VideoFile:
             pixels = image.resize(pixels, self._size)
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), format="rgb24")
         frame.pts, frame.time_base = round(time * _CLOCK), Fraction(1, _CLOCK)
-        self._file.mux(self._video.encode(frame))
+        self._write(self._video.encode(frame))
         self._last = time
         self._add_sound(time)
 
     def close(self) -> None:
-        """Finish the file; its sound ends with its pictures."""
-        self._add_sound(self._last + 1 / self._rate)
-        self._file.mux(self._video.encode(None))
-        self._file.close()
+        """Finish the file; its sound ends with its pictures. Raises as `add` does."""
+        if not self._failed:
+            self._add_sound(self._last + 1 / self._rate)
+            self._write(self._video.encode(None))
+        try:
+            self._file.close()
+        except OSError as error:
+            if not self._failed:
+                raise unwritten(self.path, error, _KEPT) from None
 
     def _add_sound(self, time: float) -> None:
         """The sound up to a time."""
         while self._sound and self._waiting is not None and self._waiting[0] <= time:
-            self._file.mux(self._waiting[1])
+            self._write(self._waiting[1])
             self._waiting = next(self._sound, None)
+
+    def _write(self, packets: Any) -> None:
+        try:
+            self._file.mux(packets)
+        except OSError as error:
+            self._failed = True
+            raise unwritten(self.path, error, _KEPT) from None
 
 
 def _sound(file: Any, source: str, notes: list[str]) -> Iterator[tuple[float, Any]] | None:
