@@ -102,6 +102,7 @@ def _of_results(options: argparse.Namespace, rules: Options, data: dict[str, Any
     from posewright import coco_format
     from posewright.data import formats, sources
     from posewright.evaluate import evaluator, printing
+    from posewright.evaluate.box_form import note_on_results
     from posewright.report import page
 
     if options.codec:
@@ -109,7 +110,7 @@ def _of_results(options: argparse.Namespace, rules: Options, data: dict[str, Any
     name, read = options.results, formats.read(options.data)
     found = [msgspec.to_builtins(result) for result in coco_format.read_results(name)]
     evaluation = evaluator.evaluate_results(read, found, options=rules, name=name, boxes=options.boxes)
-    evaluation = replace(evaluation, results=found)
+    evaluation = replace(evaluation, results=found, notes=note_on_results(name, found))
     model = options.model or Path(name).stem
     try:
         people = sources.seen(read, options.images, allow_outside=options.allow_outside)

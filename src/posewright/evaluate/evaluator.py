@@ -12,6 +12,7 @@ import numpy as np
 
 from posewright import coco_format, geometry
 from posewright.evaluate import distances
+from posewright.evaluate.box_form import note_on_annotations, note_on_corners, note_on_results
 from posewright.evaluate.coco_ap import CocoMetrics, measure
 from posewright.evaluate.ground_truth import GroundTruth, Results
 from posewright.evaluate.oks import oks_nms, soft_oks_nms
@@ -78,6 +79,7 @@ class Evaluation:
         rule: what that PCK, or another metric, measures by, in words.
         points: names of the points.
         boxes: where the boxes came from.
+        notes: what is suspicious about the boxes.
     """
 
     metrics: dict[str, float]
@@ -87,6 +89,7 @@ class Evaluation:
     rule: str
     points: tuple[str, ...]
     boxes: str
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -120,7 +123,10 @@ def evaluate(
         predicted = np.full((*people.xy.shape[:2], 3), np.nan)
         for _, found, group in _groups(poses, people):
             predicted[group, :, :2], predicted[group, :, 2] = found.xy, found.score
-    return _evaluation(people, results, predicted, source, options)
+    groups = people.by_image()
+    detected = [(b.xywh, people.box[groups[image]]) for image, b in boxes.items() if image in groups and not b.cleaned]
+    notes = note_on_corners(f"of {source}", detected) if detected else note_on_annotations(people)
+    return replace(_evaluation(people, results, predicted, source, options), notes=notes)
 
 
 def evaluate_results(
@@ -275,7 +281,7 @@ def _evaluation(
         metrics = metrics or own
     if sigmas is None and not options.metric:
         rule = f"AP is undefined, as no OKS sigmas are published for these points; {rule} instead"
-    return Evaluation(metrics, results, measured, shares, rule, points, source)
+    return Evaluation(metrics, results, measured, shares, rule, points, source, note_on_results("the results", results))
 
 
 def _run(

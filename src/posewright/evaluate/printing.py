@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -139,10 +140,10 @@ def explain(measured: CocoMetrics) -> list[str]:
     return [*lines, *m.notes]
 
 
-def summary(measured: CocoMetrics, name: str) -> list[str]:
+def summary(measured: CocoMetrics, name: str, notes: Sequence[str] = ()) -> list[str]:
     """All of it to print: the ten lines, what explains them, and the table row that ends with the boxes."""
     row = markdown_row(measured.metrics, name, measured.boxes).splitlines()
-    return [*coco_lines(measured.metrics), *explain(measured), "", *row]
+    return [*coco_lines(measured.metrics), *explain(measured), *notes, "", *row]
 
 
 def lines(evaluation: Evaluation, name: str) -> list[str]:
@@ -155,8 +156,8 @@ def lines(evaluation: Evaluation, name: str) -> list[str]:
     e = evaluation
     table = e.pck.markdown(e.points).splitlines() if e.pck else []
     if e.measured:
-        return [*summary(e.measured, name), *(["", f"{e.rule}:", *table] if table else [])]
-    return [e.rule, *table, "", *markdown_row(e.metrics, name, e.boxes).splitlines()]
+        return [*summary(e.measured, name, e.notes), *(["", f"{e.rule}:", *table] if table else [])]
+    return [e.rule, *e.notes, *table, "", *markdown_row(e.metrics, name, e.boxes).splitlines()]
 
 
 def as_dict(evaluation: Evaluation, name: str) -> dict[str, Any]:
@@ -171,7 +172,7 @@ def as_dict(evaluation: Evaluation, name: str) -> dict[str, Any]:
     if e.pck:
         content["pck"] = {"threshold": e.pck.threshold, "points": dict(zip(e.points, e.pck.value.tolist()))}
     if e.measured:
-        content["notes"] = explain(e.measured)
+        content["notes"] = [*explain(e.measured), *e.notes]
         content["precision"] = {
             "recall": np.linspace(0, 1, 101).round(2).tolist(),
             **{f"OKS {t:.2f}": row for t, row in zip(np.arange(0.5, 1, 0.05), e.measured.precision.round(4).tolist())},

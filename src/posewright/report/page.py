@@ -122,7 +122,7 @@ def summary(
     heads, _, row = (line.strip("| ").split(" | ") for line in table)
     published = published_row(name, evaluation.boxes, list(evaluation.metrics)) if evaluation.measured else ""
     rows = [heads, row, *([published.strip("| ").split(" | ")] if published else [])]
-    about = explain(evaluation.measured) if evaluation.measured else [evaluation.rule]
+    about = [*(explain(evaluation.measured) if evaluation.measured else [evaluation.rule]), *evaluation.notes]
     losses = [f"no failure analysis: {reason}"] if reason else []
     return Content([people.summary(), *about] if people else about, rows, losses, settings=settings)
 
