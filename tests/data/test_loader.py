@@ -374,3 +374,18 @@ def test_a_smaller_last_batch_may_be_kept(people):
     assert [len(b.images) for b in loader.epoch(0)] == [size, 1] == [loader.people_in(0), loader.people_in(1)]
     with pytest.raises(ValueError, match="2 processes cannot share a last batch of 1 people"):
         Loader(people, SPEC, batch=size, keep_last=True, share=(0, 2))
+
+
+def test_people_of_a_turn_share_their_batches(people):
+    """Turns follow one another; every person comes once; a resumed epoch goes on with the same batches."""
+    people = people.subset(np.arange(10))
+    turns = np.arange(10) % 2
+    loader = Loader(people, SPEC, batch=2, turns=turns, keep_last=True)
+    batches = [batch.index for batch in loader.epoch(3)]
+    assert len(batches) == len(loader)
+    assert [set(turns[index]) for index in batches] == [{n % 2} for n in range(len(batches))]
+    assert [len(index) for index in batches] == [loader.people_in(n) for n in range(len(batches))]
+    assert sorted(np.concatenate(batches)) == list(range(len(people)))
+    assert [batch.index.tolist() for batch in loader.epoch(3, 1)] == [index.tolist() for index in batches[1:]]
+    with pytest.raises(ValueError, match="turns must have as many people each, got"):
+        Loader(people, SPEC, turns=np.minimum(np.arange(len(people)), 1))

@@ -20,6 +20,7 @@ from posewright.train.config import PseudoLabels, TrainConfig
 from posewright.train.distributed import Team
 from posewright.train.loop import fit, resumed, rounds
 from posewright.train.setup import prepared
+from posewright.train.state import Run
 
 SLIM = "simplebaseline-r18-slim-128x96"
 SCENE = animals.AnimalScene(length=(30.0, 45.0), height=(120, 120), width=(160, 160))
@@ -196,3 +197,87 @@ def test_fit_knows_no_target(config):
     """A single training is on `train` alone; the rounds are what labels."""
     assert fit(replace(config, steps=1)).finished
     assert adapt.labelled_round(config, 0, Path(config.out), Team()).target == ""
+
+
+def pplo(config, thresholds, **changes):
+    settings = PseudoLabels(thresholds=thresholds, alternate=True, weight=1.0, views=1, recoloured=0, temporal=False)
+    return replace(config, pseudo=settings, **changes)
+
+
+@pytest.fixture
+def weights(config, tmp_path, monkeypatch):
+    """Of a network trained on the source for a step; what it finds in the target is half sure, in each box's middle."""
+
+    def half_sure(spec, net, people, settings, seed):
+        xy = people.box[:, None, :2] + people.box[:, None, 2:] / 2
+        return np.repeat(xy, 4, 1), np.full((len(people), 4), 0.5)
+
+    monkeypatch.setattr(adapt, "pseudo_labels", half_sure)
+    source = replace(config, target="", steps=1, out=str(tmp_path / "source"))
+    assert fit(source).finished
+    return str(tmp_path / "source" / "last.pt")
+
+
+def test_pplo_keeps_what_is_above_a_confidence_that_falls(config, weights, tmp_path):
+    """Self-paced: nothing is above the first confidence, so its round is on the source; all is above the last one."""
+    config = pplo(config, (0.9, 0.4), init=weights)
+    whole = rounds(config)
+    assert [r.finished for r in whole] == [True, True]
+    first, second = (resumed(tmp_path / "run" / f"round{n}") for n in (1, 2))
+    assert isinstance(first.train, str)
+    assert (len(second.train), second.file_weights, second.turns) == (2, (1.0, 1.0), (0, 1))
+    kept = coco.read(tmp_path / "run" / "round2" / "pseudo.json", Path(config.target).parents[1] / "target")
+    assert (kept.visibility == 2).all()
+    assert np.allclose(kept.xy[:, 0], kept.box[:, :2] + kept.box[:, 2:] / 2, atol=0.01)
+
+    again = replace(config, out=str(tmp_path / "again"))
+    assert not rounds(again, stop_at=1)[-1].finished
+    assert rounds(resumed(again.out), resume=True)[-1].finished
+    last = [torch.load(tmp_path / run / "round2" / "last.pt") for run in ("run", "again")]
+    assert all(torch.equal(value, last[1]["model"][name]) for name, value in last[0]["model"].items())
+
+
+def test_source_and_target_take_turns(config, weights, monkeypatch, tmp_path):
+    config = pplo(config, (0.4,), init=weights, steps=0, epochs=1, batch=4)
+    origins = []
+
+    def noted(run, batch, lr):
+        origins.append(set(run.loader.people.origin[batch.index].tolist()))
+        return step(run, batch, lr)
+
+    step = Run.train_step
+    monkeypatch.setattr(Run, "train_step", noted)
+    rounds(config)
+    assert origins == [{0}, {1}]
+    origins.clear()
+    rounds(replace(config, out=str(tmp_path / "mixed"), pseudo=replace(config.pseudo, alternate=False)))
+    assert origins == [{0, 1}] * 3
+
+
+def test_pplo_goes_on_from_domains(config, files, weights, tmp_path):
+    """The pseudo-labelled species is one more domain, that of the target."""
+    adapted = pplo(
+        config, (0.4,), init=weights, model="simplebaseline-r18-slim-wscda-128x96", train=(files[0], files[0]),
+        domains=("people", "animals"), steps=1,
+    )  # fmt: skip
+    assert rounds(adapted)[-1].finished
+    settings = resumed(tmp_path / "run" / "round1")
+    assert settings.domains == ("people", "animals", "target")
+    assert settings.turns == (0, 0, 1)
+
+
+def test_a_target_needs_no_points(config, files, weights, tmp_path):
+    content = json.loads(Path(files[1]).read_text())
+    content["categories"] = [{"id": 1, "name": "mouse"}]
+    for annotation in content["annotations"]:
+        del annotation["keypoints"], annotation["num_keypoints"]
+    boxes = Path(files[1]).with_name("instances_target.json")
+    boxes.write_text(json.dumps(content))
+    assert rounds(pplo(config, (0.4,), init=weights, target=str(boxes), steps=1))[-1].finished
+
+
+def test_confidences_must_fall():
+    with pytest.raises(ValueError, match="thresholds must be confidences of 0 or more, one per round, each at most"):
+        PseudoLabels(thresholds=(0.5, 0.6))
+    with pytest.raises(ValueError, match="turns must be 1 numbers, one per file, got"):
+        TrainConfig(model=SLIM, train="a.json", turns=(0, 1))

@@ -232,7 +232,7 @@ def _write(path: Path, people: KeypointDataset, xy: np.ndarray, kept: np.ndarray
             "category_id": 1,
             "keypoints": triples[n].ravel().tolist(),
             "num_keypoints": int(kept[n].sum()),
-            "bbox": people.box[n].tolist(),
+            "bbox": (people.box[n] + (0, 0, 1, 1)).tolist(),  # reading takes the last pixel away, as it did here
             "area": float(people.area[n]),
             "iscrowd": 0,
         }
