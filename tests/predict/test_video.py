@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import signal
@@ -125,17 +126,21 @@ def test_sound_is_kept(tmp_path, name, sound):
     assert seconds > 0.35
 
 
-def test_a_rotation_flag_is_obeyed(clip):
+@pytest.mark.parametrize(
+    ("matrix", "turns"),  # as MP4 has it: a, b, u, c, d, v
+    [((0, 1, 0, -1, 0, 0), -1), ((-1, 0, 0, 0, -1, 0), 2), ((0, -1, 0, 1, 0, 0), 1)],
+    ids=["90 degrees clockwise", "upside down", "90 degrees counter-clockwise"],
+)
+def test_a_rotation_flag_is_obeyed(clip, matrix, turns):
     upright = next(open_frames(clip).frames).image
     data = bytearray(clip.read_bytes())
-    matrix = data.index(b"tkhd") + 4 + 40  # of the first track; version 0
-    quarter = (0, 1 << 16, 0, -(1 << 16), 0, 0)  # clockwise
-    for n, value in enumerate(quarter):
-        data[matrix + 4 * n : matrix + 4 * n + 4] = value.to_bytes(4, "big", signed=True)
+    place = data.index(b"tkhd") + 4 + 40  # of the first track; version 0
+    for n, value in enumerate(matrix):
+        data[place + 4 * n : place + 4 * n + 4] = (value << 16).to_bytes(4, "big", signed=True)
     clip.write_bytes(data)
     turned = next(open_frames(clip).frames).image
-    assert turned.shape == (160, 96, 3)
-    np.testing.assert_array_equal(turned, np.rot90(upright, -1))
+    assert turned.shape == ((96, 160, 3) if turns == 2 else (160, 96, 3))
+    np.testing.assert_array_equal(turned, np.rot90(upright, turns))
 
 
 def test_a_truncated_video_yields_what_there_is_and_says_so(tmp_path):
@@ -255,6 +260,106 @@ def test_without_pyav_opencv_reads_and_no_video_is_written(clip, tmp_path, monke
     assert "read by OpenCV" in str(summary)
     assert "no annotated video is written: videos are written by PyAV: pip install posewright[video]" in str(summary)
     assert [path.name for path in summary.files] == ["clip_poses.jsonl", "clip_poses.csv"]
+
+
+def test_a_camera_runs_until_it_is_stopped_and_its_newest_frame_is_taken(tmp_path, monkeypatch):
+    taken = []
+
+    def pictures(source):
+        assert source == 3
+        for n in itertools.count():
+            taken.append(n)
+            yield picture(10 + n % 20)
+
+    monkeypatch.setattr(image, "capture", pictures)
+    frames = open_frames("3")
+    assert (frames.name, frames.live, frames.file) == ("camera 3", True, "")
+
+    def stopping(pixels):
+        found = detector(pixels)
+        if detector.calls == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+        return found
+
+    detector.calls = 0
+    summary = predict_video(frames, PREDICTOR, tmp_path / "out", stopping, every=1)
+    assert summary.stopped == signal.SIGINT
+    lines = [json.loads(line) for line in (tmp_path / "out" / "camera3_poses.jsonl").read_text().splitlines()]
+    times = [line["time"] for line in lines]
+    assert len(lines) == summary.frames >= 1
+    assert times == sorted(set(times))
+    assert len(list(open_frames(tmp_path / "out" / "camera3_pose.mp4").frames)) == len(lines)
+    assert len(taken) >= len(lines)
+
+
+def test_a_codec_or_an_encoder_that_is_missing_is_said(tmp_path, monkeypatch):
+    clip = make(tmp_path / "clip.mp4")
+    (tmp_path / "odd.mp4").write_bytes(clip.read_bytes().replace(b"avc1", b"zzzz"))
+    with pytest.raises(ValueError, match=r"odd\.mp4: its codec cannot be decoded by this installation of FFmpeg"):
+        open_frames(tmp_path / "odd.mp4")
+    codec = av.codec.Codec
+
+    def without(*missing):
+        def find(name, mode="r"):
+            if name in missing:
+                raise av.codec.codec.UnknownCodecError(name)
+            return codec(name, mode)
+
+        monkeypatch.setattr("av.codec.Codec", find)
+
+    without("libx264", "h264")
+    summary = run(clip, tmp_path)
+    assert "this installation of FFmpeg has no H.264 encoder: the video is MPEG-4 part 2" in str(summary)
+    with av.open(str(tmp_path / "out" / "clip_pose.mp4")) as file:
+        assert file.streams.video[0].codec_context.name == "mpeg4"
+    without("libx264", "h264", "mpeg4")
+    summary = run(clip, tmp_path)
+    assert "no annotated video is written: " in str(summary)
+    assert "this installation of FFmpeg encodes neither H.264 nor MPEG-4" in str(summary)
+    assert [path.name for path in summary.files] == ["clip_poses.jsonl", "clip_poses.csv"]
+
+
+def test_a_video_without_frames_is_refused(tmp_path):
+    with av.open(str(tmp_path / "none.avi"), "w") as file:
+        stream = file.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        file.start_encoding()
+    with pytest.raises(ValueError, match=r"none\.avi: no picture in it can be decoded"):
+        run(tmp_path / "none.avi", tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from test_video import PREDICTOR, detector, open_frames, predict_video
+clip, *outs = map(Path, sys.argv[1:])
+detector.calls = 0
+for limit, out in zip((12_000, 3_000), outs):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        predict_video(open_frames(clip), PREDICTOR, out, detector)
+    except OSError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files as Unix does")
+def test_a_full_disk_gives_one_error_and_what_was_written_can_be_read(tmp_path):
+    """A limit on the size of files stands for it: the first is reached by the video, the second by a table."""
+    clip = make(tmp_path / "clip.mp4", [n / 25 for n in range(150)], speed=8)
+    full = {tmp_path / "a": "clip_pose.mp4", tmp_path / "b": "clip_poses.jsonl"}
+    ended = subprocess.run(
+        [sys.executable, "-c", FULL, str(clip), *map(str, full)],
+        cwd=Path(__file__).parent, capture_output=True, text=True,
+    )  # fmt: skip
+    for (out, name), error in zip(full.items(), ended.stdout.splitlines(), strict=True):
+        assert f"cannot write {out / name}: File too large; free some space or choose another folder; " in error
+        lines = [json.loads(line) for line in (out / "clip_poses.jsonl").read_text().splitlines()]
+        rows = (out / "clip_poses.csv").read_text().splitlines()
+        assert len(lines) > 5
+        assert len(rows) == 1 + 3 * len(lines)
+        assert len(list(open_frames(out / "clip_pose.mp4").frames)) > 0 or name != "clip_pose.mp4"
 
 
 def test_reading_ahead_passes_errors_on_after_what_came_before():

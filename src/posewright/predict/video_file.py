@@ -12,8 +12,8 @@ import numpy as np
 from posewright import image
 from posewright.files import unwritten
 
-_CLOCK = 90_000
-"""Ticks per second: times of frames are kept, even or not."""
+_CLOCK = 60_000
+"""Ticks per second: times of frames are kept, even or not. MPEG-4 part 2 takes no more than 65,535."""
 
 _COPIED = frozenset(("aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"))
 """Sound that MP4 holds as it is; any other becomes AAC."""
