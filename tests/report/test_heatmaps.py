@@ -36,6 +36,8 @@ def test_maps_lie_below_each_other_and_their_region_is_that_of_the_crop():
     row, column = np.unravel_index(strip.argmax(), strip.shape)
     assert (row // 32, row % 32 // 2, column // 2) == (2, 4, 3)
     assert strip.max() > 240  # the case's highest value
+    (empty,) = heatmaps.of_boxes(predictor, pixels, np.array([[10.0, 10, 0, 0]]))  # as annotations may hold them
+    assert np.isfinite(empty["region"]).all()
 
 
 def test_a_gallery_has_heatmaps_of_its_first_cases_and_none_of_exported_files(people, results, monkeypatch):

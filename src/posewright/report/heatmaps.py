@@ -38,6 +38,8 @@ def of_boxes(predictor: Predictor, pixels: np.ndarray, boxes: np.ndarray) -> lis
         "region", left, top, right and bottom of what they show, in image pixels.
     """
     spec, height, width = predictor.spec, *predictor.spec.size
+    boxes = np.nan_to_num(boxes)
+    boxes[:, 2:] = np.maximum(boxes[:, 2:], 1)  # annotations may hold empty ones
     crop = geometry.crop(
         Boxes.of(boxes), spec.size, padding=spec.padding, rule=spec.crop_rule, image_size=pixels.shape[:2]
     )
