@@ -16,7 +16,7 @@ import torch
 
 from posewright import image
 from posewright.codecs.heatmap import GaussianHeatmap
-from posewright.predict.folder import predict_images
+from posewright.predict.folder import predict_images, settings_of
 from posewright.predict.journal import NAME, Entry, Journal
 from posewright.predict.predictor import Predictor
 from posewright.predict.summary import Output
@@ -186,6 +186,21 @@ def test_other_weights_start_over(half, folder):
     net = Net()
     net.register_buffer("more", torch.ones(3))
     assert predict_images(predictor(net), [folder], half, whole).kept == 0
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_networks_of_all_runtimes_are_told_apart(tmp_path, monkeypatch, runtime):
+    pytest.importorskip({"onnx": "onnxruntime", "openvino": "openvino"}[runtime])
+    pytest.importorskip("onnx")
+    monkeypatch.setenv("POSEWRIGHT_CACHE", str(tmp_path))
+
+    def settings(seed: int) -> dict[str, str]:
+        torch.manual_seed(seed)
+        net = torch.nn.Conv2d(3, 2, 3, stride=4, padding=1)
+        return settings_of(Predictor(SPEC, net, flip=False, device="cpu", runtime=runtime), None)
+
+    assert settings(0) == settings(0)
+    assert {name for name, value in settings(0).items() if value != settings(1)[name]} == {"weights"}
 
 
 def test_changed_images_and_lost_drawings_are_predicted_again(half, folder):

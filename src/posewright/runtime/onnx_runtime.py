@@ -6,6 +6,7 @@ import io
 import os
 import tempfile
 import warnings
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -88,12 +89,16 @@ class OnnxModel:
 class OnnxNetwork:
     """A network of an ONNX file: images [N, 3, H, W] float32 to maps [N, C, h, w]. Safe to call from several threads.
 
+    Attributes:
+        fingerprint: CRC-32 of the file.
+
     Raises:
         ModuleNotFoundError, FileNotFoundError, ValueError: see `OnnxModel`.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._model = OnnxModel(path)
+        self.fingerprint = zlib.crc32(Path(path).read_bytes())
 
     def __call__(self, images: Tensor) -> Tensor:
         """The maps of images."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,14 @@ class OpenVinoNetwork:
     """A network of a file: images [N, 3, H, W] float32 to maps [N, C, h, w]. Safe to call from several threads.
 
     Args, Raises: see `OpenVinoModel`.
+
+    Attributes:
+        fingerprint: CRC-32 of the file and the precision.
     """
 
     def __init__(self, path: str | os.PathLike[str], precision: str = "float32") -> None:
         self._model = OpenVinoModel(path, precision)
+        self.fingerprint = zlib.crc32(precision.encode(), zlib.crc32(Path(path).read_bytes()))
 
     def __call__(self, images: Tensor) -> Tensor:
         """The maps of images."""
