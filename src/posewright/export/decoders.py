@@ -57,8 +57,9 @@ class Decoder(nn.Module):
         """The keypoints and scores."""
         shape = (self.per_point, self.height, self.width) if self.per_point > 1 else (self.height, self.width)
         xy, score = self.read(maps.reshape(-1, *shape))
-        xy = xy * self.scale + self.shift  # pyright: ignore[reportOperatorIssue]
-        return xy.reshape(-1, self.num_keypoints, 2), score.reshape(-1, self.num_keypoints)
+        # Scaled last: in int8, OpenVINO 2026.4 takes factors for scales of its own, and fails where a reshape follows.
+        xy = xy.reshape(-1, self.num_keypoints, 2) * self.scale + self.shift  # pyright: ignore[reportOperatorIssue]
+        return xy, score.reshape(-1, self.num_keypoints)
 
     def read(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Maps [M, h, w], or [M, per point, h, w], to points [M, 2] in map pixels and scores [M]."""
