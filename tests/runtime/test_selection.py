@@ -9,13 +9,16 @@ import pytest
 import torch
 from torch import nn
 
+from posewright import image
 from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.predict.predictor import Predictor
 from posewright.runtime import onnx_runtime, selection
+from posewright.runtime.crops import Normalise
 from posewright.skeletons import LSP14
 from posewright.spec import Spec
 
 CPU = torch.device("cpu")
+GREY = Normalise("rgb", (128.0,) * 3, (64.0,) * 3)
 SPEC = Spec("tiny-64x48", lambda k: Tiny(k), GaussianHeatmap((64, 48), (16, 12)), LSP14, (64, 48))
 
 
@@ -63,25 +66,41 @@ def test_keypoints_are_those_of_torch(runtime):
 
 def test_a_network_is_translated_once_and_again_when_its_weights_change(cache, monkeypatch):
     needs("onnx")
-    net, calls, write = Tiny(2), [], onnx_runtime.to_onnx
-    monkeypatch.setattr(selection, "to_onnx", lambda *given: calls.append(given) or write(*given))
+    net, calls, write = Tiny(2), [], onnx_runtime.traced
+    monkeypatch.setattr(selection, "traced", lambda *given: calls.append(given) or write(*given))
     for _ in range(2):
-        selection.ready(net, (64, 48), CPU, "onnx")
+        selection.translated(net, GREY, (64, 48), "onnx")
     assert len(calls) == 1
     net.head.bias.data += 1
-    selection.ready(net, (64, 48), CPU, "onnx")
-    selection.ready(net, (64, 64), CPU, "onnx")
-    assert len(calls) == 3
-    assert len(list(cache.glob("*.onnx"))) == 3
+    selection.translated(net, GREY, (64, 48), "onnx")
+    selection.translated(net, GREY, (64, 64), "onnx")
+    selection.translated(net, Normalise("bgr", (1.0,) * 3, (2.0,) * 3), (64, 64), "onnx")
+    assert len(calls) == 4
+    assert len(list(cache.glob("*.onnx"))) == 4
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+@pytest.mark.parametrize("colour", ["rgb", "bgr"])
+def test_normalisation_is_the_first_step_and_zero_padding_comes_after_it(runtime, colour):
+    needs(runtime)
+    net, mean, std = Tiny(2).eval(), (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+    crops = np.random.default_rng(0).integers(0, 256, (5, 64, 48, 3), np.uint8)
+    with torch.inference_mode():
+        want = net(image.to_tensor(crops, colour, mean, std))
+        torch.testing.assert_close(
+            Normalise(colour, mean, std)(torch.from_numpy(crops)), image.to_tensor(crops, colour, mean, std)
+        )
+    maps = selection.translated(net, Normalise(colour, mean, std), (64, 48), runtime)(crops)
+    np.testing.assert_allclose(maps, want.numpy(), atol=2e-5)
 
 
 def test_a_file_that_yields_other_maps_is_not_kept(cache, monkeypatch):
     needs("onnx")
     other = Tiny(2).eval()
     nn.init.constant_(other.head.bias, 5)
-    monkeypatch.setattr(selection, "to_onnx", lambda net, size: onnx_runtime.to_onnx(other, size))
+    monkeypatch.setattr(selection, "traced", lambda _, *given: onnx_runtime.traced(nn.Sequential(GREY, other), *given))
     with pytest.raises(ValueError, match=r"yields other maps than the network .*use runtime 'torch'"):
-        selection.ready(Tiny(2), (64, 48), CPU, "onnx")
+        selection.translated(Tiny(2), GREY, (64, 48), "onnx")
     assert not list(cache.glob("*"))
 
 
@@ -140,7 +159,7 @@ def test_half_precision_where_this_machine_has_it():
     if not selection.torch_runtime.can_bf16(CPU):
         pytest.skip("no bf16 here")
     images = torch.randn(2, 3, 64, 48)
-    want = selection.ready(Tiny(2), (64, 48), CPU, "torch")(images)
-    maps = selection.ready(Tiny(2), (64, 48), CPU, "torch", "bf16")(images)
+    want = selection.ready(Tiny(2), (64, 48), CPU)(images)
+    maps = selection.ready(Tiny(2), (64, 48), CPU, "bf16")(images)
     assert maps.dtype == torch.float32
     assert 0 < (maps - want).norm() < 0.05 * want.norm()

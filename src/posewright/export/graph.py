@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from posewright.codecs._base import MapCodec, TripleCodec
 from posewright.export.decoders import decoder
+from posewright.runtime.crops import Normalise
 from posewright.spec import Spec
 
 CROPS = "crops"
@@ -35,18 +36,13 @@ class PoseGraph(nn.Module):
 
     def __init__(self, net: nn.Module, spec: Spec, *, flip: bool = False, raw: bool = False) -> None:
         super().__init__()
-        self.net, self.swaps_colours = net, spec.colour == "bgr"
-        self.register_buffer("mean", torch.tensor(spec.mean).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(spec.std).view(3, 1, 1))
+        self.net, self.normalise = net, Normalise(spec.colour, spec.mean, spec.std)
         self.unflip = Unflip(spec) if flip else None
         self.decoder = None if raw else decoder(spec.codec, spec.skeleton.num_keypoints)
 
     def forward(self, crops: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """The keypoints and scores, or the maps."""
-        images = crops.permute(0, 3, 1, 2).float()
-        if self.swaps_colours:
-            images = images.flip(1)
-        images = (images - self.mean) / self.std  # pyright: ignore[reportOperatorIssue]
+        images = self.normalise(crops)
         if self.unflip is not None:
             images = torch.cat([images, images.flip(3)])
         # No number is smaller than that one. In int8, OpenVINO 2026.4 moves scales of channels from the network's end

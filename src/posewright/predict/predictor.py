@@ -20,6 +20,7 @@ from posewright.predict.boxes import two_pass_boxes
 from posewright.predict.inputs import Image, Where, as_image, boxes_in
 from posewright.predict.scoring import rescore
 from posewright.runtime import exported, selection, torch_runtime
+from posewright.runtime.crops import CropNetwork, Normalise
 from posewright.runtime.selection import Precision, Runtime
 from posewright.spec import Spec
 from posewright.types import Poses, Skeleton
@@ -27,8 +28,8 @@ from posewright.weights import hub
 from posewright.weights.checkpoint import describe
 from posewright.weights.checkpoint import load as load_weights
 
-Network: TypeAlias = "nn.Module | Callable[[Tensor], Tensor] | exported.ExportedNetwork"
-"""Images [N, 3, H, W] float32 to maps [N, C, h, w]; or the graph of an exported file."""
+Network: TypeAlias = "nn.Module | Callable[[Tensor], Tensor] | CropNetwork | exported.ExportedNetwork"
+"""Images [N, 3, H, W] float32 to maps [N, C, h, w]; crops to maps; or the graph of an exported file."""
 
 
 class Predictor:
@@ -39,7 +40,7 @@ class Predictor:
         net: its network, or any callable that stands for it, such as an exported one. A module is copied, put into
             evaluation mode, and its batch norms are folded: the one given stays as it is and may be trained on.
         flip: average with the mirrored image, as published metrics do; None: where the skeleton has mirror pairs.
-        batch: crops per run of the network.
+        batch: people per run of the network; with `flip` it runs on as many mirror images along with them.
         device: where the network runs: "cpu", "cuda", "cuda:1", ..., or "auto", a GPU where there is one.
         runtime: what runs a module: "torch", "onnx" (ONNX Runtime), "openvino", or "auto", the fastest installed. All
             but torch translate it first, once: the file is kept in the cache.
@@ -69,8 +70,10 @@ class Predictor:
         self.flip = spec.skeleton.can_flip if flip is None else flip
         self.spec, self.batch, self.device = spec, batch, torch_runtime.device_of(device)
         if isinstance(net, nn.Module):
-            family = spec.name.split("-")[0]
-            self.runtime, self.net = selection.fitted(net, spec.size, self.device, runtime, family, precision)
+            family, normalise = spec.name.split("-")[0], Normalise(spec.colour, spec.mean, spec.std)
+            self.runtime, self.net = selection.fitted(
+                net, normalise, spec.size, self.device, runtime, family, precision
+            )
         else:
             self.runtime, self.net = getattr(net, "runtime", "caller"), net
         # Runtimes with threads of their own run a batch while the one before it is decoded.
@@ -103,21 +106,29 @@ class Predictor:
         return Poses(crop.to_image(xy), score, scores, found, spec.skeleton, calibrated)
 
     def keypoints(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Crops [N, H, W, 3] uint8 RGB to keypoints [N, K, 2] in input pixels and scores [N, K]; the network runs once.
-
-        With `flip` it runs once more, on the mirrored crops, and the maps are averaged.
-        """
-        codec, skeleton = self.spec.codec, self.spec.skeleton
+        """Crops [N, H, W, 3] uint8 RGB to keypoints [N, K, 2] in input pixels and scores [N, K], in one run."""
         if not len(crops):
-            return np.empty((0, skeleton.num_keypoints, 2)), np.empty((0, skeleton.num_keypoints))
+            points = self.spec.skeleton.num_keypoints
+            return np.empty((0, points, 2)), np.empty((0, points))
         if isinstance(self.net, exported.ExportedNetwork):
             return self.net.keypoints(crops, self.spec, flip=self.flip)
+        return self.spec.codec.decode(self.maps(crops))
+
+    def maps(self, crops: np.ndarray) -> np.ndarray | Tensor:
+        """Crops [N, H, W, 3] uint8 RGB, N above 0, to maps [N, C, h, w] for the codec to decode.
+
+        With `flip` the network runs on the crops and their mirror images in one batch, and the maps are averaged.
+        """
+        spec, count = self.spec, len(crops)
+        crops = np.concatenate([crops, crops[:, :, ::-1]]) if self.flip else crops
         with torch.inference_mode():
-            images = to_tensor(crops, self.spec.colour, self.spec.mean, self.spec.std).to(self.device)
-            maps = self.net(images)
+            if isinstance(self.net, CropNetwork):
+                maps = self.net(crops)  # never a tensor: torch's threads would wait, spinning, on the runtime's cores
+            else:
+                maps = self.net(to_tensor(crops, spec.colour, spec.mean, spec.std).to(self.device))
             if self.flip:
-                maps = (maps + codec.unflip(self.net(images.flip(-1)), skeleton)) / 2
-        return codec.decode(maps)
+                maps = (maps[:count] + spec.codec.unflip(maps[count:], spec.skeleton)) / 2
+            return maps
 
     def many(self, items: Iterable[Image | tuple[Image, Where]], *, upright: bool = True) -> Iterator[Poses]:
         """The poses in each of many images, in order, `batch` people at a time whichever images they are in.

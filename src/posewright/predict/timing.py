@@ -7,6 +7,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from posewright import geometry, image
 from posewright.draw import draw
 from posewright.predict.predictor import Predictor
 from posewright.runtime import selection, torch_runtime
-from posewright.runtime.selection import Precision, Runtime
+from posewright.runtime.crops import Normalise
+from posewright.runtime.selection import Precision
 from posewright.spec import Spec
 from posewright.types import Boxes
 
@@ -71,14 +73,9 @@ def _one(predictor: Predictor, picture: Path, boxes: Boxes) -> dict[str, float]:
     return spent
 
 
-def _maps(predictor: Predictor, crops: np.ndarray) -> torch.Tensor:
-    spec = predictor.spec
-    with torch.inference_mode():
-        images = image.to_tensor(crops, spec.colour, spec.mean, spec.std).to(predictor.device)
-        maps = predictor.net(images)
-        if predictor.flip:
-            maps = (maps + spec.codec.unflip(predictor.net(images.flip(-1)), spec.skeleton)) / 2
-        return maps.cpu()
+def _maps(predictor: Predictor, crops: np.ndarray) -> np.ndarray | torch.Tensor:
+    maps = predictor.maps(crops)
+    return maps.cpu() if isinstance(maps, torch.Tensor) else maps  # waits for a GPU
 
 
 def multiply_adds(spec: Spec) -> float:
@@ -97,18 +94,19 @@ def peak(device: str | torch.device = "cpu", precision: Precision = "float32") -
         layers = [torch.nn.Conv2d(channels, channels, 3, padding=1) for _ in range(4)]
         net = torch.nn.Sequential(torch.nn.Conv2d(3, channels, 1), *layers)
     work = count * side**2 * channels * (3 + len(layers) * channels * 9)
-    images = torch.rand(count, 3, side, side).to(device)
-    runtimes: list[Runtime] = selection.installed() if device.type == "cpu" else ["torch"]
+    pixels, normalise = np.zeros((count, side, side, 3), np.uint8), Normalise("rgb", (0.0,) * 3, (1.0,) * 3)
+    images = normalise(torch.from_numpy(pixels)).to(device)
+    in_torch = selection.ready(net, (side, side), device, precision)
+    runs: list[Callable[[], Any]] = [torch.inference_mode()(lambda: in_torch(images).cpu())]
+    for runtime in selection.installed() if device.type == "cpu" else []:
+        if runtime == "openvino" or (runtime == "onnx" and precision == "float32"):
+            runs.append(partial(selection.translated(net, normalise, (side, side), runtime, precision), pixels))
     best = 0.0
-    for runtime in runtimes:
-        if runtime == "onnx" and precision != "float32":
-            continue
-        run = selection.ready(net, (side, side), device, runtime, precision)
-        with torch.inference_mode():
-            for _ in range(6):
-                start = time.perf_counter()
-                run(images).cpu()
-                best = max(best, work / (time.perf_counter() - start))
+    for run in runs:
+        for _ in range(6):
+            start = time.perf_counter()
+            run()
+            best = max(best, work / (time.perf_counter() - start))
     return best
 
 

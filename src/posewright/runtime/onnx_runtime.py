@@ -6,7 +6,6 @@ import io
 import os
 import tempfile
 import warnings
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -84,35 +83,6 @@ class OnnxModel:
     def __call__(self, array: np.ndarray) -> list[np.ndarray]:
         """The network's outputs for an array [N, ...], in the file's order."""
         return self._parts(array)
-
-
-class OnnxNetwork:
-    """A network of an ONNX file: images [N, 3, H, W] float32 to maps [N, C, h, w]. Safe to call from several threads.
-
-    Attributes:
-        fingerprint: CRC-32 of the file.
-
-    Raises:
-        ModuleNotFoundError, FileNotFoundError, ValueError: see `OnnxModel`.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._model = OnnxModel(path)
-        self.fingerprint = zlib.crc32(Path(path).read_bytes())
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """The maps of images."""
-        return torch.from_numpy(self._model(images.contiguous().numpy())[0])
-
-
-def to_onnx(net: nn.Module, size: tuple[int, int]) -> bytes:
-    """A network as an ONNX file: input "images" [N, 3, H, W], output "maps" [N, C, h, w], for any N.
-
-    Args:
-        net: in evaluation mode, on the CPU.
-        size: (height, width) of its input.
-    """
-    return traced(net, torch.zeros(2, 3, *size), "images", ("maps",))
 
 
 def traced(net: nn.Module, example: Tensor, takes: str, yields: tuple[str, ...]) -> bytes:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from posewright.files import regular, short
 from posewright.runtime.parts import Parts, Run
@@ -55,24 +53,6 @@ class OpenVinoModel:
     def __call__(self, array: np.ndarray) -> list[np.ndarray]:
         """The network's outputs for an array [N, ...], in the file's order."""
         return self._parts(array)
-
-
-class OpenVinoNetwork:
-    """A network of a file: images [N, 3, H, W] float32 to maps [N, C, h, w]. Safe to call from several threads.
-
-    Args, Raises: see `OpenVinoModel`.
-
-    Attributes:
-        fingerprint: CRC-32 of the file and the precision.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], precision: str = "float32") -> None:
-        self._model = OpenVinoModel(path, precision)
-        self.fingerprint = zlib.crc32(precision.encode(), zlib.crc32(Path(path).read_bytes()))
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """The maps of images."""
-        return torch.from_numpy(self._model(images.contiguous().numpy())[0])
 
 
 def _calls(compiled: Any) -> Run:

@@ -15,6 +15,8 @@ Run: TypeAlias = Callable[[np.ndarray], list[np.ndarray]]
 
 _MOST = 4
 """Images in a part: larger ones leave the caches, smaller ones make poor use of vectors."""
+_BUSY = 0.7
+"""The share of its time that a core must have images for."""
 
 
 class Parts:
@@ -35,9 +37,10 @@ class Parts:
     def __call__(self, array: np.ndarray) -> list[np.ndarray]:
         """What the network yields for an array [N, ...]."""
         count, threads = len(array), self._threads
-        if count < 2 * threads or count <= _MOST:
-            return self._together(array)
         rounds = -(-count // (_MOST * threads))
+        longest = -(-count // (threads * max(rounds, 1))) * rounds  # images that one of the threads computes
+        if count <= 1 or rounds * threads == 1 or count < _BUSY * threads * longest:
+            return self._together(array)
         edges = np.linspace(0, count, rounds * threads + 1).round().astype(int).tolist()
         run, pool = self._ready()
         parts = list(pool.map(run, (array[start:stop] for start, stop in pairwise(edges))))

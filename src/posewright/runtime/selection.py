@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
+import zlib
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,8 +20,9 @@ from posewright import __version__
 from posewright.files import cache_folder, write_bytes
 from posewright.progress import say
 from posewright.runtime import torch_runtime
-from posewright.runtime.onnx_runtime import OnnxNetwork, to_onnx
-from posewright.runtime.openvino_runtime import OpenVinoNetwork
+from posewright.runtime.crops import CropNetwork, Normalise
+from posewright.runtime.onnx_runtime import OnnxModel, traced
+from posewright.runtime.openvino_runtime import OpenVinoModel
 
 Runtime = Literal["torch", "onnx", "openvino"]
 Precision = Literal["float32", "bf16", "fp16", "int8"]
@@ -55,46 +58,58 @@ def fastest(family: str, device: torch.device, precision: Precision = "float32")
     return "torch"
 
 
-def ready(
+def ready(net: nn.Module, size: tuple[int, int], device: torch.device, precision: Precision = "float32") -> Network:
+    """A copy of a network for prediction by torch: images [N, 3, H, W] float32 to maps [N, C, h, w].
+
+    Args:
+        net: takes such images; stays as it is.
+        size: their (height, width).
+        device: where it runs.
+        precision: of the arithmetic; the maps are float32 in any case.
+
+    Raises:
+        ValueError: the device does not compute in that precision.
+    """
+    return _in_torch(torch_runtime.prepared(net, size, device), device, precision)
+
+
+def translated(
     net: nn.Module,
+    normalise: Normalise,
     size: tuple[int, int],
-    device: torch.device,
     runtime: Runtime,
     precision: Precision = "float32",
-) -> Network:
-    """A copy of a network for prediction, by one of the runtimes.
+) -> CropNetwork:
+    """A copy of a network for prediction by ONNX Runtime or OpenVINO: crops to maps.
 
-    ONNX Runtime and OpenVINO read the network from a file, which is written once into the cache (`cache_folder`), under
-    a name that depends on its weights, its code and the versions; at float32 its maps are compared with the network's
-    own before it is used for the first time.
+    The network is read from a file, which is written once into the cache (`cache_folder`), under a name that depends on
+    its weights, its code and the versions; at float32 its maps are compared with the network's own before it is used
+    for the first time.
 
     Args:
         net: takes images [N, 3, H, W]; stays as it is.
-        size: their (height, width).
-        device: where it runs; only torch runs on another than the CPU.
-        runtime: see above.
+        normalise: makes them of crops.
+        size: (height, width) of both.
+        runtime: "onnx" or "openvino".
         precision: of the arithmetic; the maps are float32 in any case.
 
     Raises:
         ModuleNotFoundError: the runtime is not installed; the message says how to get it.
-        ValueError: the runtime cannot run there or in that precision, or yields other maps than the network.
+        ValueError: the runtime cannot compute in that precision, or yields other maps than the network.
     """
-    if runtime == "torch":
-        return _in_torch(torch_runtime.prepared(net, size, device), device, precision)
-    if device.type != "cpu":
-        raise ValueError(f"runtime {runtime!r} runs on the CPU, not on {device}: use runtime 'torch' there")
     if runtime == "onnx" and precision != "float32":
         raise ValueError(f"runtime 'onnx' computes in float32, not in {precision}: use runtime 'openvino'")
     if runtime not in installed():
         raise ModuleNotFoundError(
             f"runtime {runtime!r} is not installed: `pip install posewright[{runtime}]`, or use runtime 'torch'"
         )
-    path = cache_folder() / "networks" / f"{_key(net, size)}.onnx"
+    path = cache_folder() / "networks" / f"{_key(nn.Sequential(normalise, net), size)}.onnx"
     own = None
     if not path.is_file():
-        own = torch_runtime.prepared(net, size)
-        write_bytes(path, to_onnx(own, size))
-    ready = OnnxNetwork(path) if runtime == "onnx" else OpenVinoNetwork(path, precision)
+        own = nn.Sequential(normalise, torch_runtime.prepared(net, size)).eval()
+        write_bytes(path, traced(own, torch.zeros(2, *size, 3, dtype=torch.uint8), "crops", ("maps",)))
+    model = OnnxModel(path, "uint8") if runtime == "onnx" else OpenVinoModel(path, precision)
+    ready = CropNetwork(model, zlib.crc32(f"{path.stem} {precision}".encode()))
     if own is not None and precision == "float32":
         _compare(own, ready, size, path)
     return ready
@@ -128,12 +143,12 @@ def _key(net: nn.Module, size: tuple[int, int]) -> str:
     return digest.hexdigest()
 
 
-def _compare(own: nn.Module, other: Network, size: tuple[int, int], path: Path) -> None:
+def _compare(own: nn.Module, other: CropNetwork, size: tuple[int, int], path: Path) -> None:
     """Refuse, and remove, a file whose maps are not the network's own."""
-    images = torch.randn(3, 3, *size, generator=torch.Generator().manual_seed(0))
+    crops = np.random.default_rng(0).integers(0, 256, (3, *size, 3), np.uint8)
     with torch.inference_mode():
-        want = own(images)
-    off = float((other(images) - want).norm() / want.norm().clamp_min(1e-30))
+        want = own(torch.from_numpy(crops))
+    off = float((torch.from_numpy(other(crops)) - want).norm() / want.norm().clamp_min(1e-30))
     if not off < _TOLERANCE:
         path.unlink(missing_ok=True)
         raise ValueError(
@@ -144,26 +159,31 @@ def _compare(own: nn.Module, other: Network, size: tuple[int, int], path: Path) 
 
 def fitted(
     net: nn.Module,
+    normalise: Normalise,
     size: tuple[int, int],
     device: torch.device,
     asked: str,
     family: str,
     precision: Precision = "float32",
-) -> tuple[Runtime, Network]:
-    """The runtime as by `chosen`, and the network as by `ready`; "auto" is torch where the cache cannot be written.
+) -> tuple[Runtime, Network | CropNetwork]:
+    """The runtime as by `chosen`, and the network: for torch as by `ready`, for others as by `translated`.
+
+    "auto" is torch where the cache cannot be written.
 
     Raises:
         ModuleNotFoundError, ValueError: see there.
         OSError: another runtime than torch was asked for, and the cache cannot be written.
     """
     runtime = chosen(asked, family, device, precision)
+    if runtime == "torch":
+        return runtime, ready(net, size, device, precision)
     try:
-        return runtime, ready(net, size, device, runtime, precision)
+        return runtime, translated(net, normalise, size, runtime, precision)
     except OSError as error:
         if asked != "auto" or os.environ.get("POSEWRIGHT_RUNTIME", "auto") != "auto":
             raise
         say(f"runtime: torch instead, as the cache cannot be used: {error}")
-        return "torch", ready(net, size, device, "torch", precision)
+        return "torch", ready(net, size, device, precision)
 
 
 def chosen(asked: str, family: str, device: torch.device, precision: Precision = "float32") -> Runtime:
@@ -186,6 +206,8 @@ def chosen(asked: str, family: str, device: torch.device, precision: Precision =
         return found
     if asked not in (names := get_args(Runtime)):
         raise ValueError(f"runtime: expected auto, {', '.join(names)}, got {asked!r}")
+    if asked != "torch" and device.type != "cpu":
+        raise ValueError(f"runtime {asked!r} runs on the CPU, not on {device}: use runtime 'torch' there")
     return asked  # pyright: ignore[reportReturnType]
 
 

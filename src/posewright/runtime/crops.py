@@ -1,0 +1,50 @@
+"""Networks that take crops as images are read, uint8: their first step is the normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from posewright.types import Colour
+
+
+class Normalise(nn.Module):
+    """Crops [N, H, W, 3] uint8 RGB to images [N, 3, H, W] float32; see `image.to_tensor`, which it equals.
+
+    Args:
+        colour: order of the channels.
+        mean: taken from the grey levels.
+        std: which they are divided by.
+    """
+
+    def __init__(self, colour: Colour, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.swaps_colours = colour == "bgr"
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """The images."""
+        images = crops.permute(0, 3, 1, 2).float()
+        if self.swaps_colours:
+            images = images.flip(1)
+        return (images - self.mean) / self.std  # pyright: ignore[reportOperatorIssue]
+
+
+class CropNetwork:
+    """Crops [N, H, W, 3] uint8 RGB to maps [N, C, h, w] float32, by a runtime. Safe to call from several threads.
+
+    Args:
+        model: a file behind one call.
+        fingerprint: a number that is another for other weights, or in another precision.
+    """
+
+    def __init__(self, model: Callable[[np.ndarray], list[np.ndarray]], fingerprint: int) -> None:
+        self._model, self.fingerprint = model, fingerprint
+
+    def __call__(self, crops: np.ndarray) -> np.ndarray:
+        """The maps of crops."""
+        return self._model(np.ascontiguousarray(crops))[0]
