@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 import posewright as pw
 from posewright import catalogue, image
@@ -85,11 +86,14 @@ def laid_out(words, drawn, folder):
         path = folder / word.lstrip("/")
         placed[place] = word.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
-        if words[place - 1] in ("--boxes", "--results"):
-            shutil.copy(drawn / f"{words[place - 1][2:]}.json", path)
+        if words[place - 1] == "--boxes":
+            shutil.copy(drawn / "boxes.json", path)
+        elif path.name == "results.json":
+            shutil.copy(drawn / "results.json", path)
         elif path.suffix == ".json":
             shutil.copy(drawn / "annotations" / "person_keypoints_val.json", path)
-            shutil.copytree(drawn / "val", path.parent / "val", dirs_exist_ok=True)
+            for split in ("train", "val"):
+                shutil.copytree(drawn / "val", path.parent / split, dirs_exist_ok=True)
         elif path.suffix == ".jpg":
             shutil.copy(drawn / "val" / "000000000001.jpg", path)
         elif path.suffix == ".onnx":
@@ -142,6 +146,56 @@ def test_a_command_of_the_documents_works(words, drawn, tmp_path, monkeypatch, c
             ("3" if words[place - 1] == "--images" and word.isdigit() else word) for place, word in enumerate(words)
         ]
         assert main(small) == 0, capsys.readouterr().err
+
+
+LONG = [
+    param
+    for param in COMMANDS
+    for words in param.values
+    if words[0] == "posewright" and len(words) > 3 and words[1] in ("train", "predict", "eval", "export", "report",
+        "compare", "bench") + ("weights",) * (words[2] == "convert")
+    if not {"--detector", "--resume", "--shards", "people14", "RECIPE", "REPORT", "--target"} & set(words)
+    if not re.search(r"\.onnx --|\.onnx$|small.xml$|PROJECT|EXPORT|export/|bucket|report --weights", " ".join(words))
+    if not " ".join(words[1:]).startswith(SHORT) or "--model" in words or "FILE" in words
+]  # fmt: skip
+"""Commands that work a while: trainings, published systems, exports."""
+
+
+@pytest.fixture(scope="module")
+def random_weights(tmp_path_factory):
+    """Weights of a pose system, of random values, as one file."""
+    folder, files = tmp_path_factory.mktemp("weights"), {}
+
+    def of(system):
+        if system not in files:
+            files[system] = folder / f"{system}.pth"
+            torch.save(pw.find(system).build().state_dict(), files[system])
+        return str(files[system])
+
+    return of
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize("words", LONG)
+def test_a_long_command_of_the_documents_works(words, drawn, random_weights, tmp_path, monkeypatch, capsys):
+    """With drawn pictures, random weights in the place of downloaded ones, and trainings of one step."""
+    monkeypatch.chdir(tmp_path)
+    words = laid_out([{"FILE": "FILE.pt"}.get(word, word) for word in words[1:]], drawn, tmp_path)
+    if "--backbone" in words:  # what it names is downloaded
+        place = words.index("--backbone")
+        del words[place : place + 2]
+    if "--init" in words:
+        words[words.index("--init") + 1] = random_weights(recipes.find(words[1]).model)
+    if "--model" in words:
+        weights = random_weights(words[words.index("--model") + 1])
+        given = words.index("--weights") + 1 if "--weights" in words else 0
+        words = [*words[: given - 1], *words[given + 1 :]] if given else words
+        words += ["--weights", weights]
+    if words[0] == "train":
+        words += [*(["--set"] if "--set" not in words else []), "steps=1", "batch=2", "workers=0", "rounds=1"]
+    if words[0] == "bench":
+        words += ["--turns", "1", "--batch", "1", "--runtime", "torch"]
+    assert main(words) == 0, capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("name", "text"), blocks("python"))

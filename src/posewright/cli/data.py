@@ -120,8 +120,8 @@ def _split(options: argparse.Namespace) -> int:
     found = formats.read(options.source)
     folder = Path(options.out) if options.out else found.path if found.path.is_dir() else found.path.parent
     targets = folder / "train.json", folder / "val.json"
-    if there := [str(target) for target in targets if target.exists()]:
-        raise FileExistsError(f"{' and '.join(there)}: exists already; name another folder with --out")
+    if taken := [str(target) for target in targets if target.exists()]:
+        raise FileExistsError(f"{' and '.join(taken)}: exists already; name another folder with --out")
     parts = splitting.split(found, options.val, seed=options.seed, by_folder=options.by_folder)
     lines = []
     for part, target in zip(parts, targets):
