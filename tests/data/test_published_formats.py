@@ -6,7 +6,9 @@ import random
 import numpy as np
 import pytest
 
+from posewright import image
 from posewright.data import formats, sources
+from posewright.data.formats import sleap
 from posewright.skeletons import AIC14, ANIMALPOSE20, LSP14, MPII16, TIGDOG18
 
 AIC = [
@@ -102,14 +104,55 @@ def test_mpii_as_coco(tmp_path):
     assert sources.unseen(found).skeleton == MPII16
 
 
-@pytest.mark.parametrize("name", ["aic", "animalpose", "lsp", "mpii"])
+def mpii_matlab(path):
+    """Two people of one image, one without a scale, and an image without anybody."""
+    io = pytest.importorskip("scipy.io")
+
+    def structures(fields, rows):
+        array = np.zeros((1, len(rows)), [(field, object) for field in fields])
+        for n, row in enumerate(rows):
+            array[0, n] = tuple(row)
+        return array
+
+    points = structures(("x", "y", "id", "is_visible"), [(11.0, 6.0, 0, 1), (21.0, 8.0, 9, np.zeros((0, 0)))])
+    posed = structures(("point",), [(points,)])
+    centre = structures(("x", "y"), [(101.0, 51.0)])
+    fields = ("x1", "y1", "x2", "y2", "annopoints", "scale", "objpos")
+    rects = structures(fields, [(1, 2, 3, 4, posed, 0.5, centre), (1, 2, 3, 4, posed, np.zeros((0, 0)), centre)])
+    names = [structures(("name",), [(name,)]) for name in ("a.jpg", "b.jpg")]
+    annolist = structures(("image", "annorect"), [(names[0], rects), (names[1], np.zeros((0, 0)))])
+    io.savemat(path, {"RELEASE": {"annolist": annolist, "img_train": np.ones((1, 2)), "version": "12"}})
+
+
+def test_mpii_as_published(tmp_path):
+    mpii_matlab(path := tmp_path / "mpii_human_pose_v1_u12_1.mat")
+    assert formats.recognised(path) == "mpii"
+    found = formats.read(path)
+    (person,) = found.file.annotations
+    assert [i.file_name for i in found.file.images] == ["a.jpg"]
+    assert person.keypoints[:3] == [10, 5, 2]
+    assert person.keypoints[27:30] == [20, 7, 2]
+    assert sum(person.keypoints) == 46
+    assert person.bbox == [50, 7.5, 100, 100]  # as HRNet's JSON of the same person has it
+    assert found.lost == {"head boxes": 1}
+    image.write(tmp_path / "images" / "a.jpg", np.zeros((60, 80, 3), np.uint8))
+    people = sources.read_all([path], [""])
+    assert (people.skeleton, len(people)) == (MPII16, 1)
+    assert people.head_box is not None
+    assert people.head_box.tolist() == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("name", ["aic", "animalpose", "lsp", "mpii", "mpii matlab"])
 def test_two_hundred_mutations_end_in_a_clear_line(name, tmp_path):
-    path = tmp_path / {"lsp": "joints.mat"}.get(name, f"{name}.json")
+    name, _, matlab = name.partition(" ")
+    path = tmp_path / {"lsp": "joints.mat"}.get(name, "mpii.mat" if matlab else f"{name}.json")
     if name == "lsp":
         pytest.importorskip("scipy.io").savemat(path, {"joints": np.ones((3, 14, 2))})
+    if matlab:
+        mpii_matlab(path)
     person = {"image": "a.jpg", "center": [101.0, 51.0], "scale": 0.5, "joints": [[11, 6]] * 16, "joints_vis": [1] * 16}
     content = {"aic": AIC, "animalpose": ANIMALS, "mpii": [person]}.get(name)
-    good = path.read_bytes() if name == "lsp" else json.dumps(content).encode()
+    good = path.read_bytes() if path.exists() else json.dumps(content).encode()
     rng = random.Random(0)
     complaints = 0
     for _ in range(200):
@@ -160,7 +203,7 @@ def test_sleap(tmp_path):
             file["points"] = np.array(points, [("x", "f8"), ("y", "f8"), ("visible", "?")])
         assert formats.recognised(path) == "sleap"
         found = formats.read(path)
-        assert [i.file_name for i in found.file.images] == ["cage/000012.png", "y.png"]
+        assert [i.file_name for i in found.file.images] == ["cage/000012.png", "a/y.png"]
         assert found.lost == {"predicted instances": 1}
         people = sources.unseen(found)
         assert people.skeleton.points == ("ear2", "tail", "ear1")
@@ -188,6 +231,35 @@ def test_sleap(tmp_path):
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(ValueError, match=r"labels.slp: expected SLEAP's labels"):
         formats.read(path)
+
+
+@pytest.mark.parametrize(
+    ("filenames", "name"),
+    [
+        (["a/1.png", "b/1.png"], "b/1.png"),
+        (["/home/x/a/1.png", "/home/x/b/1.png"], "b/1.png"),
+        (["C:\\x\\0.png", "C:\\x\\1.png"], "1.png"),
+    ],
+)
+def test_images_of_sleap_keep_the_folders_that_tell_them_apart(filenames, name):
+    assert sleap._name([{"backend": {"filenames": filenames}}], 0, 1) == name
+
+
+def test_what_sleap_reads_itself(tmp_path):
+    """The tables of format 1.2, in SLEAP's own types; sleap-io 0.9.5 reads the file with these points and edges."""
+    h5py = pytest.importorskip("h5py")
+    (path := tmp_path / "keypoints.json").write_text(json.dumps(ANIMALS))
+    assert formats.write(formats.read(path), tmp_path / "dog.slp") == {"boxes": 1}
+    with h5py.File(tmp_path / "dog.slp") as file:
+        assert file["metadata"].attrs["format_id"] == 1.2
+        assert file["points"].dtype.names == ("x", "y", "visible", "complete")
+        assert file["points"][0].tolist() == (7.0, 8.0, True, False)
+        assert np.isnan(file["points"]["x"][1:]).all()
+        assert [len(file[name]) for name in ("frames", "instances", "points", "pred_points")] == [2, 1, 20, 0]
+        metadata = json.loads(bytes(file["metadata"].attrs["json"]))
+    assert [node["name"] for node in metadata["nodes"]] == list(ANIMALPOSE20.points)
+    kinds = [link["type"]["py/reduce"][1]["py/tuple"][0] for link in metadata["skeletons"][0]["links"]]
+    assert (kinds.count(1), kinds.count(2)) == (len(ANIMALPOSE20.bones), len(ANIMALPOSE20.mirror))
 
 
 def test_tigdog(tmp_path):

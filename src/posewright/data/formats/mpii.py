@@ -1,9 +1,14 @@
-"""MPII's people (Andriluka et al., CVPR 2014) from the official JSON: centre, scale, 16 joints and their visibility."""
+"""MPII's people (Andriluka et al., CVPR 2014): the published mpii_human_pose_v1_u12_1.mat, or HRNet's JSON of it.
+
+Both hold centre, scale and 16 joints. As in the JSON, a joint is there or not: which are hidden is not read.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -30,9 +35,11 @@ class _Person(msgspec.Struct):
 
 
 def is_format(path: Path) -> bool:
-    """Whether an annotation file is a list of joints, as MPII's is; COCO's detections are a list, too."""
+    """Whether a file is MPII's by its name, or a list of joints, as the JSON is; COCO's detections are a list, too."""
     if not path.is_file():
         return False
+    if path.suffix == ".mat":
+        return path.name.startswith("mpii")
     with path.open("rb") as file:
         start = file.read(8192).removeprefix(b"\xef\xbb\xbf").lstrip()
     return start.startswith(b"[") and b'"joints"' in start
@@ -60,7 +67,7 @@ def people(
     *,
     allow_outside: bool = False,
 ) -> KeypointDataset:
-    """The people of MPII's official JSON, with the points of `MPII16`.
+    """The people of MPII's file, with the points of `MPII16`.
 
     Boxes are the squares of 200 times the scale around the centre, which is moved down by 15 times the scale, as in
     the published loaders; coordinates count pixels from 1 there and from 0 here. PCKh is measured by the head boxes of
@@ -68,7 +75,7 @@ def people(
     beside valid.json; the joints are then that file's too, as in the official evaluation.
 
     Args:
-        annotations: the JSON file.
+        annotations: the JSON or MATLAB file.
         images: the folder of the images; by default looked for around the file.
         allow_outside: take images whose names lead out of that folder.
 
@@ -111,6 +118,8 @@ def people(
 
 
 def _people(path: Path) -> list[_Person]:
+    if path.suffix == ".mat":
+        return _published(path)
     wanted = "MPII's list of people {image, center, scale, joints, joints_vis}"
     people: list[_Person] = read_json(path, list[_Person], wanted)
     for n, person in enumerate(people):
@@ -122,6 +131,72 @@ def _people(path: Path) -> list[_Person]:
     if not people:
         raise ValueError(f"{path}: no usable annotations: expected {wanted}, got none")
     return people
+
+
+def _published(path: Path) -> list[_Person]:
+    """The people of the published MATLAB file that have joints, a centre and a scale: those of its training images."""
+    variables = matlab.read(path, "MPII's structure RELEASE")
+    try:
+        entries = np.ravel(np.ravel(variables["RELEASE"])[0].annolist)
+    except (AttributeError, IndexError, KeyError):
+        raise ValueError(f"{path}: expected MPII's structure RELEASE with annolist") from None
+    people = []
+    for n, entry in enumerate(entries):
+        try:
+            name = str(np.ravel(np.ravel(entry.image)[0].name)[0])
+            people += [_of_structure(name, rect) for rect in _structures(entry, "annorect") if _is_posed(rect)]
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path}: entry {n} of annolist: expected an image's people: {short(str(error))}"
+            ) from None
+    if not people:
+        raise ValueError(f"{path}: no usable annotations: expected people with joints, a centre and a scale, got none")
+    return people
+
+
+def _structures(parent: Any, name: str) -> list[Any]:
+    """The structures in a field; none where the field is missing or empty."""
+    return [entry for entry in np.ravel(getattr(parent, name, [])) if isinstance(entry, matlab.Structure)]
+
+
+def _is_posed(rect: Any) -> bool:
+    return (
+        all(_structures(rect, name) for name in ("annopoints", "objpos")) and np.size(getattr(rect, "scale", ())) == 1
+    )
+
+
+def _of_structure(image: str, rect: Any) -> _Person:
+    joints, annotated = np.zeros((16, 2)), np.zeros(16)
+    for number, x, y in _points(rect):
+        joints[number], annotated[number] = (x, y), 1
+    centre = _structures(rect, "objpos")[0]
+    head = [_number(rect, name) for name in ("x1", "y1", "x2", "y2")] if np.size(getattr(rect, "x1", ())) else None
+    return msgspec.convert(
+        {
+            "image": image,
+            "center": (_number(centre, "x"), _number(centre, "y")),
+            "scale": _number(rect, "scale"),
+            "joints": joints.tolist(),
+            "joints_vis": annotated.tolist(),
+            "headbox": head,
+        },
+        _Person,
+    )
+
+
+def _points(rect: Any) -> Iterator[tuple[int, float, float]]:
+    for point in _structures(_structures(rect, "annopoints")[0], "point"):
+        number = _number(point, "id")
+        if number not in range(16):
+            raise ValueError(f"joint {number:g}, of 0 to 15")
+        yield int(number), _number(point, "x"), _number(point, "y")
+
+
+def _number(structure: Any, name: str) -> float:
+    value = float(np.ravel(getattr(structure, name))[0])
+    if not np.isfinite(value):
+        raise ValueError(f"{name} is {value}")
+    return value
 
 
 def _boxes(people: list[_Person]) -> np.ndarray:

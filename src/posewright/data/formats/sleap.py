@@ -1,11 +1,13 @@
 """SLEAP's labels (.slp, HDF5): the frames that people have labelled, of videos or of lists of images.
 
 A frame of a video is named VIDEO/000012.png, for the images that are extracted from it. Predicted instances are lost.
-Files before format 1.1 count pixels from the corner of the first one.
+Files before format 1.1 count pixels from the corner of the first one. What is written is format 1.2, with the images as
+one list of images.
 """
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -16,11 +18,19 @@ import numpy as np
 from posewright import coco_format
 from posewright.data.formats import Annotated, _assemble
 from posewright.data.formats._assemble import Instance
-from posewright.files import short
+from posewright.files import short, write_bytes
 from posewright.skeletons import mirror_pairs
 from posewright.types import Skeleton
 
+SUFFIX = ".slp"
+
 _BODY, _SYMMETRY = 1, 2  # SLEAP's types of edges: bones, and pairs of left and right
+_FRAME = [("frame_id", "u8"), ("video", "u4"), ("frame_idx", "u8"), ("instance_id_start", "u8"),
+          ("instance_id_end", "u8")]  # fmt: skip
+_INSTANCE = [("instance_id", "i8"), ("instance_type", "u1"), ("frame_id", "u8"), ("skeleton", "u4"), ("track", "i4"),
+             ("from_predicted", "i8"), ("score", "f4"), ("point_id_start", "u8"), ("point_id_end", "u8"),
+             ("tracking_score", "f4")]  # fmt: skip
+_POINT = [("x", "f8"), ("y", "f8"), ("visible", "?"), ("complete", "?")]
 _CENTRED = 1.1  # the format from which (0, 0) is the first pixel's centre
 
 
@@ -47,6 +57,63 @@ def read(path: Path) -> Annotated:
         raise FileNotFoundError(f"{path}: no such file") from None
     except Exception as error:  # h5py raises errors of any type on damaged files
         raise ValueError(f"{path}: expected SLEAP's labels: {short(f'{type(error).__name__} {error}')}") from None
+
+
+def write(found: Annotated, path: Path) -> dict[str, int]:
+    """Write all images as labelled frames, those without anybody too; boxes and areas are lost.
+
+    Raises:
+        ImportError: h5py is missing.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise ImportError(f"{path}: SLEAP's files need h5py: pip install posewright[formats]") from None
+    skeleton, shown, lost = _assemble.pictures(found)
+    frames, instances, points = [], list[tuple[float, ...]](), list[tuple[float, float, bool, bool]]()
+    for number, picture in enumerate(shown):
+        frames.append((number, 0, number, len(instances), len(instances) + len(picture.instances)))
+        for instance in picture.instances:
+            start = len(points)
+            for x, y, visibility in instance.keypoints.tolist():
+                points.append((x, y, visibility == 2, False) if visibility else (np.nan, np.nan, False, False))
+            instances.append((len(instances), 0, number, 0, -1, -1, 0.0, start, len(points), 0.0))
+    names = [picture.image.file_name for picture in shown]
+    video = {"filename": names[0], "backend": {"type": "ImageVideo", "filename": names[0], "filenames": names}}
+    target = io.BytesIO()
+    with h5py.File(target, "w") as file:
+        metadata = file.create_group("metadata")
+        metadata.attrs["format_id"] = 1.2
+        metadata.attrs["json"] = np.bytes_(json.dumps(_metadata(skeleton)))
+        file["videos_json"] = [np.bytes_(json.dumps(video))]
+        for name in ("tracks_json", "suggestions_json"):
+            file.create_dataset(name, (0,), "S1")
+        for name, rows, kind in (
+            ("frames", frames, _FRAME), ("instances", instances, _INSTANCE), ("points", points, _POINT),
+            ("pred_points", [], [*_POINT, ("score", "f8")]),
+        ):  # fmt: skip
+            file[name] = np.array(rows, kind)
+    write_bytes(path, target.getvalue())
+    lost.update(_assemble.lost_fields(found, shown, "boxes", "areas"))
+    return dict(lost)
+
+
+def _metadata(skeleton: Skeleton) -> dict[str, Any]:
+    """A skeleton as SLEAP's JSON has it, in the words of networkx and jsonpickle."""
+    kinds = {n: {"py/reduce": [{"py/type": "sleap.skeleton.EdgeType"}, {"py/tuple": [n]}]} for n in (_BODY, _SYMMETRY)}
+    place = {point: n for n, point in enumerate(skeleton.points)}
+    edges = [(pair, _BODY) for pair in skeleton.bones] + [(pair, _SYMMETRY) for pair in skeleton.mirror]
+    links = [
+        {"edge_insert_idx": n, "key": 0, "source": place[a], "target": place[b], "type": kinds[kind]}
+        for n, ((a, b), kind) in enumerate(edges)
+    ]
+    graph = {"name": skeleton.name, "num_edges_inserted": len(skeleton.bones)}
+    nodes = [{"id": n} for n in range(len(place))]
+    entry = {"directed": True, "graph": graph, "links": links, "multigraph": True, "nodes": nodes}
+    return {
+        "version": "2.0.0", "skeletons": [entry], "nodes": [{"name": p, "weight": 1.0} for p in skeleton.points],
+        "videos": [], "tracks": [], "suggestions": [], "negative_anchors": {}, "provenance": {},
+    }  # fmt: skip
 
 
 def _annotated(path: Path, metadata: Any, videos: list[Any], tables: dict[str, np.ndarray], corner: float) -> Annotated:
@@ -92,6 +159,15 @@ def _name(videos: list[Any], video: int, frame: int) -> str:
     """The image of a frame: that of a list of images, or one named by the video and the frame."""
     backend = videos[video]["backend"]
     if filenames := backend.get("filenames"):
-        return PurePosixPath(str(filenames[frame]).replace("\\", "/")).name
+        return _within([PurePosixPath(str(name).replace("\\", "/")) for name in filenames], frame)
     source = str(backend.get("filename") or videos[video].get("filename") or f"video{video}").replace("\\", "/")
     return f"{PurePosixPath(source).stem or f'video{video}'}/{frame:06d}.png"
+
+
+def _within(names: list[PurePosixPath], frame: int) -> str:
+    """An image's name; of absolute ones, which are of another machine, what is below the folder that all share."""
+    if not any(name.is_absolute() or ":" in name.parts[0] for name in names):
+        return str(names[frame])
+    shared = [set(folders) for folders in zip(*(name.parts[:-1] for name in names))]
+    depth = next((n for n, folders in enumerate(shared) if len(folders) > 1), len(shared))
+    return "/".join(names[frame].parts[depth:])
