@@ -9,6 +9,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -209,6 +210,17 @@ def test_python_of_the_documents_names_what_exists(name, text):
             assert eval(ast.unparse(node), {"pw": pw})
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "poses":
             assert hasattr(pw.Poses, node.attr) or node.attr in pw.Poses.__dataclass_fields__
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize(("name", "text"), [block for block in blocks("python") if block[0] != "collections.md"])
+def test_python_of_the_documents_runs(name, text, drawn, random_weights, tmp_path, monkeypatch):
+    """`collections.md` reads what a run over shards has written, which tests/predict does."""
+    monkeypatch.chdir(tmp_path)
+    laid_out(["photo.jpg", "annotations.json", "results.json", "runs/mine/best.pt", "x.mp4"], drawn, tmp_path)
+    if "mspn_2stg.pth" in text:
+        shutil.copy(random_weights("mspn-2stg-256x192"), "mspn_2stg.pth")
+    exec(compile(text, name, "exec"), {"boxes": np.array([[10.0, 10, 60, 90]])})
 
 
 def test_the_skeleton_file_of_the_documents_is_one(tmp_path):
