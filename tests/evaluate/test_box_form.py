@@ -48,6 +48,7 @@ def test_results_and_annotations_are_compared_with_their_own_keypoints(people):
     assert box_form.note_on_results("mine", [r | {"bbox": b.tolist()} for r, b in zip(results, people.box)]) == ()
     assert box_form.note_on_results("mine", [{k: r[k] for k in ("image_id", "keypoints")} for r in results]) == ()
     assert box_form.note_on_annotations(people) == ()
+    assert box_form.note_on_annotations(replace(people, annotated=None)) == ()  # of several files
     annotated = replace(people.annotated, box=as_corners(people.annotated.box))
     assert "look like corners" in box_form.note_on_annotations(replace(people, annotated=annotated))[0]
 

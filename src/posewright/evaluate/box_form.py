@@ -42,7 +42,8 @@ def note_on_corners(name: str, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -
 
 def note_on_annotations(people: KeypointDataset) -> tuple[str, ...]:
     """The same of annotated boxes, which are around the person's keypoints; of people with several labelled ones."""
-    every = people.evaluated()
+    if (every := people.annotated) is None:  # of several files, or of a format whose boxes are made
+        return ()
     labelled = every.keypoints[..., 2:] > 0
     rows = np.flatnonzero((labelled.sum((1, 2)) >= _SEVERAL) & np.isfinite(every.box).all(1))[:_MOST]
     low = np.min(every.keypoints[rows, :, :2], axis=1, where=labelled[rows], initial=np.inf)
