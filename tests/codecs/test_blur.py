@@ -57,3 +57,12 @@ def test_what_is_blurred_around_a_pixel_is_what_the_whole_blur_has_there(mirrore
 def test_other_kernels_are_refused(kernel):
     with pytest.raises(ValueError, match=f"must be odd and above 0, got {kernel}"):
         _blur.taps(kernel)
+
+
+def test_products_are_taken_in_blocks_that_one_thread_computes(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows, weights = rng.normal(size=(50, 7)), rng.normal(size=(7, 3))
+    out = np.empty((50, 5))
+    monkeypatch.setattr(_blur, "_ALONE", 21 * 8)
+    _blur.product(rows, weights, out[:, 1:4])
+    np.testing.assert_allclose(out[:, 1:4], rows @ weights)

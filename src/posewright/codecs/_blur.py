@@ -20,6 +20,12 @@ _TAPS = {
 _PIECE = 3 << 15
 """Pixels to blur at a time."""
 
+_ALONE = 1 << 18
+"""Multiply-adds up to which OpenBLAS, behind numpy, keeps a matrix product to the thread that calls it.
+
+Otherwise its threads, which wait spinning for the next product, take the cores on which the network computes.
+"""
+
 
 @cache
 def taps(kernel: int) -> np.ndarray:
@@ -96,10 +102,17 @@ def pieces(
         rows, between, after = (memory[: len(piece)] for memory in (source, across, result))
         rows[:] = piece
         for strip, source_pixels, weights in along_x:
-            np.matmul(rows.reshape(-1, width)[:, source_pixels], weights, out=between.reshape(-1, wide)[:, strip])
+            product(rows.reshape(-1, width)[:, source_pixels], weights, between.reshape(-1, wide)[:, strip])
         for strip, source_pixels, weights in along_y:
             np.matmul(weights, between[:, source_pixels], out=after[:, strip])
         yield piece, after
+
+
+def product(rows: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
+    """The matrix product of rows [n, k] and weights [k, m], by one thread, into `out` [n, m]."""
+    step = max(_ALONE // weights.size, 1)
+    for start in range(0, len(rows), step):
+        np.matmul(rows[start : start + step], weights, out=out[start : start + step])
 
 
 def blurred(maps: np.ndarray, kernel: int, *, mirrored: bool, border: int = 0, dtype: type = np.float64) -> np.ndarray:

@@ -88,7 +88,9 @@ def of_maxima(maps: np.ndarray, kernel: int, border: int) -> Squares:
         speaking = maps
     else:
         along_x, along_y = (_samples(length, kernel, border) for length in (width, height))
-        speaking = along_y @ (maps.reshape(-1, width) @ along_x.T).reshape(-1, height, len(along_x))
+        between = np.empty((len(maps), height, len(along_x)), np.result_type(maps, along_x))
+        _blur.product(maps.reshape(-1, width), along_x.T.copy(), between.reshape(-1, len(along_x)))
+        speaking = along_y @ between
         low = np.minimum(maps.min((1, 2), keepdims=True), 0)
         bound, close = (speaking - low) * np.float32(_growth(kernel) ** 2 * (1 + _ROUNDING)) + low, 1
         places = (np.arange(len(along_x)) * 2 - border, np.arange(len(along_y)) * 2 - border)

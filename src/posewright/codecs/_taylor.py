@@ -29,8 +29,11 @@ def blurred_around(
     side = 2 * reach + 1
     windows = _windows(maps, which, pixel, kernel // 2 + reach, mirrored)
     weights = _weights(kernel, side)
-    rows = (windows.reshape(-1, len(weights)) @ weights).reshape(len(weights), -1)
-    return (weights.T @ rows).reshape(side, -1, side).swapaxes(0, 1).copy()
+    rows = np.empty((len(weights), len(which) * side))
+    _blur.product(windows.reshape(-1, len(weights)), weights, rows.reshape(-1, side))
+    around = np.empty((side, rows.shape[1]))
+    _blur.product(rows.T, weights, around.T)
+    return around.reshape(side, -1, side).swapaxes(0, 1).copy()
 
 
 @cache
