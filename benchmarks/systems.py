@@ -19,14 +19,14 @@ from loader import provenance, publish
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
-OPTIONS = ("--batch", "16", "--turns", "3")
+OPTIONS = ("--batch", "8", "--turns", "3")
 
 INTRO = """# People per second of the systems in README
 
 {provenance}
 
 `OMP_NUM_THREADS=1 posewright bench NAME {options}`, each in a process of its own: people per second from the image file
-to the drawn keypoints, 16 people at once, without the flip test (which halves the rate), on one core with one thread.
+to the drawn keypoints, 8 people at once, without the flip test (which halves the rate), on one core with one thread.
 The weights' values cost no time and are random.
 
 | system | torch | ONNX Runtime | OpenVINO | of it in the network |
