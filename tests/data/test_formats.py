@@ -92,28 +92,6 @@ def test_unknown_formats_are_refused(found, tmp_path):
         formats.read(tmp_path / "none.json")
 
 
-def mutated(data, rng):
-    """Bytes damaged in one of a few ways."""
-    data = bytearray(data)
-    at = rng.randrange(max(len(data), 1))
-    kind = rng.randrange(6)
-    if kind == 0:
-        del data[at:]
-    elif kind == 1:
-        del data[at : at + rng.randrange(1, 30)]
-    elif kind == 2:
-        data[at : at + 1] = bytes([rng.randrange(256)])
-    elif kind == 3:
-        data[at:at] = data[at // 2 : at]
-    elif kind == 4:
-        data[at : at + rng.randrange(8)] = rng.choice(
-            [b"NaN", b"-1", b"1e400", b'""', b",", b"\n", b"null", b"<a/>", b"{"]
-        )
-    else:
-        data[at:at] = b"\xff\xfe\x00"
-    return bytes(data)
-
-
 def complaint(path, damaged):
     """What the reader says of a damaged file; nothing where it can be read."""
     try:
@@ -124,7 +102,7 @@ def complaint(path, damaged):
 
 
 @pytest.mark.parametrize("name", WRITABLE)
-def test_two_hundred_mutations_of_each_file_end_in_a_clear_line(found, name, tmp_path):
+def test_two_hundred_mutations_of_each_file_end_in_a_clear_line(found, name, tmp_path, mutated):
     path, _ = written(found, name, tmp_path)
     files = [f for f in (sorted(path.rglob("*")) if path.is_dir() else [path]) if f.is_file() and f.suffix != ".png"]
     rng = random.Random(0)

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -262,9 +263,10 @@ def test_what_sleap_reads_itself(tmp_path):
     assert (kinds.count(1), kinds.count(2)) == (len(ANIMALPOSE20.bones), len(ANIMALPOSE20.mirror))
 
 
-def test_tigdog(tmp_path):
+def tigdog(folder):
+    """Two shots of horses, one of them without landmarks, and one of tigers."""
     io = pytest.importorskip("scipy.io")
-    root = tmp_path / "behaviorDiscovery2.0"
+    root = folder / "behaviorDiscovery2.0"
     for animal, shots in (("horse", [[3, 10, 11], [4, 20, 20]]), ("tiger", [[7, 30, 30]])):
         (root / "ranges" / animal).mkdir(parents=True)
         (root / "landmarks" / animal).mkdir(parents=True)
@@ -275,6 +277,12 @@ def test_tigdog(tmp_path):
             xy = np.column_stack([np.arange(19.0) + 1 + n, np.arange(19.0) + 101])
             cells[n, 0] = {"positions": xy, "vis": (np.arange(19) != 2).astype(float)[:, None]}
         io.savemat(root / "landmarks" / animal / f"{shot}.mat", {"landmarks": cells})
+    return root
+
+
+def test_tigdog(tmp_path):
+    io = pytest.importorskip("scipy.io")
+    root = tigdog(tmp_path)
     assert formats.recognised(root) == "tigdog"
     found = formats.read(root)
     assert [i.file_name for i in found.file.images] == [
@@ -291,3 +299,113 @@ def test_tigdog(tmp_path):
     io.savemat(root / "landmarks/horse/3.mat", {"landmarks": np.ones((2, 1))})
     with pytest.raises(ValueError, match=r"3.mat: frame 0: expected coordinates \[19, 2\] and visibility \[19, 1\]"):
         formats.read(root)
+
+
+def ccssl(folder, count=3):
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for n in range(count):
+        mesh = np.column_stack([rng.uniform(100, 200, (3299, 2)), np.ones(3299)])
+        mesh[1718], mesh[1684] = (150, 120, 0), (-5, 50, 1)  # the left eye is hidden, the right one outside
+        np.save(folder / f"{n}_kpts.npy", mesh)
+        image.write(folder / f"{n}_img.png", np.full((480, 640, 3), n, np.uint8))
+    np.save(folder / "train_idxs.npy", np.array([2, 0]))
+    return folder
+
+
+def test_synthetic_animals_of_ccssl(tmp_path):
+    folder = ccssl(tmp_path / "horse_combineds5r5_texture")
+    assert formats.recognised(folder) == formats.recognised(folder / "train_idxs.npy") == "ccssl"
+    people = sources.read_all([folder], [""])
+    assert people.skeleton == TIGDOG18
+    assert people.visibility[0, :3].tolist() == [1, 0, 2]
+    assert people.xy[0, 0].tolist() == [150, 120]
+    assert people.box[0, 0] == 0  # the mesh's extent, within the image
+    assert people.box[0, 2] == pytest.approx(199, abs=1)
+    split = sources.read_all([folder / "train_idxs.npy"], [""])
+    assert [path.name for path in split.paths.values()] == ["2_img.png", "0_img.png"]
+    with pytest.raises(ValueError, match=r"expected a folder named horse_\.\.\. or tiger_"):
+        formats.read(ccssl(tmp_path / "sheep_texture", 1))
+    np.save(folder / "train_idxs.npy", np.array([3]))
+    with pytest.raises(ValueError, match=r"train_idxs\.npy: expected numbers of images, each from 0 to 2"):
+        formats.read(folder / "train_idxs.npy")
+    np.save(folder / "1_kpts.npy", np.zeros((18, 3)))
+    with pytest.raises(ValueError, match=r"1_kpts\.npy: expected \[vertices, 3\] of 1719 vertices or more"):
+        formats.read(folder)
+    (folder / "1_kpts.npy").unlink()
+    with pytest.raises(FileNotFoundError, match=r"1_kpts\.npy: no such file; expected x, y and visibility"):
+        formats.read(folder)
+
+
+def check(mutated, path, file, count=200):
+    """Damage a file of the annotations at a path; how many of the damaged ones were refused."""
+    good, rng, refused = file.read_bytes(), random.Random(0), 0
+    for _ in range(count):
+        file.write_bytes(mutated(good, rng))
+        try:
+            sources.unseen(formats.read(path))
+        except (ValueError, OSError, LookupError) as error:
+            said = str(error)
+            assert file.name in said or path.name in said
+            assert len(said) < 1500
+            assert "\n" not in said
+            refused += 1
+    file.write_bytes(good)
+    assert len(sources.unseen(formats.read(path)))
+    return refused
+
+
+SAMPLES = ("aic", "animalpose", "ap10k", "coco", "crowdpose", "horse10", "mpii")
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", SAMPLES)
+def test_mutations_of_real_samples(mutated, shared, tmp_path, name):
+    file = tmp_path / f"test_{name}.json"
+    shutil.copyfile(shared / "data" / "formats" / name / file.name, file)
+    assert check(mutated, file, file) > 50
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("kind", ["csv", "h5", "yaml"])
+def test_mutations_of_a_real_deeplabcut_project(mutated, shared, tmp_path, kind):
+    pytest.importorskip("h5py")
+    root = shared / "data" / "deeplabcut" / "openfield-Pranav-2018-10-30"
+    table = tmp_path / "labeled-data" / "m4s1" / f"CollectedData_Pranav.{'csv' if kind == 'yaml' else kind}"
+    table.parent.mkdir(parents=True)
+    for file in (tmp_path / "config.yaml", table):
+        shutil.copyfile(root / file.relative_to(tmp_path), file)
+    assert check(mutated, tmp_path / "config.yaml", tmp_path / "config.yaml" if kind == "yaml" else table) > 5
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_mutations_of_tables_in_hdf5(mutated, tmp_path, several):
+    pytest.importorskip("tables")
+    pd = pytest.importorskip("pandas")
+    animals = ("a", "b") if several else ("",)
+    columns = [("me", animal, part, axis) for animal in animals for part in ("snout", "tail") for axis in ("x", "y")]
+    names = ["scorer", "individuals", "bodyparts", "coords"]
+    index = pd.MultiIndex.from_tuples(columns, names=names)
+    frame = pd.DataFrame(np.arange(3.0 * len(columns)).reshape(3, -1), [f"img{n}.png" for n in range(3)], index)
+    if not several:
+        frame = frame.droplevel("individuals", axis=1)
+    frame.to_hdf(path := tmp_path / "CollectedData_me.h5", key="df_with_missing", mode="w")
+    assert check(mutated, path, path) > 5
+
+
+def test_mutations_of_tigdog(mutated, tmp_path):
+    root = tigdog(tmp_path)
+    for file in ("ranges/horse/ranges.mat", "landmarks/horse/3.mat"):
+        assert check(mutated, root, root / file) > 20
+
+
+def test_mutations_of_mpii_as_published(mutated, tmp_path):
+    mpii_matlab(path := tmp_path / "mpii.mat")
+    assert check(mutated, path, path) > 20
+
+
+@pytest.mark.parametrize("name", ["1_kpts.npy", "train_idxs.npy"])
+def test_mutations_of_synthetic_animals(mutated, tmp_path, name):
+    folder = ccssl(tmp_path / "horse_texture")
+    path = folder / "train_idxs.npy" if name == "train_idxs.npy" else folder
+    assert check(mutated, path, folder / name, 60 if name.endswith("kpts.npy") else 200) > 5
