@@ -33,8 +33,8 @@ _ORDERS: dict[str, tuple[Runtime, ...]] = {
     "litehrnet": ("onnx", "torch", "openvino"),
     "lpn": ("onnx", "openvino", "torch"),
 }
-"""The runtimes from the fastest on, by the family of the network where it is another: at float32 and batches of 1 and 8,
-by `OMP_NUM_THREADS=1 taskset -c 1 chrt -r 10 posewright bench NAME --batch 1 8` on one core of an AMD EPYC with AVX-512
+"""The runtimes from the fastest on, by family where that has another order: at float32, batches of 1 and 8, by
+`OMP_NUM_THREADS=1 taskset -c 1 chrt -r 10 posewright bench NAME --batch 1 8` on one core of an AMD EPYC with AVX-512
 (torch 2.13, ONNX Runtime 1.31, OpenVINO 2026.4); the times are in benchmarks/runtimes.md."""
 _PACKAGES: dict[Runtime, str] = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
 _TOLERANCE = 1e-3
