@@ -3,26 +3,76 @@
 import json
 
 import numpy as np
+import pytest
 
 from posewright import image
+from posewright.models import find
+from posewright.predict import detector, timing
+from posewright.runtime import selection
 
 NAME = "simplebaseline-r18-slim-128x96"
 
 
-def test_bench_states_every_step_of_each_runtime(run, tmp_path):
+@pytest.fixture
+def options(tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "peak", lambda device, precision: 1e12)
     image.write(tmp_path / "a.jpg", np.random.default_rng(0).integers(0, 255, (60, 50, 3), np.uint8))
-    options = ("bench", NAME, "--image", tmp_path / "a.jpg", "--runtime", "torch", "--batch", 1, 2, "--turns", 1)
-    status, out, _ = run(*options, "--json")
+    return ("bench", NAME, "--image", tmp_path / "a.jpg", "--runtime", "torch", "--turns", 1)
+
+
+def test_bench_states_every_step_of_each_runtime(run, options):
+    status, out, _ = run(*options, "--batch", 1, 2, "--json")
     assert status == 0
     said = json.loads(out)
-    assert [(row["runtime"], row["batch"]) for row in said["rows"]] == [("torch", 1), ("torch", 2)]
+    assert [(row["runtime"], row["precision"], row["batch"]) for row in said["rows"]] == [
+        ("torch", "float32", 1),
+        ("torch", "float32", 2),
+    ]
     for row in said["rows"]:
         steps = [row[step] for step in ("read", "warp", "network", "decode", "draw")]
         assert all(step > 0 for step in steps)
         assert np.isclose(sum(steps), row["all"])
+        assert np.isclose(row["peak_share"], timing.multiply_adds(find(NAME)) / row["network"] / 1e9)
     assert {"torch", "numpy"} <= said["surroundings"]["versions"].keys()
-    status, out, _ = run(*options)
-    assert out.splitlines()[1].split() == ["runtime", "batch", "read", "warp", "network", "decode", "draw", "all"]
+    assert said["surroundings"]["peak_multiply_adds_per_second"] == {"float32": 1e12}
+    status, out, _ = run(*options, "--batch", 1)
+    columns = ["runtime", "precision", "batch", "read", "warp", "network", "decode", "draw", "all", "of", "peak"]
+    assert out.splitlines()[1].split() == columns
+    assert "1000 billion multiply-adds per second in float32" in out
+
+
+def test_a_detector_is_a_step_of_its_own(run, options, monkeypatch, tmp_path):
+    class Found:
+        def __init__(self, path):
+            self.path = path
+
+        def __call__(self, pixels):
+            return np.zeros((0, 4))
+
+    monkeypatch.setattr(detector, "OnnxDetector", Found)
+    (tmp_path / "people.onnx").write_bytes(b"")
+    status, out, _ = run(*options, "--batch", 2, "--detector", tmp_path / "people.onnx", "--json")
+    assert status == 0
+    assert list(json.loads(out)["rows"][0])[3:] == [*timing.STEPS, "all", "peak_share"]
+
+
+def test_what_a_runtime_does_not_compute_is_left_out_and_said(run, options):
+    status, out, _ = run(*options, "--batch", 1, "--precision", "float32", "fp16")
+    assert status == 0
+    assert out.splitlines()[-1].startswith("left out: torch computes in fp16 on GPUs")
+    status, _, err = run(*options, "--batch", 1, "--precision", "fp16")
+    assert (status, "torch computes in fp16 on GPUs" in err) == (2, True)
+
+
+def test_the_peak_is_measured(monkeypatch):
+    monkeypatch.setattr(selection, "installed", lambda: ["torch"])
+    assert timing.peak() > 1e6
+    with pytest.raises(ValueError, match="cpu does not compute in fp16: use float32"):
+        timing.peak("cpu", "fp16")
+
+
+def test_multiply_adds_are_those_of_one_image():
+    assert timing.multiply_adds(find("simplebaseline-r50-256x192")) == pytest.approx(5.4e9, rel=0.05)
 
 
 def test_numbers_below_one_are_refused(run):

@@ -1,4 +1,4 @@
-"""`posewright bench`: where a prediction's time goes, by runtime and batch size."""
+"""`posewright bench`: where a prediction's time goes, by runtime, precision and batch size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from posewright.cli._options import Commands, answer, command, existing, weights
 
 
 def add(commands: Commands) -> None:
-    parser = command(commands, "bench", run, "measure where a prediction's time goes, by runtime and batch size")
+    parser = command(commands, "bench", run, "measure where a prediction's time goes, by runtime, precision and batch")
     parser.add_argument("name", metavar="NAME", nargs="?", help="pose system (default: that of the weights)")
     parser.add_argument(
         "--weights", metavar="FILE", type=weights_file, help="their values cost no time: random ones by default"
@@ -18,7 +18,14 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--runtime", nargs="+", choices=("torch", "onnx", "openvino"), help="which (default: all that are installed)"
     )
-    parser.add_argument("--precision", choices=("float32", "bf16", "fp16"), default="float32", help="of the arithmetic")
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        choices=("float32", "bf16", "fp16"),
+        default=["float32"],
+        help="of the arithmetic; runtimes without it are left out (default: float32)",
+    )
+    parser.add_argument("--detector", metavar="ONNX", type=weights_file, help="measured, too: a file, or yolox-nano")
     parser.add_argument(
         "--batch", type=int, nargs="+", metavar="NUMBER", default=[1, 16], help="people at once (default: 1 16)"
     )
@@ -32,6 +39,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    import itertools
     import tempfile
     from pathlib import Path
 
@@ -40,11 +48,13 @@ def run(options: argparse.Namespace) -> int:
     from posewright import image
     from posewright.models import find
     from posewright.predict import timing
+    from posewright.predict.detector import OnnxDetector
     from posewright.predict.predictor import Predictor, load
     from posewright.progress import bar
     from posewright.runtime import selection
     from posewright.synthetic.people import Scene, draw_scene
     from posewright.types import Boxes
+    from posewright.weights import hub
 
     if min(options.batch) < 1 or options.turns < 1:
         raise ValueError("--batch and --turns expect numbers from 1 on")
@@ -54,8 +64,11 @@ def run(options: argparse.Namespace) -> int:
     else:
         spec = find(options.name or "default")
         net = spec.build()
-    settings = {"flip": options.flip_test, "device": options.device, "precision": options.precision}
-    rows = []
+    settings: dict[str, Any] = {"flip": options.flip_test, "device": options.device}
+    detector = OnnxDetector(hub.resolve(options.detector)) if options.detector else None
+    needed = timing.multiply_adds(spec) * (2 if options.flip_test else 1)
+    peaks = {precision: timing.peak(options.device, precision) for precision in options.precision}
+    rows, left_out = [], dict[str, None]()
     with tempfile.TemporaryDirectory() as folder, bar("measuring", "batch sizes") as report:
         picture = Path(options.image or Path(folder) / "scene.jpg")
         if not options.image:
@@ -63,25 +76,42 @@ def run(options: argparse.Namespace) -> int:
         height, width = image.read(picture).shape[:2]
         for done, batch in enumerate(options.batch):
             report(done, len(options.batch), f"batch {batch}")
-            predictors = {
-                runtime: Predictor(spec, net, batch=batch, runtime=runtime, **settings)  # pyright: ignore[reportArgumentType]
-                for runtime in options.runtime or selection.installed()
-            }
+            predictors = {}
+            for runtime, precision in itertools.product(options.runtime or selection.installed(), options.precision):
+                try:
+                    predictors[runtime, precision] = Predictor(
+                        spec, net, batch=batch, runtime=runtime, precision=precision, **settings
+                    )
+                except ValueError as error:
+                    left_out[f"left out: {error}"] = None
+            if not predictors:
+                raise ValueError(next(iter(left_out)))
             boxes = Boxes.of([[width * 0.1, height * 0.1, width * 0.5, height * 0.8]] * batch)
-            for runtime, steps in timing.measure(predictors, picture, boxes, turns=options.turns).items():
-                rows.append({"runtime": runtime, "batch": batch, **steps, "all": sum(steps.values())})
-    around = timing.surroundings()
-    title = f"{spec.name}, {options.precision}, ms per person (median of {options.turns} turns)"
-    text = "\n".join([title, *_lines(rows, around)])
-    answer(options, text, model=spec.name, precision=options.precision, rows=rows, surroundings=around)
+            taken = timing.measure(predictors, picture, boxes, detector=detector, turns=options.turns)
+            for (runtime, precision), steps in taken.items():
+                share = needed / (steps["network"] / 1000) / peaks[precision]
+                row = {"runtime": runtime, "precision": precision, "batch": batch, **steps}
+                rows.append({**row, "all": sum(steps.values()), "peak_share": share})
+    around = timing.surroundings() | {"peak_multiply_adds_per_second": peaks}
+    title = f"{spec.name}, {needed / 1e9:.2f} GMACs, ms per person (median of {options.turns} turns)"
+    answer(
+        options, "\n".join([title, *_lines(rows, around), *left_out]), model=spec.name, rows=rows, surroundings=around
+    )
     return 0
 
 
 def _lines(rows: list[dict[str, Any]], around: dict[str, Any]) -> list[str]:
     """A table of the rows, and what they were measured on."""
-    steps = list(rows[0])[2:]
-    lines = [f"{'runtime':<10}{'batch':>6}" + "".join(f"{step:>9}" for step in steps)]
+    steps = list(rows[0])[3:-1]
+    lines = [f"{'runtime':<10}{'precision':<10}{'batch':>6}" + "".join(f"{step:>9}" for step in steps) + "  of peak"]
     for row in rows:
-        lines.append(f"{row['runtime']:<10}{row['batch']:>6}" + "".join(f"{row[step]:9.2f}" for step in steps))
+        cells = "".join(f"{row[step]:9.2f}" for step in steps)
+        lines.append(f"{row['runtime']:<10}{row['precision']:<10}{row['batch']:>6}{cells}{row['peak_share']:9.0%}")
     versions = ", ".join(f"{name} {version}" for name, version in around["versions"].items())
-    return [*lines, f"{around['cpu']}, {around['threads']} threads, load {around['load']}; {versions}"]
+    peaks = around["peak_multiply_adds_per_second"].items()
+    return [
+        *lines,
+        f"{around['cpu']}, {around['threads']} threads, load {around['load']}; {versions}",
+        "peak, of the machine's large convolutions: "
+        + ", ".join(f"{peak / 1e9:.0f} billion multiply-adds per second in {precision}" for precision, peak in peaks),
+    ]

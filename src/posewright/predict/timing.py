@@ -1,4 +1,4 @@
-"""Where a prediction's time goes: from an image file to drawn keypoints, step by step."""
+"""Where a prediction's time goes, step by step; how fast the network is, and how fast the machine could be."""
 
 from __future__ import annotations
 
@@ -18,40 +18,49 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from posewright import geometry, image
 from posewright.draw import draw
+from posewright.predict.inputs import Detector
 from posewright.predict.predictor import Predictor
 from posewright.runtime import selection, torch_runtime
 from posewright.runtime.crops import Normalise
-from posewright.runtime.selection import Precision
+from posewright.runtime.selection import Precision, Runtime
 from posewright.spec import Spec
 from posewright.types import Boxes
 
-STEPS: tuple[str, ...] = ("read", "warp", "network", "decode", "draw")
+STEPS: tuple[str, ...] = ("read", "detect", "warp", "network", "decode", "draw")
 
 
 def measure(
-    predictors: Mapping[str, Predictor], picture: Path, boxes: Boxes, *, turns: int = 5
+    predictors: Mapping[str, Predictor],
+    picture: Path,
+    boxes: Boxes,
+    *,
+    detector: Detector | None = None,
+    turns: int = 5,
 ) -> dict[str, dict[str, float]]:
     """Milliseconds per person of each step, by predictor: the median over turns, each of which runs all predictors.
 
-    Reading is counted once per image, so per person it costs less the more people there are. The network's step holds
-    the normalisation, both runs where there is a flip test, and their average.
+    Reading and detecting are counted once per image, so per person they cost less the more people there are. The
+    network's step holds the normalisation, the mirrored images where there is a flip test, and their average. Without
+    a detector that step is left out.
 
     Args:
         predictors: by any name; all of one pose system.
         picture: the image file.
-        boxes: of the people in it.
+        boxes: of the people in it, whatever the detector finds.
+        detector: looks for people in the image.
         turns: how often each is run, after one that does not count.
     """
-    spent: dict[str, dict[str, list[float]]] = {name: {step: [] for step in STEPS} for name in predictors}
+    steps = [step for step in STEPS if detector is not None or step != "detect"]
+    spent: dict[str, dict[str, list[float]]] = {name: {step: [] for step in steps} for name in predictors}
     for turn in range(turns + 1):
         for name, predictor in predictors.items():
-            for step, seconds in _one(predictor, picture, boxes).items():
-                if turn:
-                    spent[name][step].append(1000 * seconds / len(boxes))
+            seconds = _one(predictor, picture, boxes, detector)
+            for step in steps if turn else ():
+                spent[name][step].append(1000 * seconds[step] / len(boxes))
     return {name: {step: statistics.median(all_turns) for step, all_turns in by.items()} for name, by in spent.items()}
 
 
-def _one(predictor: Predictor, picture: Path, boxes: Boxes) -> dict[str, float]:
+def _one(predictor: Predictor, picture: Path, boxes: Boxes, detector: Detector | None) -> dict[str, float]:
     """Seconds of each step, once."""
     spec, spent = predictor.spec, dict.fromkeys(STEPS, 0.0)
 
@@ -62,6 +71,8 @@ def _one(predictor: Predictor, picture: Path, boxes: Boxes) -> dict[str, float]:
         return result
 
     pixels = timed("read", image.read, picture)
+    if detector is not None:
+        timed("detect", detector, pixels)
     crop = geometry.crop(boxes, spec.size, padding=spec.padding, rule=spec.crop_rule)
     for start in range(0, len(boxes), predictor.batch):
         part = crop[start : start + predictor.batch]
@@ -86,9 +97,13 @@ def multiply_adds(spec: Spec) -> float:
 
 
 def peak(device: str | torch.device = "cpu", precision: Precision = "float32") -> float:
-    """Multiply-adds per second that a device reaches: the most of any installed runtime in large convolutions."""
+    """Multiply-adds per second that a device reaches: the most of any installed runtime in large convolutions.
+
+    Raises:
+        ValueError: no runtime computes in that precision there.
+    """
     device = torch_runtime.device_of(device)
-    side, channels, count = 32, 256, 4 * max(torch.get_num_threads(), 1)
+    side, channels, count = 16, 256, 8 * torch.get_num_threads()
     with torch.random.fork_rng():
         torch.manual_seed(0)
         layers = [torch.nn.Conv2d(channels, channels, 3, padding=1) for _ in range(4)]
@@ -96,11 +111,19 @@ def peak(device: str | torch.device = "cpu", precision: Precision = "float32") -
     work = count * side**2 * channels * (3 + len(layers) * channels * 9)
     pixels, normalise = np.zeros((count, side, side, 3), np.uint8), Normalise("rgb", (0.0,) * 3, (1.0,) * 3)
     images = normalise(torch.from_numpy(pixels)).to(device)
-    in_torch = selection.ready(net, (side, side), device, precision)
-    runs: list[Callable[[], Any]] = [torch.inference_mode()(lambda: in_torch(images).cpu())]
-    for runtime in selection.installed() if device.type == "cpu" else []:
-        if runtime == "openvino" or (runtime == "onnx" and precision == "float32"):
-            runs.append(partial(selection.translated(net, normalise, (side, side), runtime, precision), pixels))
+    runs: list[Callable[[], Any]] = []
+    runtimes: list[Runtime] = selection.installed() if device.type == "cpu" else ["torch"]
+    for runtime in runtimes:
+        try:
+            if runtime == "torch":
+                run = selection.ready(net, (side, side), device, precision)
+                runs.append(torch.inference_mode()(lambda run=run: run(images).cpu()))
+            else:
+                runs.append(partial(selection.translated(net, normalise, (side, side), runtime, precision), pixels))
+        except ValueError:  # it does not compute in that precision
+            continue
+    if not runs:
+        raise ValueError(f"{device} does not compute in {precision}: use float32")
     best = 0.0
     for run in runs:
         for _ in range(6):
