@@ -39,7 +39,6 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    import itertools
     import tempfile
     from pathlib import Path
 
@@ -77,7 +76,8 @@ def run(options: argparse.Namespace) -> int:
         for done, batch in enumerate(options.batch):
             report(done, len(options.batch), f"batch {batch}")
             predictors = {}
-            for runtime, precision in itertools.product(options.runtime or selection.installed(), options.precision):
+            wanted = [(r, p) for r in options.runtime or selection.installed() for p in options.precision]
+            for runtime, precision in wanted:
                 try:
                     predictors[runtime, precision] = Predictor(
                         spec, net, batch=batch, runtime=runtime, precision=precision, **settings
