@@ -76,8 +76,8 @@ def run(options: argparse.Namespace) -> int:
         for done, batch in enumerate(options.batch):
             report(done, len(options.batch), f"batch {batch}")
             predictors = {}
-            wanted = [(r, p) for r in options.runtime or selection.installed() for p in options.precision]
-            for runtime, precision in wanted:
+            runtimes: list[Any] = options.runtime or selection.installed()
+            for runtime, precision in ((r, p) for r in runtimes for p in options.precision):
                 try:
                     predictors[runtime, precision] = Predictor(
                         spec, net, batch=batch, runtime=runtime, precision=precision, **settings
