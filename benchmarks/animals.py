@@ -53,7 +53,7 @@ BASE = TrainConfig(
     model=MODEL, train="", steps=400, batch=16, lr=2e-3, optimizer="adamw", weight_decay=0.01, schedule="cosine",
     warmup=50, clip=1.0, ema=0.99, precision="bf16", workers=0, device="cpu", augment=AUGMENT, save_minutes=3.0,
 )  # fmt: skip
-SOURCE_STEPS, ROUND_STEPS, ROUND_RATE, TUNE_STEPS, WHOLE_STEPS = 800, 60, 5e-4, 100, 500
+SOURCE_STEPS, ROUND_STEPS, ROUND_RATE, TUNE_STEPS, WHOLE_STEPS = 800, 60, 5e-4, 100, 200
 CCSSL = PseudoLabels(keep=(0.3, 0.5, 0.6), weight=1.0, repeats=15, views=5, recoloured=2, temporal=False)
 PUBLISHED = {"weight": 10.0, "keep": (0.2, 0.4, 0.6, 0.8)}
 ABLATION = {
@@ -242,10 +242,10 @@ def species(bench: Bench, seed: int) -> None:
 
 
 def whole(bench: Bench, seed: int) -> None:
-    """The open field without boxes, as DeepLabCut sees it: trained at the scales of whole images, too."""
+    """The open field without boxes, as DeepLabCut sees it: trained on at the scales of whole images, too."""
     train, test = bench.split(0.5, seed)
-    wide = replace(AUGMENT, scale=(0.7, 5.5))
-    config = replace(BASE, train=str(train), train_images=bench.images, augment=wide, steps=WHOLE_STEPS, seed=seed)
+    config = replace(BASE, train=str(train), train_images=bench.images, augment=replace(AUGMENT, scale=(0.7, 5.5)),
+                     init=str(openfield(bench, seed)), steps=WHOLE_STEPS, warmup=5, seed=seed)  # fmt: skip
     weights = bench.train(config, "whole", f"seed{seed}")
     for name, two_pass in (("0.5, whole images, two passes", True), ("0.5, whole images, annotated boxes", False)):
         if not bench.has("openfield", name, seed):
