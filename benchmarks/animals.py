@@ -65,6 +65,7 @@ ABLATION = {
 OPEN_FIELD = animals.AnimalScene(plain=0.8, grey=0.7, things=(0, 2))
 COLUMNS = {"PCK@0.05": "PCK@0.05", "PCK@0.1": "PCK@0.1", "animal PCK@0.05": "animal PCK@0.05", "RMSE": "RMSE",
            "RMSE_cutoff": "RMSE, p > 0.4", "RMSE_flip": "RMSE, flip test", "minutes": "minutes"}  # fmt: skip
+CELL = (160, 160)
 TARGET = ("sheep",)
 """The animals of `species` whose labels are not used; its source is drawn of horses and tigers."""
 
@@ -121,7 +122,9 @@ class Bench:
     def measure(
         self, row: dict[str, Any], weights: Path, test: Path, images: str = "", *, two_pass: bool = False
     ) -> None:
-        """Evaluate weights and write the result down; in two passes over the whole image, or in the annotated boxes."""
+        """Write down how good weights are, once; in two passes over the whole image, or in the annotated boxes."""
+        if any(all(old[key] == row[key] for key in row) for old in self.rows()):
+            return
         people = sources.read_all([test], [images])
         predictor, boxes = load(weights=weights, flip=False), people.gt_boxes()
         if two_pass:
@@ -145,10 +148,6 @@ class Bench:
             file.write(json.dumps(row) + "\n")
         print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
 
-    def has(self, part: str, name: str, seed: int) -> bool:
-        """Whether a result is there already."""
-        return any((r["part"], r["name"], r["seed"]) == (part, name, seed) for r in self.rows())
-
 
 # -- the parts ------------------------------------------------------------------------------------------------------
 
@@ -158,8 +157,7 @@ def openfield(bench: Bench, seed: int, share: float = 0.5) -> Path:
     train, test = bench.split(share, seed)
     config = replace(BASE, train=str(train), train_images=bench.images, seed=seed)
     weights = bench.train(config, f"openfield{share:g}", f"seed{seed}")
-    if not bench.has("openfield", f"{share:g}", seed):
-        bench.measure(_row("openfield", f"{share:g}", seed), weights, test, bench.images)
+    bench.measure(_row("openfield", f"{share:g}", seed), weights, test, bench.images)
     return weights
 
 
@@ -168,8 +166,7 @@ def source(bench: Bench, seed: int) -> tuple[Path, Path]:
     drawn = animals.make(bench.work / "rodents", 1000, scene=OPEN_FIELD, workers=1)
     config = replace(BASE, train=str(drawn), steps=SOURCE_STEPS, augment=DRAWN, seed=seed)
     weights = bench.train(config, "source", f"seed{seed}")
-    if not bench.has("ccssl", "synthetic only", seed):
-        bench.measure(_row("ccssl", "synthetic only", seed), weights, bench.split(0.5, seed)[1], bench.images)
+    bench.measure(_row("ccssl", "synthetic only", seed), weights, bench.split(0.5, seed)[1], bench.images)
     return weights, drawn
 
 
@@ -184,8 +181,7 @@ def adapted(bench: Bench, seed: int, name: str, pseudo: PseudoLabels, *, pretrai
     if not pretrained:
         config = replace(config, init="", lr=BASE.lr, pseudo=replace(pseudo, keep=(0.0, *pseudo.keep)))
     weights = bench.train(config, name.replace(" ", "_"), f"seed{seed}")
-    if not bench.has("ccssl", name, seed):
-        bench.measure(_row("ccssl", name, seed), weights, test, bench.images)
+    bench.measure(_row("ccssl", name, seed), weights, test, bench.images)
     return weights
 
 
@@ -203,8 +199,7 @@ def ccssl_r(bench: Bench, seed: int) -> None:
     config = replace(BASE, train=str(train), train_images=bench.images, init=str(weights), steps=TUNE_STEPS,
                      lr=ROUND_RATE, warmup=5, seed=seed)  # fmt: skip
     weights = bench.train(config, "ccssl_r", f"seed{seed}")
-    if not bench.has("ccssl", "CC-SSL-R", seed):
-        bench.measure(_row("ccssl", "CC-SSL-R", seed), weights, test, bench.images)
+    bench.measure(_row("ccssl", "CC-SSL-R", seed), weights, test, bench.images)
 
 
 def scratch(bench: Bench, seed: int) -> None:
@@ -237,8 +232,7 @@ def species(bench: Bench, seed: int) -> None:
     }
     for name, config in runs.items():
         weights = bench.train(config, "species", "source" if config is first else name, f"seed{seed}")
-        if not bench.has("species", name, seed):
-            bench.measure(_row("species", name, seed), weights, test)
+        bench.measure(_row("species", name, seed), weights, test)
 
 
 def whole(bench: Bench, seed: int) -> None:
@@ -248,8 +242,7 @@ def whole(bench: Bench, seed: int) -> None:
                      init=str(openfield(bench, seed)), steps=WHOLE_STEPS, warmup=5, seed=seed)  # fmt: skip
     weights = bench.train(config, "whole", f"seed{seed}")
     for name, two_pass in (("0.5, whole images, two passes", True), ("0.5, whole images, annotated boxes", False)):
-        if not bench.has("openfield", name, seed):
-            bench.measure(_row("openfield", name, seed), weights, test, bench.images, two_pass=two_pass)
+        bench.measure(_row("openfield", name, seed), weights, test, bench.images, two_pass=two_pass)
 
 
 def shuffle(bench: Bench, seed: int) -> None:
@@ -288,27 +281,28 @@ PARTS = {
 
 
 def pictures(bench: Bench, folder: Path, seed: int = 0, count: int = 6) -> None:
-    """A sheet of held-out frames with their labels, and what the network finds before and after adaptation."""
+    """A sheet of drawn rodents, held-out frames with their labels, and what is found before and after adaptation."""
+    drawn = sources.read_all([bench.work / "rodents" / "annotations" / "person_keypoints_train.json"], [""])
     people = sources.read_all([bench.split(0.5, seed)[1]], [bench.images])
-    found = {
-        "labels": None,
-        "drawn rodents only": bench.work / "source" / f"seed{seed}" / "last.pt",
-        "CC-SSL": bench.work / "CC-SSL" / f"seed{seed}" / f"round{len(CCSSL.keep)}" / "last.pt",
+    rows = {
+        "drawn": (drawn, None),
+        "labels": (people, None),
+        "drawn only": (people, bench.work / "source" / f"seed{seed}" / "last.pt"),
+        "CC-SSL": (people, bench.work / "CC-SSL" / f"seed{seed}" / f"round{len(CCSSL.keep)}" / "last.pt"),
     }
-    chosen = np.linspace(0, len(people) - 1, count).round().astype(int).tolist()
     cells, captions = [], []
-    for words, weights in found.items():
+    for words, (data, weights) in rows.items():
         predictor = load(weights=weights, flip=False) if weights else None
-        for n in chosen:
-            pixels, boxes = read(people[n].path, upright=False), Boxes.of(people.box[[n]])
-            crop = geometry.crop(boxes, (192, 192), padding=(1.4, 1.4), image_size=pixels.shape[:2])
-            xy = predictor(pixels, boxes).xy if predictor else people.xy[[n]]
+        for n in np.linspace(0, len(data) - 1, count).round().astype(int).tolist():
+            pixels, boxes = read(data[n].path, upright=False), Boxes.of(data.box[[n]])
+            crop = geometry.crop(boxes, CELL, padding=(1.4, 1.4), image_size=pixels.shape[:2])
+            xy = predictor(pixels, boxes).xy if predictor else data.xy[[n]]
             (cell,) = warp_all(pixels, crop)
-            for point, colour in zip(crop.to_input(xy)[0], point_colours(people.skeleton)):
+            for point, colour in zip(crop.to_input(xy)[0], point_colours(data.skeleton)):
                 draw_disc(cell, point, 3, colour)
             cells.append(cell)
-            captions.append(f"{words}: {people[n].path.stem}")
-    write(folder / "animals-ccssl.jpg", sheet(cells, count, (192, 192), captions))
+            captions.append(f"{words}: {data[n].path.stem[-7:]}")
+    write(folder / "animals-ccssl.jpg", sheet(cells, count, CELL, captions))
 
 
 # -- what is written ------------------------------------------------------------------------------------------------
