@@ -138,15 +138,25 @@ def race(plain: Callable[[], Any], ours: Callable[[], Any], turns: int) -> tuple
     return slow, fast, statistics.median(a / b for a, b in pairs)
 
 
+def lively(net: Any, spec: Spec) -> Any:
+    """A network with random weights and the statistics of noise: as built, maps are so flat that rounding decides."""
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        noise = torch.randn(4, 3, *spec.size)
+        net.train()(noise)
+        if final := getattr(net.eval(), "final_layer", None):
+            final.weight /= net(noise).std()
+    return net
+
+
 def rows_of(title: str, people: list[Person], turns: int, peak: float) -> list[str]:
     """The lines of one system: in batches, and one person at a time."""
     system = SYSTEMS[title]
     torch.manual_seed(0)
     spec = pw.find(system.name)
-    net = spec.build().eval()
-    if final := getattr(net, "final_layer", None):  # as built, its maps are so flat that rounding would decide
-        with torch.no_grad():
-            final.weight *= 1000
+    net = lively(spec.build(), spec)
     predictor = Predictor(spec, net, flip=True, batch=BATCH, device="cpu", runtime="auto")
     plain, ours = partial(plain_keypoints, system, spec, net), partial(our_keypoints, predictor)
     want, got = plain(people[:BATCH]), ours(people[:BATCH])  # warms up, too
