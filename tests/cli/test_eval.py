@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from posewright.predict import detections_file
+
 SLIM = "simplebaseline-r18-slim-128x96"
 
 
@@ -220,6 +222,10 @@ def test_data_without_sigmas_is_evaluated_by_pck_with_results_and_detections(run
     assert status == 0, errors
     assert "AP is undefined, as no OKS sigmas are published for these points; PCK@" in text
     assert "| boxes.json |" in text
+    note = detections_file.Note("any.onnx", 1, "person", 0.05, {"AP": 0.503})
+    detections_file.write(tmp_path / "boxes.json", boxes, note)
+    _, text, _ = run("eval", "--data", path, *arguments, "--out", tmp_path / "eval")
+    assert "| boxes.json (any.onnx, box AP 0.503) |" in text
 
 
 def test_no_flip_test_without_mirror_pairs_unless_asked(run, set_up, edited, tmp_path):

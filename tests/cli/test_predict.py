@@ -165,6 +165,29 @@ def test_a_video_is_predicted_and_what_cannot_be_one_is_refused(run, set_up, lis
         assert (status, message in errors.splitlines()[-1]) == (2, True)
 
 
+def test_collections_are_written_in_shards(run, set_up, listing, last, tmp_path):
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("fsspec")
+    words = ("predict", set_up / "val", "--weights", last, "--annotations", listing, "--shard-format", "coco")
+    out = tmp_path / "found"
+    status, text, _ = run(*words, "--shards", out, "--shard-size", "4")
+    assert (status, text.splitlines()[-1].partition(",")[0]) == (0, "6 images")
+    content = [json.loads(path.read_text()) for path in sorted(out.glob("part-*.json"))]
+    assert [len(shard["images"]) for shard in content] == [4, 2]
+    people = json.loads(listing.read_text())["annotations"]
+    assert sum(len(shard["annotations"]) for shard in content) == len(people)
+    (tmp_path / "broken.jpg").write_text("no image")
+    status, text, _ = run("predict", tmp_path / "broken.jpg", "--weights", last, "--shards", tmp_path / "other")
+    assert (status, "could not be read: " in text) == (1, True)
+    for more, message in (
+        (("--ray",), "--ray goes with --shards FOLDER"),
+        (("--shards", out, "--csv"), "--csv, --coco and --fps do not go with --shards"),
+        (("--shards", out, "--shard-size", "5"), "holds results of a run with other settings (shards)"),
+    ):
+        status, _, errors = run(*words, *more)
+        assert (status, message in errors.splitlines()[-1]) == (2, True), errors
+
+
 @pytest.mark.parametrize("device", ["cuda:99", "meta2", "gpu"])
 def test_a_device_that_is_not_there_gives_one_line(run, set_up, device):
     status, _, errors = run("predict", set_up / "val", "--device", device)

@@ -8,7 +8,8 @@ number and its line. So what is there is finished, whatever ended a run, and the
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -18,7 +19,7 @@ from posewright.predict import collection_ray
 from posewright.predict.ahead import in_order
 from posewright.predict.collection_plan import Plan, Shard, placed_shards, planned
 from posewright.predict.collection_records import BoxSource, Tools, make_shard
-from posewright.predict.collection_shards import SUFFIXES, Counts, ResultsFolder, ShardFormat, read_counts
+from posewright.predict.collection_shards import Counts, ResultsFolder, ShardFormat, read_counts
 from posewright.predict.folder import settings_of
 from posewright.predict.predictor import Predictor
 from posewright.progress import bar, stop_signals
@@ -98,9 +99,9 @@ def predict_collection(
     """
     if shard_size < 1:
         raise ValueError(f"expected at least 1 image per shard, got {shard_size}")
-    folder, suffix, start = ResultsFolder(out.rstrip("/") or out), SUFFIXES[shard_format], time.monotonic()
     if shard_format == "parquet":
         _require_pyarrow()
+    folder, start = ResultsFolder(out.rstrip("/") or out, shard_format), time.monotonic()
     predictor, boxes = tools()
     settings = settings_of(predictor, boxes) | {
         "sources": f"{', '.join(sources)}{', recursive' if recursive else ''}",
@@ -108,53 +109,52 @@ def predict_collection(
     }
     with folder.held():
         plan, note = planned(folder, settings, sources, recursive=recursive, shard_size=shard_size)
-        summary = CollectionSummary(out, plan.shards, notes=[note] if note else [])
-        if plan.unread:
-            more = ", ..." if plan.unread > len(plan.unread_first) else ""
-            names = ", ".join(plan.unread_first)
-            summary.notes.append(f"{plan.unread} files are neither images nor tar shards: {names}{more}")
-        done = {name for name in folder.names() if name.startswith("part-") and name.endswith(suffix)}
+        summary = CollectionSummary(out, plan.shards, notes=[words for words in (note, _unread(plan)) if words])
+        done = {name for name in folder.names() if name.startswith("part-") and name.endswith(folder.suffix)}
         summary.kept = summary.finished = len(done)
+        todo = ((place, shard) for place, shard in placed_shards(folder) if shard.name(folder.suffix) not in done)
         with bar("predicting", "shards") as report, stop_signals() as asked:
-            todo = ((place, shard) for place, shard in placed_shards(folder) if shard.name(suffix) not in done)
             if ray is None:
-                made = _here(folder, suffix, (shard for _, shard in todo), predictor, boxes, asked)
+                made = _made_here(folder, (shard for _, shard in todo), predictor, boxes, asked)
             else:
-                places = [place for place, _ in todo]
-                made = collection_ray.made(folder, suffix, places, tools, address=ray, workers=workers)
-            for _ in made:
-                summary.finished += 1
-                report(summary.finished, plan.shards, "")
-                if asked:
-                    break
+                made = collection_ray.made(folder, [place for place, _ in todo], tools, address=ray, workers=workers)
+            with closing(made):
+                for _ in made:
+                    summary.finished += 1
+                    report(summary.finished, plan.shards, "")
+                    if asked:
+                        break
             summary.stopped = asked[0] if asked else 0
-        summary.counts = _write_manifest(folder, suffix, plan)
+        summary.counts = _write_manifest(folder, plan)
     summary.seconds = time.monotonic() - start
     return summary
 
 
-def _here(
-    folder: ResultsFolder,
-    suffix: str,
-    todo: Iterable[Shard],
-    predictor: Predictor,
-    boxes: BoxSource,
-    asked: Sequence[int],
-) -> Iterator[str]:
+def _made_here(
+    folder: ResultsFolder, todo: Iterable[Shard], predictor: Predictor, boxes: BoxSource, asked: Sequence[int]
+) -> Generator[str]:
     """Makes one shard after the other in this process, until asked to stop."""
     for shard in todo:
         try:
-            yield make_shard(folder, suffix, shard, predictor, boxes, asked)
+            yield make_shard(folder, shard, predictor, boxes, asked)
         except KeyboardInterrupt:
             if not asked:
                 raise
             return
 
 
-def _write_manifest(folder: ResultsFolder, suffix: str, plan: Plan) -> Counts:
+def _unread(plan: Plan) -> str:
+    """How many files were neither images nor tar shards, and the first few by name; "" where there are none."""
+    if not plan.unread:
+        return ""
+    more = ", ..." if plan.unread > len(plan.unread_first) else ""
+    return f"{plan.unread} files are neither images nor tar shards: {', '.join(plan.unread_first)}{more}"
+
+
+def _write_manifest(folder: ResultsFolder, plan: Plan) -> Counts:
     """Write what is in each finished shard, and the sums, which are returned."""
     present, total = folder.names(), Counts()
-    named = ((shard.name(suffix), shard.tar) for _, shard in placed_shards(folder))
+    named = ((shard.name(folder.suffix), shard.tar) for _, shard in placed_shards(folder))
     finished = ((name, tar) for name, tar in named if name in present)
 
     def counted(shard: tuple[str, str]) -> tuple[str, str, Counts]:

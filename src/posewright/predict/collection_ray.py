@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,39 +24,37 @@ _OBJECTS = 100 << 20
 class _Worker:
     """One process of the cluster, with a predictor of its own."""
 
-    def __init__(self, folder: ResultsFolder, suffix: str, tools: Tools, at: str, threads: int) -> None:
+    def __init__(self, folder: ResultsFolder, tools: Tools, at: str, threads: int) -> None:
         import torch
 
         if Path(at).is_dir():  # relative names are meant from where the command was given
             os.chdir(at)
         torch.set_num_threads(threads)
-        self.folder, self.suffix = folder, suffix
+        self.folder = folder
         self.predictor, self.boxes = tools()
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
         names = list[str]()
         for start, end in zip(batch["start"].tolist(), batch["end"].tolist()):
             shard = msgspec.json.decode(self.folder.read(PLAN, start, end), type=Shard)
-            names.append(make_shard(self.folder, self.suffix, shard, self.predictor, self.boxes))
+            names.append(make_shard(self.folder, shard, self.predictor, self.boxes))
         return {"name": np.array(names)}
 
 
 def made(
     folder: ResultsFolder,
-    suffix: str,
     places: Sequence[tuple[int, int]],
     tools: Tools,
     *,
     address: str,
     workers: int = 0,
-) -> Iterator[str]:
+) -> Generator[str]:
     """The names of shards as they are finished by a cluster's workers.
 
     A worker that is lost is replaced as often as it takes, and its shard is made again, unless it was finished.
 
     Args:
         folder: for the shards; every machine of the cluster must reach it under this name.
-        suffix: of their names.
         places: of their lines in the plan.
         tools: makes the predictor in each worker.
         address: see `predict_collection`.
@@ -65,10 +63,12 @@ def made(
     Raises:
         ModuleNotFoundError: Ray is not installed.
         ConnectionError: there is no cluster at this address.
+        OSError: a worker failed by something else than being lost.
     """
     try:
         import ray
         import ray.data
+        import ray.exceptions
     except ModuleNotFoundError:
         raise ModuleNotFoundError("--ray needs Ray: pip install posewright[collection]") from None
     if not places:
@@ -83,7 +83,7 @@ def made(
         rows = [{"start": start, "end": end} for start, end in places]
         shards = ray.data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS * count)).map_batches(
             _Worker,
-            fn_constructor_args=(folder, suffix, tools, str(Path.cwd()), each),
+            fn_constructor_args=(folder, tools, str(Path.cwd()), each),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=count),
             num_cpus=each,
@@ -91,6 +91,11 @@ def made(
         )
         for row in shards.iter_rows():
             yield str(row["name"])
+    except ray.exceptions.RayError as error:
+        said = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+        raise OSError(
+            f"a worker failed: {said.strip()}; what is finished stays, and the same command resumes"
+        ) from None
     finally:
         ray.shutdown()
 

@@ -32,7 +32,6 @@ _OF_THE_IMAGE = (ValueError, LookupError, FileNotFoundError, PermissionError, Is
 
 def make_shard(
     folder: ResultsFolder,
-    suffix: str,
     shard: Shard,
     predictor: Predictor,
     boxes: BoxSource,
@@ -42,7 +41,6 @@ def make_shard(
 
     Args:
         folder: for the file.
-        suffix: of its name.
         shard: what it is about.
         predictor: finds the poses.
         boxes: where its boxes come from.
@@ -51,7 +49,7 @@ def make_shard(
     Raises:
         KeyboardInterrupt: it was given up.
     """
-    name = shard.name(suffix)
+    name = shard.name(folder.suffix)
     if not folder.holds(name):
         about = {"version": __version__, "model": predictor.spec.name}
         with closing(records_of(shard, predictor, boxes)) as records:

@@ -72,9 +72,16 @@ class ResultsFolder:
 
     Attributes:
         path: of the folder, or its address.
+        shard_format: of the shards.
     """
 
     path: str
+    shard_format: ShardFormat = "parquet"
+
+    @property
+    def suffix(self) -> str:
+        """What names of shards end in."""
+        return SUFFIXES[self.shard_format]
 
     def names(self) -> set[str]:
         """The names of its files; none where there is no such folder."""
