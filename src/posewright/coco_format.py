@@ -120,6 +120,14 @@ def read_annotations(source: Source) -> AnyFile:
     return convert(source, _PlainFile, "ground truth", wanted)
 
 
+def is_object(path: str | os.PathLike[str]) -> bool:
+    """Whether a JSON file begins as annotations do, with an object; detections and results are lists."""
+    if not Path(path).is_file():
+        return False
+    with Path(path).open("rb") as file:
+        return file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
+
+
 def read_detections(source: Source) -> list[Detection]:
     """A detections file, or the content of one; numbers may be NaN. Errors as of `read_annotations`."""
     wanted = 'a list of detections {"image_id", "category_id", "bbox": [x, y, width, height], "score"}'

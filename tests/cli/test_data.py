@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from posewright import image
+from posewright.data import formats
 
 
 def test_annotations_are_split_with_no_image_in_both(run, listing, tmp_path):
@@ -133,3 +134,37 @@ def test_a_deeplabcut_project_is_trained_on_evaluated_and_predicted(run, listing
     status, text, errors = run("predict", image_file, "--boxes", project, *weights, "--out", out / "predict", "--json")
     assert status == 0, errors
     assert json.loads(text)["poses"] >= 1
+
+
+WRITTEN = [name for name in formats.names() if hasattr(formats.named(name), "write")]
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_every_format_is_evaluated_on_and_has_boxes_with_its_images_copied(run, listing, last, tmp_path, name):
+    target = tmp_path / "set" / f"annotations{formats.named(name).SUFFIX}"
+    status, _, errors = run("data", "convert", listing, target, "--format", name, "--copy-images")
+    assert status == 0, errors
+    copies = list((tmp_path / "set").rglob("*.jpg"))
+    assert len(copies) == 6
+    common = ("--weights", last, "--no-flip-test", "--device", "cpu")
+    status, text, errors = run(
+        "eval", "--data", target, *common, "--metric", "RMSE", "--out", tmp_path / "eval", "--json"
+    )
+    assert status == 0, errors
+    assert json.loads(text)["metrics"]["RMSE"] > 0
+    status, text, errors = run(
+        "predict", min(copies), "--boxes", target, *common, "--out", tmp_path / "predict", "--json"
+    )
+    assert status == 0, errors
+    assert json.loads(text)["poses"] >= 1
+
+
+def test_images_are_copied_before_anything_is_written_or_not_at_all(run, set_up, edited, tmp_path):
+    def rename(content):
+        content["images"][0]["file_name"] = "nowhere.jpg"
+
+    target = tmp_path / "out" / "a.xml"
+    status, _, errors = run("data", "convert", edited(rename), target, "--copy-images", "--images", set_up / "val")
+    assert status == 2
+    assert "1 of 6 images not found, first 'nowhere.jpg'" in errors
+    assert not (tmp_path / "out").exists()

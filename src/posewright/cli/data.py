@@ -19,6 +19,18 @@ def add(commands: Commands) -> None:
     about = "make, convert and check data sets"
     parser = commands.add_parser("data", help=about, description=f"{about.capitalize()}.")
     tasks = parser.add_subparsers(title="tasks", metavar="TASK", required=True)
+    _add_synth(tasks)
+    _add_convert(tasks)
+    _add_split(tasks)
+    _add_check(tasks)
+    _source(
+        command(tasks, "stats", _stats, "a data set in numbers: people, sizes, and how often each point is labelled")
+    )
+    _add_show(tasks)
+    command(tasks, "formats", _formats, "list the annotation formats that --train, --val and --data take")
+
+
+def _add_synth(tasks: Commands) -> None:
     synth = command(tasks, "synth", _synth, "draw synthetic people or animals with COCO annotations")
     synth.add_argument("folder", metavar="FOLDER", help="where to put them")
     synth.add_argument("--images", type=int, metavar="NUMBER", default=1000, help="how many (default: %(default)s)")
@@ -30,6 +42,9 @@ def add(commands: Commands) -> None:
     synth.add_argument(
         "--frames", type=int, metavar="NUMBER", default=1, help="of animals: consecutive frames per sequence"
     )
+
+
+def _add_convert(tasks: Commands) -> None:
     convert = command(tasks, "convert", _convert, "convert annotations from one format to another")
     convert.add_argument("source", metavar="FROM", type=existing, help="annotations of any format: a file or a folder")
     convert.add_argument("target", metavar="TO", help="the file or folder to write")
@@ -37,6 +52,11 @@ def add(commands: Commands) -> None:
     convert.add_argument(
         "--results", metavar="JSON", type=existing, help="write these keypoint results, of the annotations' images"
     )
+    convert.add_argument("--copy-images", action="store_true", help="copy the images to where TO looks for them, too")
+    _images(convert)
+
+
+def _add_split(tasks: Commands) -> None:
     split = command(tasks, "split", _split, "split annotations into train.json and val.json, no image in both")
     split.add_argument("source", metavar="DATA", type=existing, help="annotations of any format: a file or a folder")
     split.add_argument(
@@ -45,6 +65,9 @@ def add(commands: Commands) -> None:
     split.add_argument("--by-folder", action="store_true", help="keep a folder's images together: frames of a video")
     split.add_argument("--seed", type=int, metavar="NUMBER", default=0, help="the same seed splits in the same way")
     split.add_argument("--out", metavar="FOLDER", help="folder for both files (default: beside the annotations)")
+
+
+def _add_check(tasks: Commands) -> None:
     check = command(tasks, "check", _check, "find what ruins training; exit status 1 where there are errors")
     check.add_argument(
         "sources", metavar="DATA", nargs="+", type=existing, help="annotations of any format; several are splits of one"
@@ -56,27 +79,28 @@ def add(commands: Commands) -> None:
     check.add_argument("--fix", metavar="JSON", help="write a mended copy, COCO's JSON (of one set)")
     check.add_argument("--sheet", metavar="JPG", help="draw the worst cases on a contact sheet")
     check.add_argument("--allow-outside", action="store_true", help="take images whose names lead out of their folder")
-    for name, task, about in (
-        ("stats", _stats, "a data set in numbers: people, sizes, and how often each point is labelled"),
-        ("show", _show, "draw people of a data set on a contact sheet"),
-    ):
-        shown = command(tasks, name, task, about)
-        shown.add_argument("source", metavar="DATA", type=existing, help="annotations of any format")
-        shown.add_argument("--images", metavar="FOLDER", default="", type=existing, help="folder of their images")
-        shown.add_argument("--allow-outside", action="store_true", help="take images whose names lead out of it")
-        if name == "show":
-            shown.add_argument("--out", metavar="JPG", default="runs/show.jpg", help="the sheet (default: %(default)s)")
-            shown.add_argument(
-                "--people", type=int, metavar="NUMBER", default=24, help="how many (default: %(default)s)"
-            )
-            shown.add_argument(
-                "--seed", type=int, metavar="NUMBER", default=0, help="the same seed draws the same people"
-            )
-            shown.add_argument("--masks", action="store_true", help="whole images, with COCO's polygons and masks")
-            shown.add_argument(
-                "--batches", metavar="RECIPE", help="draw them as this recipe's training sees them, with its targets"
-            )
-    command(tasks, "formats", _formats, "list the annotation formats that --train, --val and --data take")
+
+
+def _add_show(tasks: Commands) -> None:
+    show = command(tasks, "show", _show, "draw people of a data set on a contact sheet")
+    _source(show)
+    show.add_argument("--out", metavar="JPG", default="runs/show.jpg", help="the sheet (default: %(default)s)")
+    show.add_argument("--people", type=int, metavar="NUMBER", default=24, help="how many (default: %(default)s)")
+    show.add_argument("--seed", type=int, metavar="NUMBER", default=0, help="the same seed draws the same people")
+    show.add_argument("--masks", action="store_true", help="whole images, with COCO's polygons and masks")
+    show.add_argument(
+        "--batches", metavar="RECIPE", help="draw them as this recipe's training sees them, with its targets"
+    )
+
+
+def _source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="DATA", type=existing, help="annotations of any format")
+    _images(parser)
+
+
+def _images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--images", metavar="FOLDER", default="", type=existing, help="folder of their images")
+    parser.add_argument("--allow-outside", action="store_true", help="take images whose names lead out of it")
 
 
 def _synth(options: argparse.Namespace) -> int:
@@ -99,12 +123,15 @@ def _synth(options: argparse.Namespace) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from posewright.data import formats
+    from posewright.data import copying, formats
 
     found = formats.read(options.source)
     target = Path(options.target)
     if options.results:
         return _convert_results(options, found)
+    if options.copy_images:
+        images = Path(options.images) if options.images else None
+        found = copying.copied(found, images, target, options.format, allow_outside=options.allow_outside)
     lost = formats.write(found, target, options.format)
     said = [f"{len(found.file.annotations)} annotations of {len(found.file.images)} images: {target}"]
     for words, counts in (("filled in", found.filled), ("lost", found.lost | lost)):

@@ -49,7 +49,10 @@ def add(commands: Commands) -> None:
 def _box_options(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
-        "--boxes", metavar="JSON", type=existing, help="detections: a list of {image_id, category_id, bbox, score}"
+        "--boxes",
+        metavar="FILE",
+        type=existing,
+        help="detections, a list of {image_id, category_id, bbox, score}; or annotations of any format",
     )
     source.add_argument("--annotations", metavar="JSON", type=existing, help="take the boxes of a COCO annotation file")
     source.add_argument(
@@ -221,11 +224,12 @@ def _input(text: str) -> str:
 
 
 def _boxes(options: argparse.Namespace) -> BoxFile | Detector | None:
+    from posewright import coco_format
     from posewright.data import formats
     from posewright.predict import boxes
     from posewright.weights import hub
 
-    if options.boxes and formats.recognised(options.boxes) == "coco":
+    if options.boxes and formats.recognised(options.boxes) == "coco" and not coco_format.is_object(options.boxes):
         return boxes.detections(options.boxes, threshold=options.box_threshold or 0.0)
     if source := options.boxes or options.annotations:
         found = formats.read(source)

@@ -38,8 +38,9 @@ class Format(Protocol):
     """What a module of this folder offers; the first line of its docstring is what lists say of it.
 
     One that can be written has `write(found: Annotated, path: Path) -> dict[str, int]` and `SUFFIX`, the ending of such
-    a file ("" for folders). One whose people are not what COCO's rules make of its boxes (MPII) has `people(path,
-    images, allow_outside=)`, which gives a `KeypointDataset`.
+    a file ("" for folders); and where images are not looked for by their names alone, `place(name: str) -> str`, where
+    one of that name is within the folder. One whose people are not what COCO's rules make of its boxes (MPII) has
+    `people(path, images, allow_outside=)`, which gives a `KeypointDataset`.
     """
 
     __doc__: str | None
@@ -115,6 +116,11 @@ def write(found: Annotated, path: str | os.PathLike[str], name: str = "") -> dic
         OSError: the file cannot be written.
     """
     path = Path(path)
+    return named(written_as(path, name)).write(found, path)
+
+
+def written_as(path: Path, name: str = "") -> str:
+    """The format that a file or folder is written in; arguments and errors as of `write`."""
     written = [n for n in names() if hasattr(named(n), "write")]
     if not name:
         name = next((n for n in written if named(n).SUFFIX and path.suffix.lower() == named(n).SUFFIX), "")
@@ -122,4 +128,4 @@ def write(found: Annotated, path: str | os.PathLike[str], name: str = "") -> dic
             raise LookupError(f"{path}: say which format to write: one of {', '.join(written)}")
     if name not in written and name in names():
         raise ValueError(f"the format {name!r} is read only; it can be written as {', '.join(written)}")
-    return named(name).write(found, path)
+    return name

@@ -108,6 +108,13 @@ def read_table(path: Path) -> Table:
     return Table(columns, ["/".join(row[:index]).replace("\\", "/") for row in rows[heads:]], values)
 
 
+def place(name: str) -> str:
+    """Where the image of that name is: labeled-data/VIDEO/IMAGE, with the folder as the video."""
+    folder, _, image = name.replace("\\", "/").rpartition("/")
+    video = folder.removeprefix("labeled-data/").strip("/").replace("/", "_") or "images"
+    return f"labeled-data/{video}/{image}"
+
+
 def write(found: Annotated, path: Path) -> dict[str, int]:
     """Write a project: config.yaml, and a table for each folder of images, as CSV and, with the extra, as HDF5.
 
@@ -118,8 +125,7 @@ def write(found: Annotated, path: Path) -> dict[str, int]:
     individuals = [f"individual{n}" for n in range(1, most + 1)] if most > 1 else [""]
     videos: dict[str, list[tuple[str, _assemble.Picture]]] = {}
     for picture in sorted(shown, key=lambda p: _assemble.natural(p.image.file_name)):
-        folder, _, name = picture.image.file_name.replace("\\", "/").rpartition("/")
-        video = folder.removeprefix("labeled-data/").strip("/").replace("/", "_") or "images"
+        _, video, name = place(picture.image.file_name).split("/")
         videos.setdefault(video, []).append((name, picture))
     for video, frames in videos.items():
         values = np.full((len(frames), len(individuals), skeleton.num_keypoints, 2), np.nan)

@@ -59,6 +59,11 @@ def read(path: Path) -> Annotated:
     return _assemble.annotated(path, categories, images, instances)
 
 
+def place(name: str) -> str:
+    """Where the image of that name is."""
+    return f"images/{name}"
+
+
 def write(found: Annotated, path: Path) -> dict[str, int]:
     """Write data.yaml and, under labels/, a file per image; the images, expected under images/, are not copied.
 
