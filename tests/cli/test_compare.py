@@ -30,7 +30,12 @@ def test_compare_shows_metrics_points_and_cases_and_refuses_other_boxes(run, lis
     assert "b against a" in text
     assert "| worse |" in text
     assert "changed most (OKS):" in text
+    assert "not known" not in text
     metrics = json.loads((tmp_path / "b" / "metrics.json").read_text())
+    (tmp_path / "b" / "metrics.json").write_text(json.dumps(metrics | {"boxes": f"of {tmp_path}"}))
+    status, text, _ = run("compare", tmp_path / "a", tmp_path / "b")
+    assert status == 0
+    assert "where the boxes of b are from is not known: a difference may be theirs" in text
     (tmp_path / "b" / "metrics.json").write_text(json.dumps(metrics | {"boxes": "detections.json"}))
     status, _, errors = run("compare", tmp_path / "a", tmp_path / "b")
     assert status == 2

@@ -33,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
     boxes = next((c.boxes for c in contenders if c.boxes), "not stated")
     rows = [printing.markdown_row(d.metrics, d.name, boxes).splitlines() for d in found]
     lines = [*rows[0], *(row[-1] for row in rows[1:])]
+    if unstated := [c.name for c in contenders if not c.boxes]:
+        lines += ["", f"where the boxes of {', '.join(unstated)} are from is not known: a difference may be theirs"]
     lines += [line for other in found[1:] for line in _differences(found[0], other, options.cases)]
     values = {"metrics": {d.name: d.metrics for d in found}, "boxes": boxes}
     values |= {"differences": {d.name: d.main for d in found[1:]}}
