@@ -25,9 +25,10 @@ INTRO = """# People per second of the systems in README
 
 {provenance}
 
-`OMP_NUM_THREADS=1 posewright bench NAME {options}`, each in a process of its own: people per second from the image file
-to the drawn keypoints, 8 people at once, without the flip test (which halves the rate), on one core with one thread.
-The weights' values cost no time and are random.
+Started by `OMP_NUM_THREADS=1 taskset -c 1 chrt -r 10`, so on one core, with one thread, at real-time priority: the load
+of the machine does not matter. Each system is `posewright bench NAME {options}` in a process of its own: people per
+second from the image file to the drawn keypoints, 8 people at once, without the flip test, which halves the rate. The
+weights' values cost no time and are random.
 
 | system | torch | ONNX Runtime | OpenVINO | of it in the network |
 |---|---:|---:|---:|---:|"""
