@@ -161,7 +161,7 @@ def rows_of(title: str, people: list[Person], turns: int, peak: float) -> list[s
     plain, ours = partial(plain_keypoints, system, spec, net), partial(our_keypoints, predictor)
     want, got = plain(people[:BATCH]), ours(people[:BATCH])  # warms up, too
     regions = np.stack([geometry.region_of_box(p.box, spec.size, padding=spec.padding) for p in people[:BATCH]])
-    apart = np.linalg.norm(got - want, axis=-1) * (spec.size[1] / regions[:, 2:3])
+    distance = np.linalg.norm(got - want, axis=-1) * (spec.size[1] / regions[:, 2:3])
     one, box = people[:1], Boxes.of(people[0].box[None])
     races = {
         f"batch {BATCH}": (system.goal, len(people), race(lambda: plain(people), lambda: ours(people), turns)),
@@ -172,12 +172,12 @@ def rows_of(title: str, people: list[Person], turns: int, peak: float) -> list[s
         ),
     }
     needed = 2000 * timing.multiply_adds(spec) / peak  # milliseconds per person at the machine's limit
-    same = 100 * (apart <= CLOSE).mean()
+    same = 100 * (distance <= CLOSE).mean()
     lines = []
-    for how, (goal, count, (slow, fast, factor)) in races.items():
+    for way, (goal, count, (slow, fast, factor)) in races.items():
         slow, fast = 1000 * slow / count, 1000 * fast / count
         cells = f"{slow:.1f} | {fast:.1f} | {factor:.2f} | {goal} | {slow / needed:.2f} | {100 * needed / fast:.0f} %"
-        lines.append(f"| {title}, {how} | {predictor.runtime} | {cells} | {same:.1f} % |")
+        lines.append(f"| {title}, {way} | {predictor.runtime} | {cells} | {same:.1f} % |")
     return lines
 
 
@@ -194,7 +194,9 @@ def default_rows(people: list[Person], turns: int) -> list[str]:
             work()
             if turn:
                 times.append(1000 * (time.perf_counter() - start) / len(people))
-    return [f"| {how} | {predictor.runtime} | {statistics.median(times):.2f} | 3 |" for how, times in took.items()]
+    return [
+        f"| {source} | {predictor.runtime} | {statistics.median(times):.2f} | 3 |" for source, times in took.items()
+    ]
 
 
 def main() -> None:

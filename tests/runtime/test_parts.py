@@ -19,21 +19,21 @@ def network(calls):
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 6, 8, 17, 32])
 def test_results_are_those_of_the_whole_batch(threads, count):
-    together, apart = [], []
-    parts = Parts(network(together), lambda: network(apart), threads)
+    together, single = [], []
+    parts = Parts(network(together), lambda: network(single), threads)
     array = np.random.default_rng(0).normal(size=(count, 3))
     doubled, total = parts(array)
     np.testing.assert_array_equal(doubled, array * 2)
     np.testing.assert_array_equal(total, array.sum(1))
     if count <= 1 or (threads, count) in {(1, 3), (1, 4), (3, 4)}:
-        assert (together, apart) == ([count], [])
+        assert (together, single) == ([count], [])
     else:
-        assert max(together + apart) <= 4
-        assert len(together + apart) % threads == 0
-        assert sum(together + apart) == count
+        assert max(together + single) <= 4
+        assert len(together + single) % threads == 0
+        assert sum(together + single) == count
 
 
-def test_what_computes_apart_is_made_once_and_only_for_large_batches():
+def test_what_computes_parts_is_made_once_and_only_for_large_batches():
     made = []
     parts = Parts(network([]), lambda: made.append(1) or network([]), 2)
     parts(np.zeros((1, 2)))

@@ -20,16 +20,16 @@ _BUSY = 0.7
 
 
 class Parts:
-    """A network that takes large batches apart. Safe to call from several threads.
+    """A network that splits large batches. Safe to call from several threads.
 
     Args:
         together: computes an array on all threads: as fast as can be for a few images.
-        apart: makes what computes an array on the thread that calls it; asked when the first large batch comes.
+        make_single: makes what computes an array on the thread that calls it; asked when the first large batch comes.
         threads: how many compute.
     """
 
-    def __init__(self, together: Run, apart: Callable[[], Run], threads: int) -> None:
-        self._together, self._apart, self._threads = together, apart, threads
+    def __init__(self, together: Run, make_single: Callable[[], Run], threads: int) -> None:
+        self._together, self._make_single, self._threads = together, make_single, threads
         self._run: Run | None = together if threads == 1 else None
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
@@ -49,7 +49,7 @@ class Parts:
     def _ready(self) -> tuple[Run, ThreadPoolExecutor]:
         with self._lock:
             if self._run is None:
-                self._run = self._apart()
+                self._run = self._make_single()
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, "posewright-part")
             return self._run, self._pool
