@@ -7,15 +7,22 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from posewright import image
 from posewright.cli import main
 from posewright.data.skeleton_file import people_for
 from posewright.export import network_file, quantisation
+from posewright.export.graph import CROPS, DECODED, PoseGraph
 from posewright.export.quantisation import Calibration
 from posewright.models import find
 from posewright.predict.predictor import Predictor, load
+from posewright.runtime.onnx_runtime import traced
+from posewright.skeletons import COCO17
+from posewright.spec import Spec
 from posewright.synthetic import people as synthetic
+
+from .test_decoders import CASES
 
 NAME = "simplebaseline-r18-slim-128x96"
 PICTURES = [np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)]
@@ -134,3 +141,28 @@ def test_a_missing_quantiser_names_its_extra(monkeypatch):
         ModuleNotFoundError, match=r"int8 for openvino needs nncf: `pip install posewright\[openvino\]`"
     ):
         quantisation.quantised(None, "openvino", np.zeros((1, 4, 4, 3), np.uint8))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("flip", [False, True])
+def test_openvino_compiles_every_codec_in_int8(name, flip):
+    """It takes factors of the decoder for scales of its own, and moves them to where it fails."""
+    needs("openvino")
+    import openvino
+
+    codec, core = CASES[name], openvino.Core()
+    torch.manual_seed(0)
+    strides = [round(side / map_side) for side, map_side in zip(codec.size, codec.map_size)]
+    last = nn.Conv2d(8, codec.channels(17), 3, strides, 1)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), last).eval()
+    spec = Spec("any", nn.Identity, codec, COCO17, codec.size, crop_rule=codec.crop_rules[0])
+    graph = PoseGraph(net, spec, flip=flip).eval()
+    data = traced(graph, torch.zeros(2, *codec.size, 3, dtype=torch.uint8), CROPS, DECODED)
+    model, crops = core.read_model(data), np.random.default_rng(0).integers(0, 255, (2, *codec.size, 3), np.uint8)
+    plain, small = (
+        core.compile_model(each, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([crops])
+        for each in (model, quantisation.quantised(model, "openvino", crops))
+    )
+    assert small[0].shape == (2, 17, 2)
+    assert np.median(np.abs(small[1] - plain[1])) <= 0.02 * np.abs(plain[1]).max()

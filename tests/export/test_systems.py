@@ -16,7 +16,7 @@ from posewright.models import find
 from posewright.predict.predictor import Predictor, load
 from posewright.synthetic.people import Scene, draw_scene
 
-QUICK = ("cpn-18-128x96", "grmi-r18-129x97", "lpn-18-128x96", "simplebaseline-r18-slim-dark-128x96")
+QUICK = ("cpn-18-128x96", "grmi-r18-129x97", "lpn-18-128x96")
 SMALL = (
     "cpn-18-128x96", "grmi-r18-129x97", "hourglass-1-128x96", "hrnet-w8-udp-offset-128x96", "litebaseline-128x96",
     "litehrnet-naive-18-128x96", "lpn-18-128x96", "mspn-2stg-slim-128x96", "rsn-18-slim-128x96",
