@@ -23,7 +23,7 @@ def one_peak(images):
 
 
 def test_maps_lie_below_each_other_and_their_region_is_that_of_the_crop():
-    predictor = Predictor(SPEC, one_peak, flip=True, device="cpu")
+    predictor = Predictor(SPEC, one_peak, flip=False, device="cpu")
     pixels = np.zeros((300, 300, 3), np.uint8)
     first, second = heatmaps.of_boxes(predictor, pixels, np.array([[90, 60, 60, 100.0], [30, 20, 60, 100]]))
     assert tuple(first["size"]) == (32, 24)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from posewright import geometry
-from posewright.image import encode, to_tensor, warp_all
+from posewright.image import encode, warp_all
 from posewright.predict.predictor import Predictor
 from posewright.runtime.exported import ExportedNetwork
 from posewright.types import Boxes
@@ -26,7 +26,7 @@ def available(predictor: Predictor) -> bool:
 
 
 def of_boxes(predictor: Predictor, pixels: np.ndarray, boxes: np.ndarray) -> list[dict[str, Any]]:
-    """The heatmaps of people of one image, without the flip test's second look.
+    """The heatmaps of people of one image, as their keypoints are decoded from.
 
     Args:
         predictor: whose network is run, once for all boxes.
@@ -43,9 +43,7 @@ def of_boxes(predictor: Predictor, pixels: np.ndarray, boxes: np.ndarray) -> lis
     crop = geometry.crop(
         Boxes.of(boxes), spec.size, padding=spec.padding, rule=spec.crop_rule, image_size=pixels.shape[:2]
     )
-    with torch.inference_mode():
-        images = to_tensor(warp_all(pixels, crop, spec.border), spec.colour, spec.mean, spec.std)
-        maps = torch.as_tensor(predictor.net(images.to(predictor.device))).float().cpu().numpy()
+    maps = torch.as_tensor(predictor.maps(warp_all(pixels, crop, spec.border))).float().cpu().numpy()
     ends = np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]])
     regions = crop.to_image(np.repeat(ends[None], len(crop), 0)).reshape(-1, 4)
     per_point = maps.shape[1] // spec.skeleton.num_keypoints
