@@ -96,3 +96,21 @@ def test_several_files_in_several_rounds(run, set_up, listing, tmp_path):
     status, _, errors = run("train", "--resume", tmp_path / "run", "--find-lr", "--val", listing)
     assert status == 2
     assert "--resume uses the run's own settings: leave out --val, --find-lr" in errors
+
+
+def test_domains_are_named_beside_the_files(run, listing, tmp_path):
+    """A recipe's domains are of its own files; --domains names those of others."""
+    settings = ("--set", "steps=1", "batch=4", "workers=0", "device=cpu", "init=", "flip_test=false", "log_every=1")
+    files = ("--train", listing, listing)
+    status, _, errors = run("train", "wscda_animalpose", *files, *settings, "--out", tmp_path / "run")
+    assert (status, "domains must be 2 of people, animals" in errors) == (2, True)
+    domains = ("--domains", "people", "unlabelled")
+    status, _, errors = run("train", SLIM, *files, *domains, *settings, "--out", tmp_path / "run")
+    assert status == 0, errors
+    assert '"domains":["people","unlabelled"]' in (tmp_path / "run" / "config.json").read_text().replace(
+        " ", ""
+    ).replace("\n", "")
+    status, _, errors = run(
+        "train", SLIM, *files, "--domains", "people", "cats", *settings, "--out", tmp_path / "other"
+    )
+    assert (status, "no domain 'cats'; there are people, animals, unlabelled, target" in errors) == (2, True)

@@ -139,6 +139,20 @@ def test_images_are_read_and_dropped_where_they_cannot_be(made):
     assert alone.counts == {}
 
 
+def test_images_without_a_size_get_the_files(made):
+    path = made(person(1), person(2, 2, 20))
+    content = json.loads(path.read_text())
+    del content["images"][0]["width"], content["images"][0]["height"]
+    content["images"][1] |= {"width": 0, "height": 0}
+    path.write_text(json.dumps(content))
+    (one,) = checked(path)
+    assert one.counts == {"no image size": 2}
+    assert one.errors == 0
+    quality.mend(one, path.parent / "mended.json")
+    mended = json.loads((path.parent / "mended.json").read_text())["images"]
+    assert [(entry["width"], entry["height"]) for entry in mended] == [(200, 120)] * 2
+
+
 def test_leaks_between_splits_are_found_by_content(made):
     train, val = made(person(1)), made(person(1), name="val.json", seed=1)
     assert [one.counts for one in checked(train, val)] == [{}, {}]

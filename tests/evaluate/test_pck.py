@@ -1,11 +1,13 @@
 """PCK and related metrics against values computed by hand and by plain loops."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from posewright.evaluate import distances
 from posewright.evaluate import pck as metrics
 from posewright.skeletons import COCO17, LSP14, MPII16
 
@@ -245,3 +247,15 @@ def test_the_area_of_animals():
     assert (
         metrics.animal_auc(np.array([0.0, 0.5])) == 69.38
     )  # 80 thresholds are above 0, the 31 from 50 / 99 on above 0.5
+
+
+def test_pck_of_animals_is_of_one_and_a_half_extents_of_the_labelled_points():
+    """As `eval --metric animal`: 0.05 of 1.5 times 100 pixels is 7.5 pixels; what is not labelled does not count."""
+    xy = np.array([[[0.0, 0.0], [100.0, 60.0], [500.0, 500.0]], [[10.0, 10.0], [10.0, 50.0], [0.0, 0.0]]])
+    visibility = np.array([[2, 1, 0], [2, 2, 0]])  # the second animal's extent is 40 pixels, and 3 of them a hit
+    people = SimpleNamespace(xy=xy, visibility=visibility)
+    off = np.array([[[7.4, 0.0], [0.0, 7.6], [99.0, 99.0]], [[0.0, 2.9], [3.1, 0.0], [0.0, 0.0]]])
+    values, share, rule = distances.measured("animal", xy + off, people)  # pyright: ignore[reportArgumentType]
+    assert share.value.tolist() == [1, 0, -1]
+    assert values["PCK"] == 0.5
+    assert rule.startswith("PCK@0.05 of the crop's side, 1.5 times the longest extent")

@@ -15,48 +15,26 @@ if TYPE_CHECKING:
     from posewright.train.loop import Fitted
 
 
-_PATHS = ("val", "val_images", "val_boxes", "target", "target_images", "out", "init", "backbone", "skeleton", "sigmas")
+_PATHS = {
+    "val": ("JSON", existing, "annotations to choose the best weights on"),
+    "val_images": ("FOLDER", existing, "folder of their images"),
+    "val_boxes": ("JSON", existing, "detections to evaluate with instead of the annotated boxes"),
+    "target": ("JSON", existing, "annotations of an unlabelled domain to adapt to: its images and boxes are read"),
+    "target_images": ("FOLDER", existing, "folder of their images"),
+    "out": ("FOLDER", str, "the run's folder"),
+    "init": ("FILE", weights_file, "weights to start from, of any toolkit"),
+    "backbone": ("FILE", str, "ImageNet weights for the backbone: a file, or an id of `posewright weights list`"),
+    "skeleton": ("JSON", existing, "file that says what the points are"),
+    "sigmas": ("SOURCE", str, "of OKS: published, pck, or annotations of the same people again; default: the file's"),
+}
+"""Settings with an option of their own: what it takes, its type and its help."""
 
 
 def add(commands: Commands) -> None:
-    about = "train a pose system on COCO-format annotations of any skeleton"
+    about = "train a pose system on annotations of any skeleton, in any format"
     parser = command(commands, "train", run, about)
     parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a recipe (`posewright recipes`) or a pose system")
-    paths = parser.add_argument_group("data and folders (short for --set train=... and so on)")
-    paths.add_argument(
-        "--train", metavar="JSON", nargs="+", type=existing, help="annotations to train on, one file or several"
-    )
-    paths.add_argument(
-        "--train-images",
-        metavar="FOLDER",
-        nargs="+",
-        type=existing,
-        help="folder of their images, for each file not beside them",
-    )
-    paths.add_argument(
-        "--domains",
-        metavar="DOMAIN",
-        nargs="+",
-        help="what each file of --train holds, which trains by WS-CDA: people, animals, unlabelled or target",
-    )
-    for flag, metavar, kind, about_flag in (
-        ("val", "JSON", existing, "annotations to choose the best weights on"),
-        ("val-images", "FOLDER", existing, "folder of their images"),
-        ("val-boxes", "JSON", existing, "detections to evaluate with instead of the annotated boxes"),
-        ("target", "JSON", existing, "annotations of an unlabelled domain to adapt to: its images and boxes are read"),
-        ("target-images", "FOLDER", existing, "folder of their images"),
-        ("out", "FOLDER", str, "the run's folder"),
-        ("init", "FILE", weights_file, "weights to start from, of any toolkit"),
-        ("backbone", "FILE", str, "ImageNet weights for the backbone: a file, or an id of `posewright weights list`"),
-        ("skeleton", "JSON", existing, "file that says what the points are"),
-        (
-            "sigmas",
-            "SOURCE",
-            str,
-            "of OKS: published, pck, or annotations of the same people again; default: the file's",
-        ),
-    ):
-        paths.add_argument(f"--{flag}", metavar=metavar, type=kind, help=about_flag)
+    _add_paths(parser)
     parser.add_argument(
         "--reset-head", action="store_true", help="re-initialise the last layer if the number of keypoints differs"
     )
@@ -76,6 +54,28 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--resume", metavar="RUN", type=existing, help="resume the interrupted run in this folder")
     parser.add_argument("--find-lr", action="store_true", help="only sweep over learning rates and suggest one")
+
+
+def _add_paths(parser: argparse.ArgumentParser) -> None:
+    paths = parser.add_argument_group("data and folders (short for --set train=... and so on)")
+    paths.add_argument(
+        "--train", metavar="JSON", nargs="+", type=existing, help="annotations to train on, one file or several"
+    )
+    paths.add_argument(
+        "--train-images",
+        metavar="FOLDER",
+        nargs="+",
+        type=existing,
+        help="folder of their images, for each file not beside them",
+    )
+    paths.add_argument(
+        "--domains",
+        metavar="DOMAIN",
+        nargs="+",
+        help="what each file of --train holds, which trains by WS-CDA: people, animals, unlabelled or target",
+    )
+    for name, (metavar, kind, about) in _PATHS.items():
+        paths.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, type=kind, help=about)
 
 
 def run(options: argparse.Namespace) -> int:
