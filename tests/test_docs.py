@@ -219,7 +219,11 @@ def test_python_of_the_documents_runs(name, text, drawn, random_weights, tmp_pat
     laid_out(["photo.jpg", "annotations.json", "results.json", "runs/mine/best.pt", "x.mp4"], drawn, tmp_path)
     if "mspn_2stg.pth" in text:
         shutil.copy(random_weights("mspn-2stg-256x192"), "mspn_2stg.pth")
-    exec(compile(text, name, "exec"), {"boxes": np.array([[10.0, 10, 60, 90]])})
+    names = {"boxes": np.array([[10.0, 10, 60, 90]])}
+    if "interop" in text:
+        pytest.importorskip("supervision")
+        names["poses"] = pw.load()("photo.jpg")
+    exec(compile(text, name, "exec"), names)
 
 
 def test_the_skeleton_file_of_the_documents_is_one(tmp_path):

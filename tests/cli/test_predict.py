@@ -43,6 +43,11 @@ def test_images_named_by_number_meet_a_detections_file(run, set_up, last, tmp_pa
     (result,) = json.loads((out / "results.json").read_text())
     assert (result["image_id"], result["file_name"]) == (398905, "398905.jpg")
     assert result["bbox"] == entry["bbox"]
+    boxes.write_text(json.dumps([entry | {"category_id": 18}]))
+    status, text, errors = run("predict", folder, "--weights", last, *arguments)
+    assert (status, "none of the 1 detections is of category 1; there are: 18" in errors) == (2, True)
+    status, text, errors = run("predict", folder, "--weights", last, *arguments, "--category", "dog")
+    assert (status, "2 images, 1 people" in text) == (0, True), errors
 
 
 def test_whole_image_is_said_plainly(run, set_up, last, tmp_path):

@@ -58,7 +58,7 @@ def category_option(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         type=lambda text: int(text) if text.isdecimal() else text,
         default="person",
-        help="what the detector is to find: person, dog, ..., or the number of its class (default: %(default)s)",
+        help="what is to be found, or taken of --boxes: person, dog, ..., or its number (default: %(default)s)",
     )
 
 

@@ -226,11 +226,12 @@ def _input(text: str) -> str:
 def _boxes(options: argparse.Namespace) -> BoxFile | Detector | None:
     from posewright import coco_format
     from posewright.data import formats
-    from posewright.predict import boxes
+    from posewright.predict import boxes, coco_classes
     from posewright.weights import hub
 
     if options.boxes and formats.recognised(options.boxes) == "coco" and not coco_format.is_object(options.boxes):
-        return boxes.detections(options.boxes, threshold=options.box_threshold or 0.0)
+        wanted = options.category if isinstance(options.category, int) else coco_classes.IDS.get(options.category, 1)
+        return boxes.detections(options.boxes, category=wanted, threshold=options.box_threshold or 0.0)
     if source := options.boxes or options.annotations:
         found = formats.read(source)
         return boxes.annotated(found.path, found.file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -103,8 +104,10 @@ def made(
 def _connect(ray: Any, address: str, workers: int) -> None:
     """Start a cluster on this machine, or connect to the one at an address."""
     quiet = {"log_to_driver": False, "logging_level": "error"}
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
     if address == "local":
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         cores = max(workers, os.cpu_count() or 1)
         ray.init("local", num_cpus=cores, object_store_memory=_OBJECTS, include_dashboard=False, **quiet)
         return
