@@ -21,7 +21,7 @@ from posewright.draw import draw
 from posewright.predict.inputs import Detector
 from posewright.predict.predictor import Predictor
 from posewright.runtime import selection, torch_runtime
-from posewright.runtime.crops import Normalise
+from posewright.runtime.crops import CropNetwork, Normalise
 from posewright.runtime.selection import Precision, Runtime
 from posewright.spec import Spec
 from posewright.types import Boxes
@@ -77,16 +77,22 @@ def _one(predictor: Predictor, picture: Path, boxes: Boxes, detector: Detector |
     for start in range(0, len(boxes), predictor.batch):
         part = crop[start : start + predictor.batch]
         crops = timed("warp", image.warp_all, pixels, part, spec.border)
-        maps = timed("network", _maps, predictor, crops)
-        timed("decode", spec.codec.decode, maps)
+        timed("network", predictor.keypoints, crops)
+        before = spent["decode"]
+        timed("decode", spec.codec.decode, _maps(predictor, crops))
+        spent["network"] -= spent["decode"] - before  # which keypoints hold, too
     poses = predictor(pixels, boxes)
     timed("draw", draw, pixels, poses)
     return spent
 
 
 def _maps(predictor: Predictor, crops: np.ndarray) -> np.ndarray | torch.Tensor:
-    maps = predictor.maps(crops)
-    return maps.cpu() if isinstance(maps, torch.Tensor) else maps  # waits for a GPU
+    """The network's maps of crops, in memory."""
+    if isinstance(predictor.net, CropNetwork):
+        return predictor.net(crops)
+    spec, net = predictor.spec, predictor.net
+    with torch.inference_mode():
+        return net(image.to_tensor(crops, spec.colour, spec.mean, spec.std).to(predictor.device)).cpu()
 
 
 def multiply_adds(spec: Spec) -> float:
