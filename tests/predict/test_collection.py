@@ -20,6 +20,7 @@ from posewright import image
 from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.predict.boxes import detections
 from posewright.predict.collection import MANIFEST, predict_collection
+from posewright.predict.collection_ray import reason_in
 from posewright.predict.collection_sources import Unread, names_of, tar_members
 from posewright.predict.predictor import Predictor
 from posewright.spec import Spec
@@ -308,6 +309,19 @@ def test_a_full_disk_stops_the_run_and_what_is_finished_stays(folder, monkeypatc
         run(["in"])
     assert len(list(Path("out").glob("part-*"))) == 2
     assert run(["in"]).kept == 2
+
+
+def test_a_report_of_ray_s_is_cut_down_to_its_reason():
+    report = """ray.exceptions.RayTaskError(UserCodeException): ray::MapBatches(_Worker)()
+      File "collection_ray.py", line 42, in __call__
+    OSError: [Errno 28] cannot write out/part-00000000-c768cab2.parquet: No space left on device
+
+    The above exception was the direct cause of the following exception:
+    To change retry attempts, configure `ray.data.DataContext.get_current()` if you believe this to be transient.
+    """
+    assert reason_in(report).startswith("OSError: [Errno 28] cannot write out/part-00000000-c768cab2.parquet: No space")
+    assert reason_in("lost\n") == "lost"
+    assert reason_in("") == "nothing was said"
 
 
 RAY = """

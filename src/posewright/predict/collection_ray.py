@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,13 @@ def made(
         ) from None
     finally:
         ray.shutdown()
+
+
+def reason_in(report: str) -> str:
+    """The error that a report of Ray's is about: the last line of its tracebacks that names one."""
+    lines = [line.strip() for line in report.splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]
+    return (named or lines or ["nothing was said"])[-1]
 
 
 def _connect(ray: Any, address: str, workers: int) -> None:
