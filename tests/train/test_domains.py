@@ -195,8 +195,10 @@ def test_a_batch_of_unlabelled_samples_trains_the_discriminator_alone(config):
 
 
 def test_a_run_resumes_bit_exactly_and_is_an_ordinary_pose_system(config, files):
-    config = replace(config, val=files[0], ema=0.9, optimizer="adamw", eval_every=10)
+    config = replace(config, val=files[0], ema=0.9, optimizer="adamw", eval_every=10, log_every=1)
     assert fit(config).finished
+    rows = [json.loads(line) for line in (Path(config.out) / "log.jsonl").read_text().splitlines()]
+    assert rows[0]["domain_loss"] == pytest.approx(math.log(2) * (1 + 2 / 3), abs=0.5)  # of as many of each domain
     stopped = replace(config, out=f"{config.out}-stopped")
     assert not fit(stopped, stop_at=1).finished
     assert fit(resumed(stopped.out), resume=True).finished

@@ -75,8 +75,8 @@ class Domains:
         labelled = self.labelled[index]
         return labelled if labelled.any() else np.ones_like(labelled)
 
-    def loss(self, logits: Tensor, pose: Tensor, index: np.ndarray) -> Tensor:
-        """L_D + beta L_P as means over B samples; `DomainLearner` sees to what minimises which part.
+    def loss(self, logits: Tensor, pose: Tensor, index: np.ndarray) -> tuple[Tensor, Tensor]:
+        """L_D + beta L_P as means over B samples, and L_D alone; `DomainLearner` sees to what minimises which part.
 
         Args:
             logits: [B, 2].
@@ -85,7 +85,7 @@ class Domains:
         """
         animal, target = (torch.from_numpy(kind[index]).to(logits.device) for kind in (self.animal, self.target))
         of_domain = losses.domain(logits, animal, target, species_factor=self.settings.species_factor)
-        return of_domain + self.settings.beta * float(self.labelled[index].mean()) * pose
+        return of_domain + self.settings.beta * float(self.labelled[index].mean()) * pose, of_domain
 
 
 def of_samples(net: nn.Module, domains: Sequence[Domain], origin: np.ndarray, settings: DomainAdaptation) -> Domains:

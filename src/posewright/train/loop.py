@@ -195,6 +195,7 @@ def _epoch(run: Run, log: RunLog | None, report: Report, asked: list[int], stop_
                 **_accuracy(run, batch, maps),
             }
             row |= {"samples_per_second": steps * run.people_per_step / took, "data_share": waited / took}
+            row |= {"domain_loss": float(run.domain_loss)} if run.domain_loss is not None else {}
             _note(row, log, report, run.total)
             mark, waited, steps = time.monotonic(), 0.0, 0
         run.stopped = stop > 0

@@ -52,6 +52,7 @@ class Run:
         stale: evaluations since the best one.
         best: its metrics.
         first_loss: the loss of the first step since the run began or was resumed; 0 before it.
+        domain_loss: the discriminator's loss of this process's last samples, where the run adapts to a domain.
         stopped: whether the processes have agreed to stop here.
     """
 
@@ -75,6 +76,7 @@ class Run:
     stale: int = 0
     best: dict[str, float] = field(default_factory=dict)
     first_loss: float = 0.0
+    domain_loss: Tensor | None = None
     stopped: bool = False
 
     @property
@@ -143,7 +145,9 @@ class Run:
         pose = self._weighted(tuple(maps), target[rows], weight[rows], part.index[rows.cpu().numpy()])
         found = maps[-1].new_zeros(len(images), *maps[-1].shape[1:])  # those that were not estimated are empty
         found[rows] = maps[-1].detach()
-        return self.domains.loss(logits, pose, part.index), found
+        total, of_domain = self.domains.loss(logits, pose, part.index)
+        self.domain_loss = of_domain.detach()
+        return total, found
 
     def _weighted(self, outputs: tuple[Tensor, ...], target: Tensor, weight: Tensor, index: np.ndarray) -> Tensor:
         """The loss of samples, each counted as much as its file and its species do."""
