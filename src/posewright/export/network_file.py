@@ -19,6 +19,7 @@ from posewright.export import parity, quantisation
 from posewright.export.graph import CROPS, DECODED, RAW, PoseGraph
 from posewright.export.parity import TOLERANCE, Parity
 from posewright.export.quantisation import Calibration, Change
+from posewright.export.upsampling import with_plain_convolutions
 from posewright.files import ready_folder, short
 from posewright.predict.predictor import Predictor
 from posewright.runtime import selection
@@ -87,7 +88,8 @@ def write(
         raise ValueError(f"cannot export a network that {predictor.runtime} runs: load it with runtime='torch'")
     pictures = list(images) or [draw_scene(np.random.default_rng(seed), Scene())[0] for seed in range(4)]
     said = metadata_of(predictor.spec, decoded=not raw, flip=flip, licence=licence)
-    graph = PoseGraph(predictor.net, predictor.spec, flip=flip, raw=raw).eval()
+    net = predictor.net if int8 is None else with_plain_convolutions(predictor.net)
+    graph = PoseGraph(net, predictor.spec, flip=flip, raw=raw).eval()
     example = torch.zeros(2, *predictor.spec.size, 3, dtype=torch.uint8)
     data = traced(graph, example, CROPS, RAW if raw else DECODED)
     ready_folder(path.parent)
