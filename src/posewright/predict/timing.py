@@ -19,9 +19,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from posewright import geometry, image
 from posewright.draw import draw
 from posewright.predict.inputs import Detector
+from posewright.predict.maps import maps_of
 from posewright.predict.predictor import Predictor
 from posewright.runtime import selection, torch_runtime
-from posewright.runtime.crops import CropNetwork, Normalise
+from posewright.runtime.crops import Normalise
 from posewright.runtime.selection import Precision, Runtime
 from posewright.spec import Spec
 from posewright.types import Boxes
@@ -79,20 +80,11 @@ def _one(predictor: Predictor, picture: Path, boxes: Boxes, detector: Detector |
         crops = timed("warp", image.warp_all, pixels, part, spec.border)
         timed("network", predictor.keypoints, crops)
         before = spent["decode"]
-        timed("decode", spec.codec.decode, _maps(predictor, crops))
+        timed("decode", spec.codec.decode, maps_of(predictor, crops))
         spent["network"] -= spent["decode"] - before  # which keypoints hold, too
     poses = predictor(pixels, boxes)
     timed("draw", draw, pixels, poses)
     return spent
-
-
-def _maps(predictor: Predictor, crops: np.ndarray) -> np.ndarray | torch.Tensor:
-    """The network's maps of crops, in memory."""
-    if isinstance(predictor.net, CropNetwork):
-        return predictor.net(crops)
-    spec, net = predictor.spec, predictor.net
-    with torch.inference_mode():
-        return net(image.to_tensor(crops, spec.colour, spec.mean, spec.std).to(predictor.device)).cpu()
 
 
 def multiply_adds(spec: Spec) -> float:
