@@ -21,16 +21,15 @@ def maps_of(predictor: Predictor, crops: np.ndarray) -> np.ndarray:
     if isinstance(net, ExportedNetwork):
         raise ValueError(f"{net.path}: expected a network that yields maps, got an exported file")
 
-    def run(crops: np.ndarray) -> np.ndarray:
+    def run(crops: np.ndarray) -> torch.Tensor:
         if isinstance(net, CropNetwork):
-            return net(crops)
-        with torch.inference_mode():
-            images = to_tensor(crops, spec.colour, spec.mean, spec.std).to(predictor.device)
-            return net(images).float().cpu().numpy()
+            return torch.from_numpy(net(crops))
+        images = to_tensor(crops, spec.colour, spec.mean, spec.std).to(predictor.device)
+        return net(images).float().cpu()
 
-    maps = run(crops)
-    return (
-        (maps + spec.codec.unflip(run(np.ascontiguousarray(crops[:, :, ::-1])), spec.skeleton)) / 2
-        if predictor.flip
-        else maps
-    )
+    with torch.inference_mode():
+        maps = run(crops)
+        if predictor.flip:
+            mirrored = run(np.ascontiguousarray(crops[:, :, ::-1]))
+            maps = (maps + spec.codec.unflip(mirrored, spec.skeleton)) / 2
+    return maps.numpy()
