@@ -73,7 +73,7 @@ def test_sigma_goes_with_the_size_of_the_map():
 def test_channel_order_is_the_weights_own():
     colours = {name: spec.colour for name, spec in simplebaseline.SPECS.items()}
     # Whatever mmpose trained, all of its own data sets among it, sees RGB; the papers' own code sees BGR.
-    rgb = ("r18-", "r34-", "mmpose", "mindpose", "mpii", "crowdpose", "aic", "ap10k", "animalpose")
+    rgb = ("r18-", "r34-", "mmpose", "mindpose", "mpii", "crowdpose", "aic", "ap10k", "animalpose", "wscda")
     assert colours == {name: "rgb" if any(word in name for word in rgb) else "bgr" for name in colours}
     assert {spec.mean for spec in simplebaseline.SPECS.values()} == {(123.675, 116.28, 103.53)}
 
