@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
+from torch import Tensor
 
 from posewright.predict.predictor import Predictor
 
@@ -30,8 +32,8 @@ class SharedPredictor(Predictor):
     """
 
     def __init__(self, predictor: Predictor) -> None:
-        net, flip = predictor.net.__call__, predictor.flip
-        super().__init__(predictor.spec, net, flip=flip, batch=predictor.batch, device=predictor.device)
+        net = cast("Callable[[Tensor], Tensor]", predictor.net.__call__)  # a network itself would be fitted once more
+        super().__init__(predictor.spec, net, flip=predictor.flip, batch=predictor.batch, device=predictor.device)
         self.calibration = predictor.calibration
         self.runs = self.crops = 0
         self._predictor = predictor
