@@ -52,7 +52,7 @@ def test_a_project_of_one_animal(tmp_path):
     assert second.keypoints == [0, 0, 0, 30, 40, 2]
     assert first.bbox == [1.5 - 20, 2 - 20, 41.5, 42]
     assert found.filled == {"boxes (the points' extent and 20 px)": 2}
-    people = sources.unseen(found)
+    people = sources.without_images(found)
     assert people.skeleton.bones == (("snout", "tail"),)
     assert people.filled["boxes (the points' extent and 20 px)"] == 2
 
@@ -64,7 +64,7 @@ def test_a_project_of_several_animals(tmp_path):
         (1, [1, 2, 2, 3, 4, 2]), (1, [5, 6, 2, 0, 0, 0]), (2, [7, 8, 2, 9, 10, 2]),
     ]  # fmt: skip
     assert found.lost == {"points of parts that belong to no animal": 1}
-    assert sources.unseen(found).skipped == found.lost
+    assert sources.without_images(found).skipped == found.lost
 
 
 def test_a_table_alone_has_its_images_beside_it(tmp_path):

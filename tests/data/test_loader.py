@@ -377,7 +377,7 @@ def test_a_smaller_last_batch_may_be_kept(people):
 
 
 def test_people_of_a_turn_share_their_batches(people):
-    """Turns follow one another; every person comes once; a resumed epoch goes on with the same batches."""
+    """Turns follow one another; every person comes once; a resumed epoch has the same batches left."""
     people = people.subset(np.arange(10))
     turns = np.arange(10) % 2
     loader = Loader(people, SPEC, batch=2, turns=turns, keep_last=True)

@@ -46,7 +46,7 @@ def test_ai_challenger(tmp_path):
     assert one.bbox == [10, 20, 40, 70]
     assert one.keypoints[:9] == [12, 30, 2, 14, 40, 1, 0, 0, 0]
     assert two.bbox == [40, 40, 40, 40]  # made of the point, as a box without extent is none
-    assert sources.unseen(found).skeleton == AIC14
+    assert sources.without_images(found).skeleton == AIC14
     AIC[0]["keypoint_annotations"]["human2"][2] = 4
     path.write_text(json.dumps(AIC))
     with pytest.raises(
@@ -62,7 +62,7 @@ def test_animal_pose(tmp_path):
     found = formats.read(path)
     (dog,) = found.file.annotations
     assert (dog.image_id, dog.bbox, dog.keypoints[:6]) == (9, [5, 6, 20, 40], [7, 8, 2, 0, 0, 0])
-    people = sources.unseen(found)
+    people = sources.without_images(found)
     assert (people.skeleton, len(people)) == (ANIMALPOSE20, 1)
 
 
@@ -76,7 +76,7 @@ def test_leeds_sports_pose(tmp_path, extended):
         tmp_path / "joints.mat", {"joints": joints.transpose(1, 2, 0) if extended else joints.transpose(2, 1, 0)}
     )
     assert formats.recognised(tmp_path) == formats.recognised(tmp_path / "joints.mat") == "lsp"
-    people = sources.unseen(formats.read(tmp_path))
+    people = sources.without_images(formats.read(tmp_path))
     assert people.skeleton == LSP14
     shown = people.visibility.tolist()
     if extended:  # all others are unlabelled, and the first person has none
@@ -102,7 +102,7 @@ def test_mpii_as_coco(tmp_path):
     assert len(found.file.images) == 1
     assert found.file.annotations[1].keypoints[:6] == [10, 5, 2, 0, 0, 0]
     assert found.file.annotations[0].bbox == [50, 7.5, 100, 100]
-    assert sources.unseen(found).skeleton == MPII16
+    assert sources.without_images(found).skeleton == MPII16
 
 
 def mpii_matlab(path):
@@ -164,7 +164,7 @@ def test_two_hundred_mutations_end_in_a_clear_line(name, tmp_path):
         path.write_bytes(data[: rng.randrange(len(data))] if rng.random() < 0.2 else data)
         message = ""
         try:
-            sources.unseen(formats.read(path, name))
+            sources.without_images(formats.read(path, name))
         except ValueError as error:
             message = str(error)
         if message:
@@ -206,7 +206,7 @@ def test_sleap(tmp_path):
         found = formats.read(path)
         assert [i.file_name for i in found.file.images] == ["cage/000012.png", "a/y.png"]
         assert found.lost == {"predicted instances": 1}
-        people = sources.unseen(found)
+        people = sources.without_images(found)
         assert people.skeleton.points == ("ear2", "tail", "ear1")
         assert people.skeleton.bones == (("ear2", "tail"), ("ear1", "tail"))
         assert people.skeleton.mirror == (("ear1", "ear2"),)
@@ -221,7 +221,7 @@ def test_sleap(tmp_path):
             file["metadata"].attrs["json"] = np.bytes_(damaged)
         message = ""
         try:
-            sources.unseen(formats.read(path))
+            sources.without_images(formats.read(path))
         except ValueError as error:
             message = str(error)
         if message:
@@ -289,7 +289,7 @@ def test_tigdog(tmp_path):
         "horse/00000010.jpg", "horse/00000011.jpg", "tiger/00000030.jpg",
     ]  # fmt: skip
     assert found.lost == {"shots of horses without landmarks": 1}
-    people = sources.unseen(found)
+    people = sources.without_images(found)
     assert people.skeleton == TIGDOG18
     assert people.category_id.tolist() == [1, 1, 2]
     assert people.visibility[0].tolist() == [2, 2, 0] + [2] * 15
@@ -343,7 +343,7 @@ def check(mutated, path, file, count=200):
     for _ in range(count):
         file.write_bytes(mutated(good, rng))
         try:
-            sources.unseen(formats.read(path))
+            sources.without_images(formats.read(path))
         except (ValueError, OSError, LookupError) as error:
             said = str(error)
             assert file.name in said or path.name in said
@@ -351,7 +351,7 @@ def check(mutated, path, file, count=200):
             assert "\n" not in said
             refused += 1
     file.write_bytes(good)
-    assert len(sources.unseen(formats.read(path)))
+    assert len(sources.without_images(formats.read(path)))
     return refused
 
 

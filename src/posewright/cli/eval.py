@@ -113,7 +113,7 @@ def _of_results(options: argparse.Namespace, rules: Options, data: dict[str, Any
     evaluation = replace(evaluation, results=found, notes=note_on_results(name, found))
     model = options.model or Path(name).stem
     try:
-        people = sources.seen(read, options.images, allow_outside=options.allow_outside)
+        people = sources.with_images_found(read, options.images, allow_outside=options.allow_outside)
         content = page.sections(model, people, evaluation, settings="")
     except ValueError as error:  # such as categories with different points, which AP can do
         content = page.summary(model, evaluation, reason=str(error))
@@ -157,8 +157,8 @@ def _of_weights(options: argparse.Namespace, rules: Options, data: dict[str, Any
         lines += [f"{options.data} has no OKS sigmas: AP is by those of {options.weights or name}"]
     lines += printing.lines(evaluation, name)
     saved = printing.as_dict(evaluation, name) | data | ({"codec": changed} if changed else {})
-    sheets = gallery.write_sheets(results.parent, people, evaluation) if options.contact_sheets else []
-    _finish(options, content, lines, saved, str(results), sheets)
+    contact_sheets = gallery.write_sheets(results.parent, people, evaluation) if options.contact_sheets else []
+    _finish(options, content, lines, saved, str(results), contact_sheets)
 
 
 def _finish(
@@ -167,7 +167,7 @@ def _finish(
     lines: list[str],
     saved: dict[str, Any],
     results: str,
-    sheets: Sequence[Path] = (),
+    contact_sheets: Sequence[Path] = (),
 ) -> None:
     """Write metrics.json and the page, and print the metrics' lines, the published row and the largest losses."""
     from posewright.files import write_json
@@ -182,6 +182,6 @@ def _finish(
     write_json(metrics, saved)
     page.write(index, f"Evaluation of {content.metrics[1][0]}", f"on {options.data}", Path(options.out), content)
     lines += ["", f"metrics: {metrics}, results: {results}, page: {index}"]
-    lines += [f"contact sheets: {', '.join(map(str, sheets))}"] if sheets else []
+    lines += [f"contact sheets: {', '.join(map(str, contact_sheets))}"] if contact_sheets else []
     told = {name: saved[name] for name in ("metrics", "boxes", "rule", "pck", "codec") if name in saved}
     answer(options, "\n".join(lines), model=content.metrics[1][0], **told, results=results, page=index)

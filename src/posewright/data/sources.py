@@ -65,12 +65,12 @@ def read_all(
     return sets[0] if len(sets) == 1 else _joined(sets)
 
 
-def unseen(found: Annotated, skeleton: Skeleton | None = None) -> KeypointDataset:
+def without_images(found: Annotated, skeleton: Skeleton | None = None) -> KeypointDataset:
     """The people of annotations whose images are not looked for; errors as of `coco.read`."""
     return _filled(found, coco.of_file(found.path, None, found.file, skeleton, None, "keep"))
 
 
-def seen(
+def with_images_found(
     found: Annotated, images: str | os.PathLike[str] | None = None, *, allow_outside: bool = False
 ) -> KeypointDataset:
     """The people of annotations, with the paths of those images that are found; the others' paths are empty.
@@ -88,7 +88,7 @@ def seen(
         places, _ = find_all(found.path, Path(images) if images else None, names, allow_outside=allow_outside)
     except ValueError:
         places = [None] * len(names)
-    return replace(unseen(found), image_path=Strings.of(place or "" for place in places))
+    return replace(without_images(found), image_path=Strings.of(place or "" for place in places))
 
 
 def _one(path: Path, images: Path | None, skeleton: Skeleton | None, *, allow_outside: bool) -> KeypointDataset:

@@ -166,7 +166,7 @@ def evaluate_results(
         measured = measure(truth, found, boxes=source, drop_unconfident=options.drop_unconfident)
         return Evaluation(measured.metrics, [], measured, None, "", points, source)
     found = [msgspec.to_builtins(r) for r in coco_format.read_results(results)]
-    return _evaluation(sources.unseen(read), found, None, source, options)
+    return _evaluation(sources.without_images(read), found, None, source, options)
 
 
 def evaluate_found(

@@ -48,7 +48,7 @@ def write_page(
     path = Path(annotations or contender.annotations)
     if not path.name:
         raise ValueError(f"{source}: nothing says which annotations it is of: name them with --data")
-    people = annotated.seen(formats.read(path), images)
+    people = annotated.with_images_found(formats.read(path), images)
     results = [msgspec.to_builtins(entry) for entry in coco_format.read_results(contender.results)]
     evaluation = evaluator.evaluate_found(people, results, boxes=contender.boxes or "not stated")
     about = contender.results.with_name("metrics.json")
