@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -16,10 +16,11 @@ _THREADS = 8
 
 def in_order(
     function: Callable[[_In], _Out], items: Iterable[_In], *, threads: int = _THREADS, ahead: int = 8
-) -> Iterator[_Out]:
+) -> Generator[_Out]:
     """The function of each item, in the items' order, computed by threads up to `ahead` items before it is taken.
 
     Items are taken from their iterator by the caller's thread; errors of the function are raised at their item's place.
+    Where the items end with an error, it comes after what was computed of those before it.
 
     Args:
         function: called by several threads.
@@ -29,12 +30,20 @@ def in_order(
     """
     waiting: deque[Future[_Out]] = deque()
     pool = ThreadPoolExecutor(min(threads, max(4, os.cpu_count() or 1)), "posewright-ahead")
+    source, error = iter(items), None
     try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
+        while error is None:
+            try:
+                waiting.append(pool.submit(function, next(source)))
+            except StopIteration:
+                break
+            except Exception as raised:
+                error = raised
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+        if error is not None:
+            raise error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -7,16 +7,16 @@ drawing and writing, overlaps with all of them.
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
 from posewright import geometry
 from posewright.image import warp_all
+from posewright.predict.ahead import in_order
 from posewright.predict.boxes import two_pass_boxes
 from posewright.predict.calibrated import Calibration
 from posewright.predict.inputs import Image, Where, as_image, boxes_in
@@ -24,8 +24,6 @@ from posewright.predict.scoring import rescore
 from posewright.spec import Spec
 from posewright.types import Boxes, Crop, Poses
 
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 _Item: TypeAlias = "Image | tuple[Image, Where]"
 
 
@@ -80,14 +78,10 @@ def predict_many(predictor: Predictor, items: Iterable[_Item], *, upright: bool 
         crops = [crops for _, crops in chunk]
         return chunk, *predictor.keypoints(crops[0] if len(crops) == 1 else np.concatenate(crops))
 
-    readers = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "posewright-read")
-    runners = ThreadPoolExecutor(predictor.under_way, "posewright-run")
-    try:
-        works = _ahead(readers, begin, items, predictor.batch)
-        yield from _finished(predictor, _ahead(runners, run, _chunks(predictor, works), predictor.under_way))
-    finally:
-        runners.shutdown(cancel_futures=True)
-        readers.shutdown(cancel_futures=True)
+    works = in_order(begin, items, threads=min(8, os.cpu_count() or 1), ahead=predictor.batch)
+    chunks = in_order(run, _chunks(predictor, works), threads=predictor.under_way, ahead=predictor.under_way)
+    with closing(works), closing(chunks):
+        yield from _finished(predictor, chunks)
 
 
 def _finished(predictor: Predictor, chunks: Iterable[tuple[_Chunk, np.ndarray, np.ndarray]]) -> Iterator[Poses]:
@@ -134,27 +128,3 @@ def _crops(predictor: Predictor, works: Iterable[_Work]) -> Iterator[tuple[_Work
         if work.image is not None:
             for start in range(batch, len(work.boxes), batch):
                 yield work, warp_all(work.image, work.crop[start : start + batch], border)
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, function: Callable[[_In], _Out], items: Iterable[_In], most: int
-) -> Iterator[_Out]:
-    """The function of each item, in order, computed by the pool up to `most` items ahead.
-
-    Where the items end with an error, it comes after what was computed of those before it.
-    """
-    waiting: deque[Future[_Out]] = deque()
-    source, error = iter(items), None
-    while error is None:
-        try:
-            waiting.append(pool.submit(function, next(source)))
-        except StopIteration:
-            break
-        except Exception as raised:
-            error = raised
-        if len(waiting) > most:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-    if error is not None:
-        raise error

@@ -94,9 +94,8 @@ def made(
         for row in shards.iter_rows():
             yield str(row["name"])
     except ray.exceptions.RayError as error:
-        said = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
         raise OSError(
-            f"a worker failed: {said.strip()}; what is finished stays, and the same command resumes"
+            f"a worker failed: {reason_in(str(error))}; what is finished stays, and the same command resumes"
         ) from None
     finally:
         ray.shutdown()
