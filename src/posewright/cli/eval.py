@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,20 +96,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _of_results(options: argparse.Namespace, rules: Options, data: dict[str, Any]) -> None:
-    import msgspec
-
-    from posewright import coco_format
     from posewright.data import formats, sources
     from posewright.evaluate import evaluator, printing
-    from posewright.evaluate.box_form import note_on_results
     from posewright.report import page
 
     if options.codec:
         raise ValueError("--codec changes how maps are decoded, and --results has none: give --weights instead")
     name, read = options.results, formats.read(options.data)
-    found = [msgspec.to_builtins(result) for result in coco_format.read_results(name)]
-    evaluation = evaluator.evaluate_results(read, found, options=rules, name=name, boxes=options.boxes)
-    evaluation = replace(evaluation, results=found, notes=note_on_results(name, found))
+    evaluation = evaluator.evaluate_results(read, name, options=rules, boxes=options.boxes)
     model = options.model or Path(name).stem
     try:
         people = sources.with_images_found(read, options.images, allow_outside=options.allow_outside)

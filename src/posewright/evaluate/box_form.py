@@ -54,7 +54,7 @@ def note_on_annotations(people: KeypointDataset) -> tuple[str, ...]:
 
 def note_on_results(name: str, results: list[dict[str, Any]]) -> tuple[str, ...]:
     """The same of the boxes that results carry, which are around their own keypoints."""
-    boxed = [entry for entry in results[:_MOST] if entry.get("box") or entry.get("bbox")]
+    boxed = [entry for entry in results[:_MOST] if entry["keypoints"] and (entry.get("box") or entry.get("bbox"))]
     triples = [np.reshape(entry["keypoints"], (-1, 3)) for entry in boxed]
     xy = [each[each[:, 2] > 0, :2] if (each[:, 2] > 0).any() else each[:, :2] for each in triples]
     around = [np.array([[*points.min(0), *np.ptp(points, axis=0)]]) for points in xy]

@@ -161,12 +161,14 @@ def evaluate_results(
     posed = [c for c in read.file.categories if c.keypoints]
     points = tuple(posed[0].keypoints or ()) if posed else ()
     known = all(from_category(msgspec.to_builtins(c), f"{read.path}: category {c.name}").sigmas for c in posed)
+    entries = [msgspec.to_builtins(r) for r in coco_format.read_results(results)]
     if options.pck_threshold is None and (options.metric == "AP" or (not options.metric and known)):
-        truth, found = GroundTruth.of_file(str(read.path), read.file), Results.of(results, name)
+        truth, found = GroundTruth.of_file(str(read.path), read.file), Results.of(entries, name)
         measured = measure(truth, found, boxes=source, drop_unconfident=options.drop_unconfident)
-        return Evaluation(measured.metrics, [], measured, None, "", points, source)
-    found = [msgspec.to_builtins(r) for r in coco_format.read_results(results)]
-    return _evaluation(sources.without_images(read), found, None, source, options)
+        evaluation = Evaluation(measured.metrics, entries, measured, None, "", points, source)
+    else:
+        evaluation = _evaluation(sources.without_images(read), entries, None, source, options)
+    return replace(evaluation, notes=note_on_results(name, entries))
 
 
 def evaluate_found(
@@ -183,7 +185,7 @@ def evaluate_found(
     Raises:
         ValueError: people and results do not go together; or the metric cannot be had for this skeleton.
     """
-    return _evaluation(people, results, None, boxes, options)
+    return replace(_evaluation(people, results, None, boxes, options), notes=note_on_results("the results", results))
 
 
 def main_metric(metrics: dict[str, float]) -> str:
@@ -281,7 +283,7 @@ def _evaluation(
         metrics = metrics or own
     if sigmas is None and not options.metric:
         rule = f"AP is undefined, as no OKS sigmas are published for these points; {rule} instead"
-    return Evaluation(metrics, results, measured, shares, rule, points, source, note_on_results("the results", results))
+    return Evaluation(metrics, results, measured, shares, rule, points, source)
 
 
 def _run(
