@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from posewright.cli._options import Commands, answer, command, existing, weights_file
+
+if TYPE_CHECKING:
+    from posewright.predict.inputs import Detector
+    from posewright.predict.predictor import Network
+    from posewright.spec import Spec
 
 
 def add(commands: Commands) -> None:
@@ -39,20 +46,10 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    import tempfile
-    from pathlib import Path
-
-    import numpy as np
-
-    from posewright import image
     from posewright.models import find
     from posewright.predict import timing
     from posewright.predict.detector import OnnxDetector
-    from posewright.predict.predictor import Predictor, load
-    from posewright.progress import bar
-    from posewright.runtime import selection
-    from posewright.synthetic.people import Scene, draw_scene
-    from posewright.types import Boxes
+    from posewright.predict.predictor import load
     from posewright.weights import hub
 
     if min(options.batch) < 1 or options.turns < 1:
@@ -63,11 +60,37 @@ def run(options: argparse.Namespace) -> int:
     else:
         spec = find(options.name or "default")
         net = spec.build()
-    settings: dict[str, Any] = {"flip": options.flip_test, "device": options.device}
     detector = OnnxDetector(hub.resolve(options.detector)) if options.detector else None
     needed = timing.multiply_adds(spec) * (2 if options.flip_test else 1)
     peaks = {precision: timing.peak(options.device, precision) for precision in options.precision}
-    rows, left_out = [], dict[str, None]()
+    rows, left_out = _measured(options, spec, net, detector)
+    for row in rows:
+        row["peak_share"] = needed / (row["network"] / 1000) / peaks[row["precision"]]
+    around = timing.surroundings() | {"peak_multiply_adds_per_second": peaks}
+    title = f"{spec.name}, {needed / 1e9:.2f} GMACs, ms per person (median of {options.turns} turns)"
+    answer(
+        options, "\n".join([title, *_lines(rows, around), *left_out]), model=spec.name, rows=rows, surroundings=around
+    )
+    return 0
+
+
+def _measured(
+    options: argparse.Namespace, spec: Spec, net: Network, detector: Detector | None
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """A row per batch size, runtime and precision, in milliseconds per person; and why some were left out."""
+    import numpy as np
+
+    from posewright import image
+    from posewright.predict import timing
+    from posewright.predict.predictor import Predictor
+    from posewright.progress import bar
+    from posewright.runtime import selection
+    from posewright.synthetic.people import Scene, draw_scene
+    from posewright.types import Boxes
+
+    rows, left_out = list[dict[str, Any]](), dict[str, None]()
+    runtimes: list[Any] = options.runtime or selection.installed()
+    settings: dict[str, Any] = {"flip": options.flip_test, "device": options.device}
     with tempfile.TemporaryDirectory() as folder, bar("measuring", "batch sizes") as report:
         picture = Path(options.image or Path(folder) / "scene.jpg")
         if not options.image:
@@ -76,7 +99,6 @@ def run(options: argparse.Namespace) -> int:
         for done, batch in enumerate(options.batch):
             report(done, len(options.batch), f"batch {batch}")
             predictors = {}
-            runtimes: list[Any] = options.runtime or selection.installed()
             for runtime, precision in ((r, p) for r in runtimes for p in options.precision):
                 try:
                     predictors[runtime, precision] = Predictor(
@@ -89,15 +111,9 @@ def run(options: argparse.Namespace) -> int:
             boxes = Boxes.of([[width * 0.1, height * 0.1, width * 0.5, height * 0.8]] * batch)
             taken = timing.measure(predictors, picture, boxes, detector=detector, turns=options.turns)
             for (runtime, precision), steps in taken.items():
-                share = needed / (steps["network"] / 1000) / peaks[precision]
                 row = {"runtime": runtime, "precision": precision, "batch": batch, **steps}
-                rows.append({**row, "all": sum(steps.values()), "peak_share": share})
-    around = timing.surroundings() | {"peak_multiply_adds_per_second": peaks}
-    title = f"{spec.name}, {needed / 1e9:.2f} GMACs, ms per person (median of {options.turns} turns)"
-    answer(
-        options, "\n".join([title, *_lines(rows, around), *left_out]), model=spec.name, rows=rows, surroundings=around
-    )
-    return 0
+                rows.append(row | {"all": sum(steps.values())})
+    return rows, list(left_out)
 
 
 def _lines(rows: list[dict[str, Any]], around: dict[str, Any]) -> list[str]:

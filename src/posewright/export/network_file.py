@@ -20,7 +20,7 @@ from posewright.export.graph import CROPS, DECODED, RAW, PoseGraph
 from posewright.export.parity import TOLERANCE, Parity
 from posewright.export.quantisation import Calibration, Change
 from posewright.export.upsampling import with_plain_convolutions
-from posewright.files import ready_folder, short
+from posewright.files import ready_folder, short, unwritten
 from posewright.predict.predictor import Predictor
 from posewright.runtime import selection
 from posewright.runtime.exported import Metadata, metadata_of, opened
@@ -111,12 +111,7 @@ def write(
     except OSError as error:
         if error.strerror is None:
             raise
-        hint = (
-            "; free some space or choose another folder"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            else ""
-        )
-        raise type(error)(error.errno, f"cannot write {path}: {error.strerror}{hint}; nothing was changed") from None
+        raise unwritten(path, error, "nothing was changed") from None
     return Exported(path, alike, change)
 
 

@@ -179,15 +179,7 @@ def load(
     if name is not None and name.endswith(exported.SUFFIXES):
         if weights is not None or skeleton is not None or num_keypoints is not None:
             raise ValueError(f"{name}: an exported file holds weights and skeleton: leave them out")
-        spec, net = exported.opened(name, precision)
-        if codec and net.decoded:
-            raise ValueError(f"{name}: decodes by itself, as it was exported: {', '.join(codec)} cannot be changed")
-        if runtime not in ("auto", net.runtime) or str(device) not in ("auto", "cpu"):
-            raise ValueError(f"{name}: runs by {net.runtime} on the CPU, got runtime {runtime!r} and device {device!r}")
-        flip = net.check_flip(flip)
-        predictor = Predictor(spec.with_codec(codec or {}), net, flip=flip, batch=batch, device="cpu")
-        predictor.calibration = calibrations.read(name)
-        return predictor
+        return _exported(name, precision, codec or {}, runtime, device, flip=flip, batch=batch)
     if weights is None:
         name = find(name or "default").name
         weights = hub.local_weights(name)
@@ -216,6 +208,27 @@ def load(
     load_weights(net, weights, spec)
     predictor = Predictor(spec, net, flip=flip, batch=batch, device=device, runtime=runtime, precision=precision)
     predictor.calibration = calibrations.read(weights)
+    return predictor
+
+
+def _exported(
+    name: str,
+    precision: Precision,
+    codec: Mapping[str, Any],
+    runtime: str,
+    device: str | torch.device,
+    *,
+    flip: bool | None,
+    batch: int,
+) -> Predictor:
+    """An exported file, ready to predict; see `load`."""
+    spec, net = exported.opened(name, precision)
+    if codec and net.decoded:
+        raise ValueError(f"{name}: decodes by itself, as it was exported: {', '.join(codec)} cannot be changed")
+    if runtime not in ("auto", net.runtime) or str(device) not in ("auto", "cpu"):
+        raise ValueError(f"{name}: runs by {net.runtime} on the CPU, got runtime {runtime!r} and device {device!r}")
+    predictor = Predictor(spec.with_codec(codec), net, flip=net.check_flip(flip), batch=batch, device="cpu")
+    predictor.calibration = calibrations.read(name)
     return predictor
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import os
 import zlib
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -103,22 +104,21 @@ class ExportedNetwork:
         path: the file.
         runtime: what runs it: "onnx" or "openvino".
         decoded, flip, precision: see `Metadata`.
-        fingerprint: CRC-32 of the file, and of the weights beside it.
     """
 
     def __init__(self, path: Path, said: Metadata, run: Callable[[np.ndarray], list[np.ndarray]]) -> None:
-        self.path, self.decoded, self.flip, self.precision, self._run = (
-            path,
-            said.decoded,
-            said.flip,
-            said.precision,
-            run,
-        )
+        self.path, self._run = path, run
+        self.decoded, self.flip, self.precision = said.decoded, said.flip, said.precision
         self.runtime: Literal["onnx", "openvino"] = "onnx" if path.suffix == ".onnx" else "openvino"
-        parts = [path] if self.runtime == "onnx" else [path, path.with_suffix(".bin")]
-        self.fingerprint = 0
+
+    @cached_property
+    def fingerprint(self) -> int:
+        """CRC-32 of the file, and of the weights beside it: another for other weights."""
+        parts = [self.path] if self.runtime == "onnx" else [self.path, self.path.with_suffix(".bin")]
+        checksum = 0
         for part in parts:
-            self.fingerprint = zlib.crc32(part.read_bytes(), self.fingerprint)
+            checksum = zlib.crc32(part.read_bytes(), checksum)
+        return checksum
 
     def __call__(self, crops: Any) -> Any:
         """What the file yields for crops [N, H, W, 3] uint8 RGB: a list of keypoints and scores, or of maps."""

@@ -47,9 +47,8 @@ def run(service: Service, listener: socket.socket, token: str = "") -> None:
         listener: see `listen`.
         token: see `create_app`.
     """
-    logging.getLogger("python_multipart").setLevel(
-        logging.ERROR
-    )  # what is wrong with a request is its client's to know
+    # What is wrong with a request is its client's to know.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     config = uvicorn.Config(
         create_app(service, token),
         http="h11",  # refuses heads of more than 64 kB
