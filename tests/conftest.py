@@ -6,7 +6,7 @@ import json
 import lzma
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +45,40 @@ def browser() -> Iterator[Any]:
         browser = running.chromium.launch(executable_path=chromium, args=arguments)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def watched(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens pages, which may say nothing on their console, and ask nothing of others.
+
+    Called with an address, what addresses of requests may begin with beside "data:" and "blob:", the statuses of
+    answers that the test provokes, and Playwright's settings of a page.
+    """
+    complaints: list[str] = []
+    pages = []
+
+    def open_page(address: str, own: str, provoked: tuple[int, ...] = (), **settings: Any) -> Any:
+        page = browser.new_page(**settings)
+        expected = tuple(f"status of {status}" for status in provoked)
+        page.on(
+            "console",
+            lambda message: (
+                any(words in message.text for words in expected) or complaints.append(f"{page.url}: {message.text}")
+            ),
+        )
+        page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+        page.on("request", lambda asked: asked.url.startswith((own, "data:", "blob:")) or complaints.append(asked.url))
+        page.on(
+            "response",
+            lambda answer: (
+                answer.status < 400 or answer.status in provoked or complaints.append(f"{answer.status} {answer.url}")
+            ),
+        )
+        page.goto(address)
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert complaints == []

@@ -44,26 +44,13 @@ def address(built):
 
 
 @pytest.fixture
-def opened(browser, address):
-    """Opens pages; the console must stay silent, and nothing may be asked of others."""
-    complaints, pages = [], []
+def opened(watched, address):
+    """Opens pages of the site."""
 
     def open_page(path="/", **settings):
-        page = browser.new_page(**settings)
-        page.on("console", lambda message: complaints.append(f"{path}: {message.text}"))
-        page.on("pageerror", lambda error: complaints.append(f"{path}: {error}"))
-        page.on(
-            "request", lambda asked: asked.url.startswith((address, "data:", "blob:")) or complaints.append(asked.url)
-        )
-        page.on("response", lambda answer: answer.status < 400 or complaints.append(f"{answer.status} {answer.url}"))
-        page.goto(f"{address}{path}")
-        pages.append(page)
-        return page
+        return watched(f"{address}{path}", address, **settings)
 
-    yield open_page
-    for page in pages:
-        page.close()
-    assert complaints == []
+    return open_page
 
 
 def test_generated_pages_are_complete(built):

@@ -26,18 +26,11 @@ def address(predictor, finder):
 
 
 @pytest.fixture
-def page(browser, address, request):
-    """The page, which may say nothing on its console and ask nothing of others."""
-    page = browser.new_page(**getattr(request, "param", {}))
-    said = []
-    page.on("console", lambda message: "status of 422" in message.text or said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda asked: asked.url.startswith((address, "blob:", "data:")) or said.append(asked.url))
-    page.goto(address)
+def page(watched, address, request):
+    """The page, ready to be used."""
+    page = watched(address, address, (422,), **getattr(request, "param", {}))
     page.wait_for_selector("#detector option", state="attached")
-    yield page
-    page.close()
-    assert said == []
+    return page
 
 
 @pytest.fixture
