@@ -10,20 +10,12 @@ minutes are those of the processor.
 
 import argparse
 import json
-import os
-import platform
-import statistics
-import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pandas
 import torch
@@ -44,8 +36,8 @@ from posewright.predict.predictor import load
 from posewright.predict.recording import predict_video
 from posewright.synthetic import animals
 from posewright.train.config import PseudoLabels, TrainConfig
-from posewright.train.loop import Fitted, fit, rounds
 from posewright.types import Boxes
+from runs import Runs, processor, row_of, spread
 
 MODEL = "simplebaseline-r18-slim-128x128"
 AUGMENT = Augment(
@@ -74,17 +66,12 @@ TARGET = ("sheep",)
 """The animals of `species` whose labels are not used; its source is drawn of horses and tigers."""
 
 
-class Bench:
-    """A work folder: its data, its runs and their results."""
+class Bench(Runs):
+    """A work folder and the open field."""
 
     def __init__(self, work: Path, project: Path | None) -> None:
-        self.work, self.project = work, project
+        super().__init__(work)
         self.images = str(project) if project else ""
-        self.results = work / "results.jsonl"
-
-    def rows(self) -> list[dict[str, Any]]:
-        """The results so far."""
-        return [json.loads(line) for line in self.results.read_text().splitlines()] if self.results.exists() else []
 
     def split(self, share: float, seed: int) -> tuple[Path, Path]:
         """Annotations of the open field to train on and to test on, drawn at random."""
@@ -107,27 +94,11 @@ class Bench:
             write_text(path, json.dumps(content | part))
         return files
 
-    def train(self, config: TrainConfig, *name: str) -> Path:
-        """The last weights of a run, or of the last of its rounds, resumed, or started, where it is not done."""
-        out = self.work.joinpath(*name)
-        out.mkdir(parents=True, exist_ok=True)
-        config = replace(config, out=str(out))
-        with _counted(out / "seconds.json"):
-            if config.target:
-                done = rounds(config, resume=(out / "config.json").exists())
-                finished = len(done) == len(config.pseudo.keep) and done[-1].finished
-            else:
-                done: list[Fitted] = [fit(config, resume=(out / "last.pt").exists())]
-                finished = done[-1].finished
-        if not finished:
-            raise SystemExit("stopped; the same command goes on")
-        return done[-1].out / "last.pt"
-
     def measure(
         self, row: dict[str, Any], weights: Path, test: Path, images: str = "", *, detector: Detector | None = None
     ) -> None:
         """Write down how good weights are, once, in the annotated boxes or in those of a detector."""
-        if any(all(old[key] == row[key] for key in row) for old in self.rows()):
+        if self.has(row):
             return
         people = sources.read_all([test], [images])
         predictor, boxes = load(weights=weights, flip=False), people.gt_boxes()
@@ -144,12 +115,7 @@ class Bench:
         rmse = found["RMSE"] | {"RMSE_flip": flipped["RMSE"]}
         values = {"PCK@0.05": found["PCK@0.05"]["PCK"], "PCK@0.1": found["PCK@0.1"]["PCK"],
                   "animal PCK@0.05": found["animal"]["PCK"], **rmse}  # fmt: skip
-        run = weights.parent.parent if weights.parent.name.startswith("round") else weights.parent
-        row = row | values | {"minutes": json.loads((run / "seconds.json").read_text()) / 60, "weights": str(weights)}
-        row |= {"tested": len(people), "commit": _commit(), "steps": _steps(weights)}
-        with self.results.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
+        self.add(row, weights, values | {"tested": len(people)})
 
 
 # -- the parts ------------------------------------------------------------------------------------------------------
@@ -160,7 +126,7 @@ def openfield(bench: Bench, seed: int, share: float = 0.5) -> Path:
     train, test = bench.split(share, seed)
     config = replace(BASE, train=str(train), train_images=bench.images, seed=seed)
     weights = bench.train(config, f"openfield{share:g}", f"seed{seed}")
-    bench.measure(_row("openfield", f"{share:g}", seed), weights, test, bench.images)
+    bench.measure(row_of("openfield", f"{share:g}", seed), weights, test, bench.images)
     return weights
 
 
@@ -169,7 +135,7 @@ def source(bench: Bench, seed: int) -> tuple[Path, Path]:
     drawn = animals.make(bench.work / "rodents", 1000, scene=OPEN_FIELD, workers=1)
     config = replace(BASE, train=str(drawn), steps=SOURCE_STEPS, augment=DRAWN, seed=seed)
     weights = bench.train(config, "source", f"seed{seed}")
-    bench.measure(_row("ccssl", "synthetic only", seed), weights, bench.split(0.5, seed)[1], bench.images)
+    bench.measure(row_of("ccssl", "synthetic only", seed), weights, bench.split(0.5, seed)[1], bench.images)
     return weights, drawn
 
 
@@ -184,7 +150,7 @@ def adapted(bench: Bench, seed: int, name: str, pseudo: PseudoLabels, *, pretrai
     if not pretrained:
         config = replace(config, init="", lr=BASE.lr, pseudo=replace(pseudo, keep=(0.0, *pseudo.keep)))
     weights = bench.train(config, name.replace(" ", "_"), f"seed{seed}")
-    bench.measure(_row("ccssl", name, seed), weights, test, bench.images)
+    bench.measure(row_of("ccssl", name, seed), weights, test, bench.images)
     return weights
 
 
@@ -202,7 +168,7 @@ def ccssl_r(bench: Bench, seed: int) -> None:
     config = replace(BASE, train=str(train), train_images=bench.images, init=str(weights), steps=TUNE_STEPS,
                      lr=ROUND_RATE, warmup=5, seed=seed)  # fmt: skip
     weights = bench.train(config, "ccssl_r", f"seed{seed}")
-    bench.measure(_row("ccssl", "CC-SSL-R", seed), weights, test, bench.images)
+    bench.measure(row_of("ccssl", "CC-SSL-R", seed), weights, test, bench.images)
 
 
 def scratch(bench: Bench, seed: int) -> None:
@@ -235,7 +201,7 @@ def species(bench: Bench, seed: int) -> None:
     }
     for name, config in runs.items():
         weights = bench.train(config, "species", "source" if config is first else name, f"seed{seed}")
-        bench.measure(_row("species", name, seed), weights, test)
+        bench.measure(row_of("species", name, seed), weights, test)
 
 
 def silhouette(image: np.ndarray) -> Boxes:
@@ -253,7 +219,7 @@ def silhouette(image: np.ndarray) -> Boxes:
 
 def whole(bench: Bench, seed: int) -> None:
     """The open field without annotated boxes, as DeepLabCut sees it."""
-    row = _row("openfield", "0.5, boxes of silhouettes", seed)
+    row = row_of("openfield", "0.5, boxes of silhouettes", seed)
     weights = openfield(bench, seed)
     bench.measure(row, weights, bench.split(0.5, seed)[1], bench.images, detector=silhouette)
 
@@ -331,7 +297,7 @@ def written(bench: Bench) -> str:
         "# Animals, measured",
         "",
         f"`PYTHONPATH=src .venv/bin/python {command}`, then `--write`; {datetime.now(timezone.utc):%-d %B %Y}, commit "
-        f"{rows[-1]['commit']}, one thread of {_processor()} that much other work was sharing.",
+        f"{rows[-1]['commit']}, one thread of {processor()} that much other work was sharing.",
         "",
         f"The network is `{MODEL}`, {BASE.batch} crops per step, bfloat16. PCK is of the box's longer side, animal PCK "
         "as in the animal papers (of 1.5 times the points' extent), RMSE DeepLabCut's (the mean distance in pixels of "
@@ -345,44 +311,10 @@ def written(bench: Bench) -> str:
         text += ["|---|---|---:|" + "---:|" * len(COLUMNS)]
         for name in dict.fromkeys(r["name"] for r in mine):
             same = [r for r in mine if r["name"] == name]
-            cells = [_spread([r[key] for r in same], 3 if "PCK" in key else 2) for key in COLUMNS]
+            cells = [spread([r[key] for r in same], 3 if "PCK" in key else 2) for key in COLUMNS]
             seeds = ", ".join(str(r["seed"]) for r in same)
             text.append(f"| {name} | {seeds} | {same[-1]['steps']} | {' | '.join(cells)} |")
     return "\n".join(text) + "\n"
-
-
-def _spread(values: list[float], digits: int) -> str:
-    mean = f"{statistics.mean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"a {os.cpu_count()}-core {names[0] if names else platform.processor()}"
-
-
-def _row(part: str, name: str, seed: int) -> dict[str, Any]:
-    return {"part": part, "name": name, "seed": seed}
-
-
-def _steps(weights: Path) -> int:
-    return msgspec.json.decode((weights.parent / "config.json").read_bytes())["steps"]
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-
-
-@contextmanager
-def _counted(path: Path) -> Iterator[None]:
-    """Add a block's processor seconds to those in a file; a run that is done already adds none."""
-    spent, start = (json.loads(path.read_text()) if path.exists() else 0.0), time.process_time()
-    try:
-        yield
-    finally:
-        write_text(path, json.dumps(spent + time.process_time() - start))
 
 
 def main() -> None:
