@@ -8,7 +8,7 @@ from posewright.train import recipes
 
 
 def test_the_demo_shows_something_at_once_and_ends_with_a_page(tmp_path, monkeypatch, capsys):
-    recipe = replace(recipes.find("demo"), steps=2, batch=2, workers=0, flip_test=False, device="cpu")
+    recipe = replace(recipes.find("finetune"), steps=2, batch=2, workers=0, flip_test=False, device="cpu")
     monkeypatch.setattr(demo, "SPLITS", {"val": 3, "test": 4, "train": 4})
     monkeypatch.setattr(demo, "PICTURES", 2)
     monkeypatch.setattr(demo.recipes, "find", lambda name: recipe)

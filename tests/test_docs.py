@@ -318,13 +318,13 @@ def test_every_system_has_a_page_with_all_its_parts(family):
 
 @pytest.mark.docs
 def test_own_data_in_ten_minutes(tmp_path, monkeypatch, capsys):
-    """The page's own commands, one after the other, with fewer pictures and epochs."""
+    """The page's own commands, one after the other, with fewer pictures and steps."""
     monkeypatch.chdir(tmp_path)
     drawn = tmp_path / "data/drawn"
     for _, text in BLOCK.findall((ROOT / "docs/own-data.md").read_text("utf-8")):
         for line in text.replace("\\\n", " ").splitlines():
-            words = [{"300": "24", "30": "5", "epochs=20": "epochs=1"}.get(w, w) for w in shlex.split(line)][1:]
-            words += ["batch=4", "workers=0"] if words[0] == "train" else []
+            words = [{"300": "24", "30": "5"}.get(w, w) for w in shlex.split(line)][1:]
+            words += ["--set", "steps=2", "batch=4", "workers=0"] if words[0] == "train" else []
             if words[:2] == ["data", "split"]:  # a project of the reader's own
                 kind = "labelstudio" if words[2].endswith(".json") else "deeplabcut"
                 listing = str(drawn / "annotations/person_keypoints_val.json")

@@ -1,4 +1,4 @@
-"""The demo: render synthetic people, train on them from scratch, evaluate and draw poses, write a page."""
+"""The demo: render synthetic people, fine-tune the default model on them, evaluate and draw poses, write a page."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PICTURES = 60
 SCENE = synthetic.Scene(
     stature=(110, 200), people=(1, 2), things=(0, 2), occluders=(0, 0), crowd=0.0, cut=0.05, calm=1.0
 )
-"""Calm people with little around them: what a small network learns from scratch in a few minutes."""
+"""Calm people with little around them: what a small network learns in a minute."""
 
 
 def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
@@ -60,9 +60,9 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
         if split == "val":
             image.write(out / "people.jpg", _sheet(coco.read(files["val"])))
             say(f"a preview: {out / 'people.jpg'} shows drawn people with their annotations")
-    say(f"learning from scratch; {out / 'run' / 'index.html'} shows how well so far, from the first evaluation on")
+    say(f"learning from them; {out / 'run' / 'index.html'} shows how well so far, from the first evaluation on")
     config = replace(
-        recipes.find("demo"), train=str(files["train"]), val=str(files["val"]), out=str(out / "run"), seed=seed
+        recipes.find("finetune"), train=str(files["train"]), val=str(files["val"]), out=str(out / "run"), seed=seed
     )
     if torch_runtime.fast_bf16(Team().device(config.device)):
         config = replace(config, precision="bf16")
@@ -85,7 +85,7 @@ def demo(out: Path, *, seed: int = 0, fresh: bool = False) -> Iterator[str]:
     page.write(out / "index.html", "Posewright demo", subtitle, out / "run", sections)
     yield from printing.lines(evaluation, config.model)
     yield ""
-    yield f"drew {sum(SPLITS.values())} scenes, trained {config.model} from scratch on {SPLITS['train']}, in {took}"
+    yield f"drew {sum(SPLITS.values())} scenes, fine-tuned {config.model} on {SPLITS['train']}, in {took}"
     yield f"AP {evaluation.metrics['AP']:.3f} on {len(unseen)} unseen people in {SPLITS['test']} images (boxes: gt)"
     yield f"drawings: {drawn.out}   results: {out / 'results.json'}   weights: {out / 'run' / 'best.pt'}"
     yield f"open {out / 'index.html'} for the curves, the metrics, good and bad cases"

@@ -114,3 +114,13 @@ def test_domains_are_named_beside_the_files(run, listing, tmp_path):
         "train", SLIM, *files, "--domains", "people", "cats", *settings, "--out", tmp_path / "other"
     )
     assert (status, "no domain 'cats'; there are people, animals, unlabelled, target" in errors) == (2, True)
+
+
+def test_own_points_start_from_the_default_models_weights(run, listing, tmp_path):
+    settings = ("--set", "steps=1", "batch=2", "workers=0", "device=cpu", "--out")
+    status, _, errors = run("train", "finetune", "--train", listing, "--val", listing, *settings, tmp_path / "run")
+    assert status == 0, errors
+    assert "2 re-initialised (final_layer.weight, final_layer.bias)" in errors
+    plain = ("litebaseline-128x96", "--train", listing, "--init", "default")
+    status, _, errors = run("train", *plain, *settings, tmp_path / "other")
+    assert (status, "--reset-head" in errors) == (2, True), errors

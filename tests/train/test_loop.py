@@ -116,6 +116,12 @@ def test_a_run_is_evaluated_and_its_best_weights_predict(config, files):
     assert (fitted.out / "log.csv").read_text().count("\n") == 1 + len(rows)
 
 
+def test_short_epochs_are_not_all_evaluated(config, files, monkeypatch):
+    monkeypatch.setattr(loop, "_MOST_EVALUATIONS", 2)
+    fitted = fit(replace(config, val=files["val"], flip_test=False, steps=6 * batches(files)))
+    assert [r["epoch"] for r in read_log(fitted.out) if "AP" in r] == [3, 6]
+
+
 def test_a_changed_codec_trains_and_goes_with_the_weights(config, files, tmp_path):
     config = replace(config, codec={"sigma": 2.0, "quarter": False}, steps=2, val=files["val"], ema=0)
     fit(config)

@@ -151,7 +151,7 @@ def test_a_pose_system_takes_its_own_or_its_familys_recipe():
 
 
 def test_settings_are_typed_and_suggest():
-    config = override(recipes.find("demo"), ["lr=3e-4", "augment.flip=0", "milestones=[0.5]", "out=my runs"])
+    config = override(recipes.find("finetune"), ["lr=3e-4", "augment.flip=0", "milestones=[0.5]", "out=my runs"])
     assert (config.lr, config.augment.flip, config.milestones, config.out) == (3e-4, 0, (0.5,), "my runs")
     assert override(config, ['train=["a.json", "b.json"]']).train == ("a.json", "b.json")
     assert override(config, ["loggers=wandb,mlflow"]).loggers == ("wandb", "mlflow")

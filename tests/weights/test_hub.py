@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 import pytest
 
-from posewright.models import families, find, names
+from posewright.models import DEFAULT, families, find, names
 from posewright.weights import _download, _registry, hub
 from posewright.weights._download import download
 from posewright.weights._registry import Access
@@ -372,6 +372,7 @@ def test_a_file_is_given_by_its_path_or_its_id(table: dict[str, Entry], tmp_path
     (tmp_path / "net.pth").write_bytes(CONTENT)
     kept = hub.import_file("net", tmp_path / "net.pth")
     assert hub.resolve("net") == kept
+    assert hub.resolve("default") == hub.local_weights(DEFAULT)
 
 
 def test_unknown_names(table: dict[str, Entry]) -> None:

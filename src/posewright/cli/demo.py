@@ -9,7 +9,7 @@ from posewright.cli._options import Commands, answer, command
 
 
 def add(commands: Commands) -> None:
-    about = "learn synthetic people from scratch in a few minutes, and show how well"
+    about = "draw people, fine-tune the default model on them in a minute or two, and show how well"
     parser = command(commands, "demo", run, about)
     parser.add_argument(
         "--out", metavar="FOLDER", default="runs/demo", help="folder for everything it makes (default: %(default)s)"

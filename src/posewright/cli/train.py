@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from posewright.train.loop import Fitted
 
 
+def _start(name: str) -> str:
+    """Type of an option that names weights to start from."""
+    return name if name == "default" else weights_file(name)
+
+
 _PATHS = {
     "val": ("JSON", existing, "annotations to choose the best weights on"),
     "val_images": ("FOLDER", existing, "folder of their images"),
@@ -22,7 +27,7 @@ _PATHS = {
     "target": ("JSON", existing, "annotations of an unlabelled domain to adapt to: its images and boxes are read"),
     "target_images": ("FOLDER", existing, "folder of their images"),
     "out": ("FOLDER", str, "the run's folder"),
-    "init": ("FILE", weights_file, "weights to start from, of any toolkit"),
+    "init": ("FILE", _start, 'weights to start from, of any toolkit; "default": those in the package'),
     "backbone": ("FILE", str, "ImageNet weights for the backbone: a file, or an id of `posewright weights list`"),
     "skeleton": ("JSON", existing, "file that says what the points are"),
     "sigmas": ("SOURCE", str, "of OKS: published, pck, or annotations of the same people again; default: the file's"),

@@ -139,8 +139,8 @@ class TrainConfig:
         skeleton: a JSON file that says what the points are, in place of the annotations; see `data.skeleton_file.read`.
         sigmas: where OKS sigmas come from; see `data.skeleton_file.with_sigmas`.
         out: the run's folder.
-        init: weights to start from, a file of any toolkit or the id of published ones in the cache (`posewright
-            weights`); empty starts from scratch.
+        init: weights to start from, a file of any toolkit, the id of published ones in the cache (`posewright
+            weights`), or "default", those in the package; empty starts from scratch.
         reset_head: re-initialise the last layer where the number of keypoints differs.
         backbone: ImageNet weights for the backbone alone, a file or an id as above.
         freeze: parts of the network that stay as they start, by the beginnings of their parameters' names, such as
@@ -175,7 +175,7 @@ class TrainConfig:
         seed: of weights, order and augmentation.
         workers: processes that read and crop images, for each training process.
         device: "auto", "cpu", "cuda", "cuda:1", ...
-        eval_every: epochs between evaluations.
+        eval_every: epochs between evaluations; more with `steps` where there would be over 20 of them.
         patience: evaluations in a row without improvement after which the run stops; 0 never stops early.
         save_minutes: minutes between checkpoints within an epoch; each epoch ends with one anyway.
         log_every: steps between log rows.

@@ -54,6 +54,9 @@ __all__ = ["Fitted", "TrainConfig", "fit", "resumed", "rounds"]
 DIVERGED = 1e4
 """Training has diverged once the loss is this many times that of the first step."""
 
+_MOST_EVALUATIONS = 20
+"""Of a run whose length is given in steps."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
@@ -278,7 +281,10 @@ def _due(run: Run) -> bool:
     if run.val is None or run.step == 0 or run.last_eval_step == run.step:
         return False
     epoch, rest = divmod(run.step, len(run.loader))
-    return run.step >= run.total or (rest == 0 and epoch % run.config.eval_every == 0)
+    every = run.config.eval_every
+    if run.config.steps:  # epochs of few images are short
+        every = max(every, math.ceil(run.total / len(run.loader) / _MOST_EVALUATIONS))
+    return run.step >= run.total or (rest == 0 and epoch % every == 0)
 
 
 def _evaluate(run: Run, log: RunLog | None, asked: list[int]) -> None:

@@ -65,14 +65,14 @@ def local_weights(spec: str) -> Path | None:
 
 
 def resolve(name: str) -> Path:
-    """A file by its path, or by the id of published weights that are in the cache.
+    """A file by its path, by the id of published weights in the cache, or as "default": the weights in the package.
 
     Raises:
         FileNotFoundError: it is an id and the weights are not in the cache. Whether a file exists is not checked.
     """
-    if Path(name).exists() or name not in table():
+    if Path(name).exists() or name not in (*table(), "default"):
         return Path(name)
-    if found := cached(name):
+    if found := local_weights(DEFAULT) if name == "default" else cached(name):
         return found
     raise FileNotFoundError(f"{name} is not in the cache: download it first (posewright weights pull {name})")
 

@@ -45,9 +45,8 @@ def find(name: str) -> TrainConfig:
     if name in rows:
         return rows[name].config
     if name in spec_names():
-        own = (row.config for row in rows.values() if row.name != "demo")
-        found = next((config for config in own if config.model == name and not config.init), None)
-        if found:
+        own = (row.config for row in rows.values() if row.config.model == name and not row.config.init)
+        if found := next(own, None):
             return found
         if like := _like(name):
             return replace(like.config, model=name)

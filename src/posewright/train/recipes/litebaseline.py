@@ -1,10 +1,13 @@
-"""The default model's recipe; see docs/default-model.md for its metrics."""
+"""The default model's recipe, whose metrics are in docs/default-model.md; and that of what starts from it."""
 
 from __future__ import annotations
 
 from posewright.data import augment
 from posewright.train.config import TrainConfig
 from posewright.train.recipes._recipe import Recipe
+
+_COARSE = ("stem", "blocks.0", "blocks.1", "blocks.2")
+"""The layers up to 1/4 of the input size."""
 
 RECIPES = (
     Recipe(
@@ -15,7 +18,7 @@ RECIPES = (
             train="data/lspet/train.json",
             val="data/lspet/val.json",
             backbone="imagenet_efficientnet_lite0",
-            freeze=("stem", "blocks.0", "blocks.1", "blocks.2"),
+            freeze=_COARSE,
             epochs=60,
             batch=32,
             lr=1e-3,
@@ -50,5 +53,34 @@ RECIPES = (
         " would cost a third of the time.",
         systems=("litebaseline-*",),
         small="litebaseline-128x96",
+    ),
+    Recipe(
+        "finetune",
+        "Any points of your own from tens to thousands of images in minutes, from the default model's weights",
+        TrainConfig(
+            model="litebaseline-128x96",
+            train="data/train.json",
+            val="data/val.json",
+            init="default",
+            reset_head=True,
+            freeze=_COARSE,
+            steps=300,
+            batch=32,
+            lr=1e-3,
+            optimizer="adamw",
+            weight_decay=0.01,
+            schedule="cosine",
+            warmup=50,
+            clip=1.0,
+            ema=0.99,
+            augment=augment.Augment(
+                scale=(0.75, 1.25), rotation=30, flip=0.5, brightness=0.3, contrast=0.3, saturation=0.3, grey=0.1
+            ),
+            workers=1,
+            eval_every=3,
+        ),
+        source="not from a paper",
+        note="Of bodies that are wider than high, or look anywhere: --set model=litebaseline-160x160"
+        " augment.rotation=180. Thousands of images earn more steps (--set steps=3000).",
     ),
 )

@@ -1,4 +1,4 @@
-"""SimpleBaseline (Xiao et al., ECCV 2018), with DARK and UDP; and the demo's small one."""
+"""SimpleBaseline (Xiao et al., ECCV 2018), with DARK and UDP."""
 
 from __future__ import annotations
 
@@ -17,23 +17,6 @@ R50 = TrainConfig(
     batch=128,
     lr=1e-3,
     augment=augment.SIMPLEBASELINE,
-)
-
-DEMO = TrainConfig(
-    model="simplebaseline-r18-slim-128x96",
-    train="",
-    steps=1500,
-    batch=32,
-    lr=2e-3,
-    optimizer="adamw",
-    weight_decay=0.01,
-    schedule="cosine",
-    warmup=50,
-    clip=1.0,
-    ema=0.99,
-    augment=augment.Augment(scale=(0.85, 1.15), rotation=10, flip=0.5),
-    workers=1,
-    eval_every=3,
 )
 
 
@@ -89,11 +72,5 @@ RECIPES = (
     ),
     Recipe(
         "simplebaseline_r152_udp_coco", "SimpleBaseline-R152 with UDP", _r(152, "udp-256x192"), ap=74.3, source=VAL_65
-    ),
-    Recipe(
-        "demo",
-        "A small SimpleBaseline that learns synthetic people within minutes on two CPU cores",
-        DEMO,
-        source="not from a paper",
     ),
 )
