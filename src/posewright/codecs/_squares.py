@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from posewright.codecs import _blur, _maps, _taylor
 
@@ -48,7 +49,11 @@ class Squares:
     def hold(self, least: np.ndarray) -> np.ndarray:
         """Whether all pixels of at least a value each [M], above 0, are certain to be in the squares, [M]."""
         level = least.astype(np.float32) * np.float32(1 - 1e-6)
-        which, row, column = np.unravel_index(np.flatnonzero(self.bound >= level[:, None, None]), self.bound.shape)
+        # A few maps at a time: fresh memory for all of the answers would cost more than the comparison.
+        pixels, large = self.bound[:1].size, [np.empty(0, int)]
+        for p in _maps.parts(len(level), 32):
+            large.append(np.flatnonzero(self.bound[p] >= level[p, None, None]) + p.start * pixels)
+        which, row, column = np.unravel_index(np.concatenate(large), self.bound.shape)
         (first, last), end = self.edges, self.origin + self.side - 1
         low = np.where(self.origin > first, self.origin + self.close, first)
         high = np.where(end < last, end - self.close, last)
@@ -87,13 +92,10 @@ def of_maxima(maps: np.ndarray, kernel: int, border: int) -> Squares:
         bound, places, close = maps, (np.arange(width), np.arange(height)), kernel // 2
         speaking = maps
     else:
-        along_x, along_y = (_samples(length, kernel, border) for length in (width, height))
-        between = np.empty((len(maps), height, len(along_x)), np.result_type(maps, along_x))
-        _blur.product(maps.reshape(-1, width), along_x.T.copy(), between.reshape(-1, len(along_x)))
-        speaking = along_y @ between
+        speaking = _blur.blurred(maps, kernel, mirrored=True, border=border, dtype=np.float32, every=2)
         low = np.minimum(maps.min((1, 2), keepdims=True), 0)
         bound, close = (speaking - low) * np.float32(_growth(kernel) ** 2 * (1 + _ROUNDING)) + low, 1
-        places = (np.arange(len(along_x)) * 2 - border, np.arange(len(along_y)) * 2 - border)
+        places = (np.arange(-border, width + border, 2), np.arange(-border, height + border, 2))
     (columns, rows), reach = places, _INNER + close
     best = speaking.reshape(len(maps), len(rows) * len(columns)).argmax(1)
     _maps.refuse_not_finite(speaking.ravel()[best + np.arange(len(maps)) * (len(rows) * len(columns))])
@@ -102,16 +104,19 @@ def of_maxima(maps: np.ndarray, kernel: int, border: int) -> Squares:
     outside = min(border, 2 * border - kernel // 2) - 1
     edges = np.array([[-outside, -outside], [width - 1 + outside, height - 1 + outside]])
     middle = np.clip(middle, edges[0] + reach, edges[1] - reach)
-    cells = _taylor.blurred_around(maps, np.arange(len(maps)), middle, kernel, reach, mirrored=False)
-    side = 2 * reach + 1
-    cells = cells.reshape(-1, side**2)
-    return Squares(maps, kernel, cells, side, middle - reach, bound, places, close, edges)
+    side, origin = 2 * reach + 1, middle - reach
+    if kernel <= _SMALL:
+        cells = _taylor.blurred_around(maps, np.arange(len(maps)), middle, kernel, reach, mirrored=False)
+    else:
+        down, across = (_rows(length, kernel, border, side) for length in (height, width))
+        cells = down[origin[:, 1] + border] @ maps @ across[origin[:, 0] + border].swapaxes(1, 2)
+    return Squares(maps, kernel, cells.reshape(-1, side**2), side, origin, bound, places, close, edges)
 
 
 @cache
-def _samples(length: int, kernel: int, border: int) -> np.ndarray:
-    """One axis of the blur at every second pixel, [n, length] float32."""
-    return _blur.matrix(length, kernel, border)[::2].astype(np.float32)
+def _rows(length: int, kernel: int, border: int, side: int) -> np.ndarray:
+    """[first, side, length] float64: one axis of the blur at `side` pixels from any first one on."""
+    return sliding_window_view(_blur.matrix(length, kernel, border), side, 0).swapaxes(1, 2).copy()
 
 
 @cache
