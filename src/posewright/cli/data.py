@@ -240,7 +240,8 @@ def _show(options: argparse.Namespace) -> int:
     else:
         pictures = [case(people, int(place), "", None).image for place in places]
     captions = [f"{people.annotation_id[place]}" for place in places]
-    image.write(options.out, draw.sheet(pictures, min(6, count), (256, 256), captions))
+    columns, width = (3, 384) if options.batches else (6, 256)
+    image.write(options.out, draw.sheet(pictures, min(columns, count), (256, width), captions))
     answer(options, f"{count} of {len(people)} people: {options.out}", people=count, sheet=options.out)
     return 0
 
@@ -265,7 +266,7 @@ def _with_masks(people: KeypointDataset, places: np.ndarray) -> list[np.ndarray]
 
 
 def _training_views(options: argparse.Namespace, people: KeypointDataset) -> list[np.ndarray]:
-    """The people as a recipe's training sees them: augmented crops with their points, which the targets are made of."""
+    """The people as a recipe's training sees them: augmented crops with their points, and with their targets."""
     import numpy as np
 
     from posewright import draw
@@ -278,8 +279,10 @@ def _training_views(options: argparse.Namespace, people: KeypointDataset) -> lis
     loader = Loader(people, spec, config.augment, len(people), seed=options.seed, shuffle=False)
     batch = next(iter(loader.epoch(0)))
     whole = np.array([[0.0, 0.0, spec.size[1], spec.size[0]]])
-    truth = zip(samples.pixels(batch.images, spec), batch.xy[:, None], batch.visibility[:, None])
-    return [draw.draw_truth(crop, xy, visibility, whole, spec.skeleton, boxes=False) for crop, xy, visibility in truth]
+    crops = samples.pixels(batch.images, spec)
+    truth = zip(crops, batch.xy[:, None], batch.visibility[:, None])
+    drawn = [draw.draw_truth(crop, xy, seen, whole, spec.skeleton, boxes=False) for crop, xy, seen in truth]
+    return [np.hstack(pair) for pair in zip(drawn, samples.targets_over(crops, batch, spec))]
 
 
 def _formats(options: argparse.Namespace) -> int:

@@ -22,6 +22,16 @@ def pixels(images: torch.Tensor, spec: Spec) -> np.ndarray:
     return np.ascontiguousarray(values)
 
 
+def targets_over(images: np.ndarray, batch: Batch, spec: Spec) -> np.ndarray:
+    """Images [N, H, W, 3] uint8, each darkened and lit where any point's finest target heatmap is high."""
+    finest = batch.target[:, -1] if batch.target.ndim == 5 else batch.target
+    parts = finest.shape[1] // spec.skeleton.num_keypoints  # offset maps follow a point's heatmap
+    heat = finest[:, ::parts].amax(1, keepdim=True)
+    heat = torch.nn.functional.interpolate(heat, images.shape[1:3], mode="bilinear", align_corners=False)
+    light = (heat / heat.amax((2, 3), keepdim=True).clamp(min=1e-6)).clamp(0, 1)[:, 0, :, :, None].numpy()
+    return (images * 0.5 * (1 - light) + np.array([255.0, 160.0, 0.0]) * light).astype(np.uint8)
+
+
 def batch_sheet(run: Run, batch: Batch, maps: torch.Tensor) -> np.ndarray:
     """The first samples of a batch, one per row: the image, the target and the prediction, [H, W, 3] uint8 RGB."""
     spec, (height, width) = run.spec, run.spec.size
