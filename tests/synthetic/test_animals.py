@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from posewright.data import coco
 from posewright.image import read
 from posewright.synthetic import _rodent, animals
-from posewright.synthetic._solids import Limb
+from posewright.synthetic._solids import Blob, Limb
 from posewright.synthetic.animals import RODENT4, SPECIES, AnimalScene, draw_scene, make
+from posewright.synthetic.composition import cast
+from posewright.synthetic.renderer import Layer
 
 PLAIN = {"things": (0, 0), "plain": 1.0, "noise": (0.0, 0.0), "height": (120, 120), "width": (160, 160)}
 SMALL = AnimalScene(length=(30.0, 45.0), **PLAIN)
@@ -44,6 +47,37 @@ def test_a_rodents_tail_begins_where_it_leaves_the_fur():
         back = joints["tailbase"] - rear.start
         assert back @ (rear.end - rear.start) < 0
         assert 0.5 * rear.radii[0] < np.linalg.norm(back) < rear.radii[0]
+
+
+def test_a_rodents_ear_is_where_its_front_edge_meets_the_head():
+    for seed in range(4):
+        solids, joints, _ = _rodent.posed(_rodent.build(np.random.default_rng(seed)), 0.0)
+        leaves = [s.centre for s in solids if isinstance(s, Blob)]
+        middle = (joints["leftear"] + joints["rightear"]) / 2
+        assert len(leaves) == 2
+        for leaf, ear in zip(leaves, (joints["leftear"], joints["rightear"])):
+            assert (leaf - ear) @ (ear - middle) > 0
+            assert (leaf - ear) @ (joints["snout"] - middle) < 0
+
+
+def test_a_rodents_ear_comes_to_the_middle_as_its_head_leans_away():
+    upright = replace(_rodent.build(np.random.default_rng(0)), head=0.0, bend=0.0, roll=0.0)
+    gaps = []
+    for roll in (-30.0, 0.0, 30.0):
+        _, joints, _ = _rodent.posed(replace(upright, roll=roll), 0.0)
+        assert joints["leftear"][1] < joints["rightear"][1]
+        gaps.append(joints["snout"][1] - joints["leftear"][1])
+    assert gaps[0] > gaps[1] > gaps[2]
+
+
+def test_a_shadow_only_darkens_and_stays_near():
+    layer = Layer(40, 40, np.zeros((20, 20, 3), np.float32), *np.ones((3, 20, 20), np.float32))
+    picture = np.full((100, 100, 3), 200, np.float32)
+    cast(np.random.default_rng(2), picture, layer)
+    assert picture.max() == 200
+    assert picture[40:60, 40:60].mean() < 195
+    assert (picture[:10] == 200).all()
+    assert (picture[-10:] == 200).all()
 
 
 @pytest.mark.parametrize("species", [s for s in SPECIES if s != "rodent"])
@@ -104,4 +138,4 @@ def test_what_cannot_be_drawn_is_refused():
         AnimalScene(species=("rodent", "horse"))
     with pytest.raises(ValueError, match="skeleton: expected tigdog18 or animalpose20"):
         AnimalScene(species=("horse",), skeleton="coco17")
-    assert animals.VERSION == 2
+    assert animals.VERSION == 3

@@ -14,7 +14,7 @@ from posewright.synthetic._body import pick
 from posewright.synthetic._solids import Blob, Limb, Look, Solid
 
 _COATS = ((22, 20, 20), (34, 30, 28), (70, 58, 48), (120, 100, 82), (150, 148, 146), (232, 230, 226))
-_SKIN = ((196, 150, 140), (120, 92, 88), (84, 70, 68))
+_SKIN = ((196, 150, 140), (150, 130, 124), (120, 92, 88), (84, 70, 68))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,12 @@ class Rodent:
         coat, skin: colours, the skin's of ears, feet, tail and the snout's tip.
         girth: of the body, relative to a slender mouse's.
         ear: size of an ear.
-        ears: how far the ears sit ahead of the crown, and from the middle.
+        ears: how far the ears' front edges sit ahead of the crown, and from the middle.
         nose: from crown to snout.
         tail: its length.
         bend: of the spine, degrees.
         head: how far the head is turned, degrees.
+        roll: how far it leans to a side, degrees.
         phase: of the stride, in turns.
     """
 
@@ -42,6 +43,7 @@ class Rodent:
     tail: float
     bend: float
     head: float
+    roll: float
     phase: float
 
 
@@ -51,13 +53,14 @@ def build(rng: np.random.Generator) -> Rodent:
     return Rodent(
         Look.plain(coat.clip(6, 250)),
         Look.plain(np.array(pick(rng, _SKIN), float) * rng.uniform(0.7, 1.1)),
-        rng.uniform(0.85, 1.45),
+        rng.uniform(0.9, 1.7),
         rng.uniform(0.065, 0.11),
-        (rng.uniform(0.0, 0.11), rng.uniform(0.09, 0.125)),
-        rng.uniform(0.14, 0.2),
+        (rng.uniform(0.0, 0.12), rng.uniform(0.085, 0.12)),
+        rng.uniform(0.12, 0.2),
         rng.uniform(0.8, 1.2),
         rng.normal(0, 32),
-        rng.normal(0, 22),
+        rng.normal(0, 26),
+        rng.normal(0, 24),
         rng.random(),
     )
 
@@ -71,16 +74,20 @@ def posed(animal: Rodent, phase: float) -> tuple[list[Solid], dict[str, np.ndarr
         Limb(a, b, (r, s), animal.coat) for a, b, r, s in zip(spine[:-1], spine[1:], widths[:-1], widths[1:])
     ]
     ahead = _unit(spine[-1] - spine[-2], animal.head + 4 * np.sin(wave))
-    left = np.array([ahead[1], -ahead[0], 0.0])
-    crown = spine[-1] + ahead * 0.06 - (0, 0, 0.05)
+    lean = np.deg2rad(animal.roll)
+    left = np.array([ahead[1], -ahead[0], 0.0]) * np.cos(lean) - (0, 0, np.sin(lean))
+    above = np.cross(ahead, left)
+    crown = spine[-1] + ahead * 0.06 - (0, 0, 0.02 + 0.05 * animal.girth)
     snout = crown + ahead * animal.nose * animal.girth**0.3
     solids.append(Limb(crown, snout, (0.115, 0.10, 0.065, 0.03), animal.coat, tip=animal.skin, cut=0.93))
-    # As people label it, the tail begins where it leaves the fur, not at the end of the spine.
-    joints = {"snout": snout, "tailbase": spine[0] - _unit(spine[1] - spine[0], 0) * 0.075 * animal.girth}
+    # As people label them, the tail begins where it leaves the fur, not at the end of the spine, and an ear lies where
+    # its front edge meets the head, not in the middle of the leaf that stands out and back from there.
+    joints = {"snout": snout, "tailbase": spine[0] - _unit(spine[1] - spine[0], 0) * 0.09 * animal.girth}
     for name, sign in (("leftear", 1), ("rightear", -1)):
-        ear = crown + left * sign * animal.ears[1] + ahead * animal.ears[0] - (0, 0, 0.07)
-        axes = np.column_stack([ahead * 0.6, left, [0, 0, 0.5]]) * animal.ear
-        solids.append(Blob(ear, axes, animal.skin))
+        ear = crown + left * sign * animal.ears[1] + ahead * animal.ears[0] + above * 0.07
+        out = (left * sign - ahead * 0.6) / np.hypot(1, 0.6)
+        axes = np.column_stack([out, np.cross(above, out) * 0.7, above * 0.4]) * animal.ear
+        solids.append(Blob(ear + (out * 0.9 + above * 0.3) * animal.ear, axes, animal.skin))
         joints[name] = ear
     for place, sign, shift in ((1, 1, 0), (1, -1, 0.5), (4, 1, 0.5), (4, -1, 0)):
         stride = 0.07 * np.sin(wave + 2 * np.pi * shift)

@@ -21,12 +21,12 @@ from posewright.synthetic import _quadruped, _rodent
 from posewright.synthetic._body import pick, turn
 from posewright.synthetic._scenery import backdrop, thing
 from posewright.synthetic._solids import Blob, Solid, View
-from posewright.synthetic.composition import between, compose, photograph, visibility_of
+from posewright.synthetic.composition import between, cast, compose, photograph, visibility_of
 from posewright.synthetic.dataset import Drawing, write_split
 from posewright.synthetic.renderer import render
 from posewright.types import Skeleton
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the same seed and scene would draw something else."""
 
 RODENT4 = Skeleton(
@@ -161,6 +161,8 @@ def draw_scene(scene: AnimalScene, seeds: tuple[int, int], number: int) -> Drawi
     for place, (group, camera) in enumerate(layers, 1):
         layer = render(group, camera, light / np.linalg.norm(light), size)
         if layer is not None:
+            if group is solids and species == "rodent":
+                cast(rng, picture, layer)
             compose(picture, top, layer, place)
             own = (place, layer) if group is solids else own
     annotation = None

@@ -23,6 +23,16 @@ def compose(picture: np.ndarray, top: np.ndarray, layer: Layer, number: int) -> 
     np.copyto(top[at], np.where(layer.body > 0.5 * layer.alpha, 2 * number, 2 * number - 1), where=layer.alpha >= 0.5)
 
 
+def cast(rng: np.random.Generator, picture: np.ndarray, layer: Layer) -> None:
+    """Darken the picture where a layer that lies on the ground keeps light away from it, in place."""
+    height, width = layer.alpha.shape
+    shadow = np.zeros((*picture.shape[:2], 1), np.float32)
+    shadow[layer.top : layer.top + height, layer.left : layer.left + width, 0] = layer.alpha
+    shift = rng.normal(0, 0.04 * np.hypot(height, width), 2).round().astype(int)
+    shadow = images.blur(np.roll(shadow, shift, (0, 1)), rng.uniform(1, 5)).reshape(shadow.shape)
+    picture *= 1 - np.float32(rng.uniform(0, 0.6)) * shadow
+
+
 def visibility_of(
     top: np.ndarray, number: int, view: View, joints: np.ndarray, slack: np.ndarray, layer: Layer
 ) -> tuple[np.ndarray, np.ndarray]:
