@@ -4,11 +4,16 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from posewright import image
+from posewright.export import network_file
 from posewright.models import find
 from posewright.predict import detector, timing
+from posewright.predict.predictor import Predictor
 from posewright.runtime import selection
+from posewright.skeletons import COCO17
+from posewright.types import Boxes
 
 NAME = "simplebaseline-r18-slim-128x96"
 
@@ -62,6 +67,41 @@ def test_what_a_runtime_does_not_compute_is_left_out_and_said(run, options):
     assert out.splitlines()[-1].startswith("left out: torch computes in fp16 on GPUs")
     status, _, err = run(*options, "--batch", 1, "--precision", "fp16")
     assert (status, "torch computes in fp16 on GPUs" in err) == (2, True)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+@pytest.mark.parametrize("raw", [False, True])
+def test_an_exported_file_is_measured_as_it_is(run, options, tmp_path, suffix, raw):
+    for package in ("onnx", "onnxruntime") if suffix == ".onnx" else ("onnx", "openvino"):
+        pytest.importorskip(package)
+    predictor = Predictor(find(NAME), find(NAME).build(), device="cpu", flip=False)
+    path, target = tmp_path / f"net{suffix}", "onnx" if suffix == ".onnx" else "openvino"
+    network_file.write(predictor, path, target, raw=raw, images=[np.zeros((60, 50, 3), np.uint8)])
+    status, out, err = run("bench", path, "--image", tmp_path / "a.jpg", "--turns", 1, "--batch", 2, "--json")
+    assert (status, err.count("error")) == (0, 0)
+    said = json.loads(out)
+    (row,) = said["rows"]
+    assert (said["model"], row["runtime"], row["precision"], row["batch"]) == (NAME, target, "float32", 2)
+    assert (row["decode"] > 0) == raw  # else the network's step holds it
+    assert np.isclose(row["peak_share"], timing.multiply_adds(find(NAME)) / row["network"] / 1e9)
+    status, out, err = run("bench", path, "--image", tmp_path / "a.jpg", "--turns", 1, "--batch", 2, "--flip-test")
+    assert status == (0 if raw else 2)
+    assert "whether it averages with the mirrored image is fixed" in err or raw
+    status, _, err = run("bench", path, "--runtime", "torch")
+    assert (status, "on the CPU, got runtime 'torch'" in err) == (2, True)
+
+
+def test_each_step_runs_once(monkeypatch, tmp_path):
+    calls = []
+
+    def maps(images):
+        calls.append(len(images))
+        return torch.ones(len(images), 17, 32, 24)
+
+    image.write(tmp_path / "a.jpg", np.zeros((60, 50, 3), np.uint8))
+    predictor = Predictor(find(NAME).with_skeleton(COCO17), maps, device="cpu", flip=True, batch=2)
+    timing.measure({"one": predictor}, tmp_path / "a.jpg", Boxes.of([[5, 5, 30, 40]] * 3), turns=1)
+    assert calls == [4, 2, 4, 2]  # mirrored images, too; a turn to warm up, and one that counts
 
 
 def test_the_peak_is_measured(monkeypatch):

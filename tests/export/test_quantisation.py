@@ -16,6 +16,7 @@ from posewright.export import network_file, quantisation
 from posewright.export.graph import CROPS, DECODED, PoseGraph
 from posewright.export.quantisation import Calibration
 from posewright.models import find
+from posewright.predict import timing
 from posewright.predict.predictor import Predictor, load
 from posewright.runtime.onnx_runtime import traced
 from posewright.skeletons import COCO17
@@ -75,6 +76,22 @@ def test_an_int8_file_is_small_says_so_and_finds_nearly_the_same(written, predic
     assert not np.array_equal(score, want_score)  # it is another network
     assert np.median(np.abs(score - want_score)) < 0.5 * np.abs(want_score).max()
     assert xy.shape == want.shape
+
+
+def test_an_int8_file_is_measured_beside_the_peak_in_int8(written, tmp_path, monkeypatch, capsys):
+    _, small = written
+    net = nn.Sequential(nn.Conv2d(3, 16, 1), nn.Conv2d(16, 16, 3, padding=1))
+    monkeypatch.setattr(timing, "large_convolutions", lambda: (net, np.zeros((2, 8, 8, 3), np.uint8), 1e6))
+    image.write(tmp_path / "a.png", PICTURES[0])
+    command = ["bench", str(small.path), "--image", str(tmp_path / "a.png"), "--turns", "1", "--batch", "1"]
+    assert main([*command, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    (row,) = said["rows"]
+    peak = said["surroundings"]["peak_multiply_adds_per_second"]["int8"]
+    assert row["precision"] == "int8"
+    assert row["peak_share"] == pytest.approx(timing.multiply_adds(find(NAME)) / (row["network"] / 1000) / peak)
+    assert main([*command, "--precision", "float32"]) == 2
+    assert "computes in int8, as it was exported: leave --precision out" in capsys.readouterr().err
 
 
 def test_a_float32_file_is_not_taken_for_int8(written):

@@ -14,7 +14,6 @@ from posewright import geometry, image
 from posewright.export import network_file
 from posewright.export.quantisation import Calibration
 from posewright.models import find
-from posewright.predict.maps import maps_of
 from posewright.predict.predictor import Predictor, load
 from posewright.synthetic.people import Scene, draw_scene
 from posewright.types import Boxes
@@ -114,7 +113,7 @@ def test_maps_of_published_systems(name, tmp_path, monkeypatch):
     height, width = predictor.spec.size
     picture = draw_scene(np.random.default_rng(1), Scene())[0]
     crops = cv2.resize(picture, (width, height))[None]
-    want = maps_of(predictor, crops)
+    want = np.asarray(predictor.maps(crops))
     for target, suffix in network_file.SUFFIX.items():
         path = network_file.write(predictor, tmp_path / f"net{suffix}", target, images=[picture], raw=True).path
         (found,) = load(str(path)).net(crops)

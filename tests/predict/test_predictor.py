@@ -17,7 +17,6 @@ from posewright.codecs.dark import DarkHeatmap
 from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.models import find
 from posewright.predict.boxes import two_pass_boxes
-from posewright.predict.maps import maps_of
 from posewright.predict.predictor import Predictor, load
 from posewright.skeletons import LSP14, to_category
 from posewright.spec import Spec
@@ -445,6 +444,6 @@ def test_weights_that_were_imported_need_no_file(monkeypatch, tmp_path):
 def test_maps_are_those_that_keypoints_are_decoded_from(flip):
     predictor = Predictor(SPEC, brightness, flip=flip)
     crops = np.random.default_rng(0).integers(0, 255, (3, *SPEC.size, 3), np.uint8)
-    xy, score = SPEC.codec.decode(maps_of(predictor, crops))
+    xy, score = SPEC.codec.decode(predictor.maps(crops))
     np.testing.assert_allclose(xy, predictor.keypoints(crops)[0])
     np.testing.assert_allclose(score, predictor.keypoints(crops)[1], rtol=1e-6)

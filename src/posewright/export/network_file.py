@@ -95,7 +95,7 @@ def write(
     ready_folder(path.parent)
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
-            model = _model(data, target)
+            model = model_of(data, target)
             trial = _saved(model, Path(folder) / "float32" / path.name, said)
             alike = _checked(predictor, trial, pictures, path, flip=flip)
             change = None
@@ -115,7 +115,7 @@ def write(
     return Exported(path, alike, change)
 
 
-def _model(data: bytes, target: Target) -> Any:
+def model_of(data: bytes, target: Target) -> Any:
     """An ONNX file as what the target's own library makes of it."""
     if target == "onnx":
         import onnx

@@ -108,13 +108,26 @@ class Predictor:
     def keypoints(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Crops [N, H, W, 3] uint8 RGB to keypoints [N, K, 2] in input pixels and scores [N, K].
 
+        See `maps`, which are decoded, unless an exported file decodes by itself.
+        """
+        if not len(crops):
+            points = self.spec.skeleton.num_keypoints
+            return np.empty((0, points, 2)), np.empty((0, points))
+        if isinstance(self.net, exported.ExportedNetwork):
+            return self.net.keypoints(crops, self.spec, flip=self.flip)
+        return self.spec.codec.decode(self.maps(crops))
+
+    def maps(self, crops: np.ndarray) -> np.ndarray | Tensor:
+        """Crops [N, H, W, 3] uint8 RGB, N above 0, to the maps [N, C, h, w] that the codec decodes.
+
         With `flip` the network runs on the crops and their mirror images in one batch, and the maps are averaged.
+
+        Raises:
+            ValueError: an exported file runs the network and decodes by itself.
         """
         spec, count = self.spec, len(crops)
-        if not count:
-            return np.empty((0, spec.skeleton.num_keypoints, 2)), np.empty((0, spec.skeleton.num_keypoints))
         if isinstance(self.net, exported.ExportedNetwork):
-            return self.net.keypoints(crops, spec, flip=self.flip)
+            return self.net.maps(crops, spec, flip=self.flip)
         crops = np.concatenate([crops, crops[:, :, ::-1]]) if self.flip else crops
         with torch.inference_mode():
             if isinstance(self.net, CropNetwork):
@@ -123,7 +136,7 @@ class Predictor:
                 maps = self.net(to_tensor(crops, spec.colour, spec.mean, spec.std).to(self.device))
             if self.flip:
                 maps = (maps[:count] + spec.codec.unflip(maps[count:], spec.skeleton)) / 2
-        return spec.codec.decode(maps)
+        return maps
 
     def many(self, items: Iterable[Image | tuple[Image, Where]], *, upright: bool = True) -> Iterator[Poses]:
         """The poses in each of many images, in order, `batch` people at a time whichever images they are in.

@@ -19,14 +19,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from posewright import geometry, image
 from posewright.draw import draw
 from posewright.predict.inputs import Detector
-from posewright.predict.maps import maps_of
 from posewright.predict.predictor import Predictor
+from posewright.predict.scoring import rescore
 from posewright.runtime import selection, torch_runtime
 from posewright.runtime.crops import Normalise
+from posewright.runtime.exported import ExportedNetwork
 from posewright.runtime.selection import Precision, Runtime
 from posewright.spec import Spec
-from posewright.types import Boxes
+from posewright.types import Boxes, Poses
 
+PLAIN = Normalise("rgb", (0.0,) * 3, (1.0,) * 3)
+"""Leaves crops as they are."""
 STEPS: tuple[str, ...] = ("read", "detect", "warp", "network", "decode", "draw")
 
 
@@ -41,8 +44,8 @@ def measure(
     """Milliseconds per person of each step, by predictor: the median over turns, each of which runs all predictors.
 
     Reading and detecting are counted once per image, so per person they cost less the more people there are. The
-    network's step holds the normalisation, the mirrored images where there is a flip test, and their average. Without
-    a detector that step is left out.
+    network's step holds the normalisation, the mirrored images where there is a flip test, and their average; of an
+    exported file that decodes by itself it holds that, too. Without a detector that step is left out.
 
     Args:
         predictors: by any name; all of one pose system.
@@ -71,18 +74,24 @@ def _one(predictor: Predictor, picture: Path, boxes: Boxes, detector: Detector |
         spent[step] += time.perf_counter() - start
         return result
 
+    def maps_of(crops: np.ndarray) -> np.ndarray | torch.Tensor:
+        maps = predictor.maps(crops)
+        return maps.cpu() if isinstance(maps, torch.Tensor) else maps  # a GPU only begins with them before
+
     pixels = timed("read", image.read, picture)
     if detector is not None:
         timed("detect", detector, pixels)
     crop = geometry.crop(boxes, spec.size, padding=spec.padding, rule=spec.crop_rule)
+    decodes_by_itself = isinstance(predictor.net, ExportedNetwork) and predictor.net.decoded
+    found = []
     for start in range(0, len(boxes), predictor.batch):
-        part = crop[start : start + predictor.batch]
-        crops = timed("warp", image.warp_all, pixels, part, spec.border)
-        timed("network", predictor.keypoints, crops)
-        before = spent["decode"]
-        timed("decode", spec.codec.decode, maps_of(predictor, crops))
-        spent["network"] -= spent["decode"] - before  # which keypoints hold, too
-    poses = predictor(pixels, boxes)
+        crops = timed("warp", image.warp_all, pixels, crop[start : start + predictor.batch], spec.border)
+        if decodes_by_itself:
+            found.append(timed("network", predictor.keypoints, crops))
+        else:
+            found.append(timed("decode", spec.codec.decode, timed("network", maps_of, crops)))
+    xy, score = (np.concatenate(arrays) for arrays in zip(*found))
+    poses = Poses(crop.to_image(xy), score, rescore(score, boxes.score, spec.scoring), boxes, spec.skeleton)
     timed("draw", draw, pixels, poses)
     return spent
 
@@ -101,33 +110,43 @@ def peak(device: str | torch.device = "cpu", precision: Precision = "float32") -
         ValueError: no runtime computes in that precision there.
     """
     device = torch_runtime.device_of(device)
+    net, crops, work = large_convolutions()
+    size = crops.shape[1:3]
+    images = PLAIN(torch.from_numpy(crops)).to(device)
+    runs: list[Callable[[], Any]] = []
+    runtimes: list[Runtime] = selection.installed() if device.type == "cpu" else ["torch"]
+    for runtime in runtimes:
+        try:
+            if runtime == "torch":
+                run = selection.ready(net, size, device, precision)
+                runs.append(torch.inference_mode()(lambda run=run: run(images).cpu()))
+            else:
+                runs.append(partial(selection.translated(net, PLAIN, size, runtime, precision), crops))
+        except ValueError:  # it does not compute in that precision
+            continue
+    if not runs:
+        raise ValueError(f"{device} does not compute in {precision}: use float32")
+    return max(rate(run, work) for run in runs)
+
+
+def large_convolutions() -> tuple[torch.nn.Sequential, np.ndarray, float]:
+    """A network of large convolutions, crops for one run of it, and the multiply-adds of that run."""
     side, channels, count = 16, 256, 8 * torch.get_num_threads()
     with torch.random.fork_rng():
         torch.manual_seed(0)
         layers = [torch.nn.Conv2d(channels, channels, 3, padding=1) for _ in range(4)]
         net = torch.nn.Sequential(torch.nn.Conv2d(3, channels, 1), *layers)
     work = count * side**2 * channels * (3 + len(layers) * channels * 9)
-    pixels, normalise = np.zeros((count, side, side, 3), np.uint8), Normalise("rgb", (0.0,) * 3, (1.0,) * 3)
-    images = normalise(torch.from_numpy(pixels)).to(device)
-    runs: list[Callable[[], Any]] = []
-    runtimes: list[Runtime] = selection.installed() if device.type == "cpu" else ["torch"]
-    for runtime in runtimes:
-        try:
-            if runtime == "torch":
-                run = selection.ready(net, (side, side), device, precision)
-                runs.append(torch.inference_mode()(lambda run=run: run(images).cpu()))
-            else:
-                runs.append(partial(selection.translated(net, normalise, (side, side), runtime, precision), pixels))
-        except ValueError:  # it does not compute in that precision
-            continue
-    if not runs:
-        raise ValueError(f"{device} does not compute in {precision}: use float32")
+    return net, np.zeros((count, side, side, 3), np.uint8), work
+
+
+def rate(run: Callable[[], Any], work: float) -> float:
+    """How much of the work is done per second, at best."""
     best = 0.0
-    for run in runs:
-        for _ in range(6):
-            start = time.perf_counter()
-            run()
-            best = max(best, work / (time.perf_counter() - start))
+    for _ in range(6):
+        start = time.perf_counter()
+        run()
+        best = max(best, work / (time.perf_counter() - start))
     return best
 
 

@@ -6,10 +6,10 @@ import base64
 from typing import Any
 
 import numpy as np
+import torch
 
 from posewright import geometry
 from posewright.image import encode, warp_all
-from posewright.predict.maps import maps_of
 from posewright.predict.predictor import Predictor
 from posewright.runtime.exported import ExportedNetwork
 from posewright.types import Boxes
@@ -43,7 +43,7 @@ def of_boxes(predictor: Predictor, pixels: np.ndarray, boxes: np.ndarray) -> lis
     crop = geometry.crop(
         Boxes.of(boxes), spec.size, padding=spec.padding, rule=spec.crop_rule, image_size=pixels.shape[:2]
     )
-    maps = maps_of(predictor, warp_all(pixels, crop, spec.border))
+    maps = np.asarray(torch.as_tensor(predictor.maps(warp_all(pixels, crop, spec.border))).float().cpu())
     ends = np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]])
     regions = crop.to_image(np.repeat(ends[None], len(crop), 0)).reshape(-1, 4)
     per_point = maps.shape[1] // spec.skeleton.num_keypoints

@@ -137,6 +137,19 @@ class ExportedNetwork:
         done = "with" if flip else "without"
         raise ValueError(f"{self.path}: whether it averages with the mirrored image is fixed: export it {done} --flip")
 
+    def maps(self, crops: np.ndarray, spec: Spec, *, flip: bool) -> np.ndarray:
+        """Crops [N, H, W, 3] uint8 RGB to the maps [N, C, h, w] that `keypoints` decodes. Arguments are those of it.
+
+        Raises:
+            ValueError: the file decodes by itself.
+        """
+        if self.decoded:
+            raise ValueError(f"{self.path}: expected a file that yields maps, this one decodes them by itself")
+        if not flip or self.flip:
+            return self(crops)[0]
+        (maps,) = self(np.concatenate([crops, crops[:, :, ::-1]]))
+        return (maps[: len(crops)] + spec.codec.unflip(maps[len(crops) :], spec.skeleton)) / 2
+
     def keypoints(self, crops: np.ndarray, spec: Spec, *, flip: bool) -> tuple[np.ndarray, np.ndarray]:
         """Crops [N, H, W, 3] uint8 RGB to keypoints [N, K, 2] in input pixels and scores [N, K], float64.
 
@@ -149,11 +162,7 @@ class ExportedNetwork:
             ValueError: the network yields NaN or infinity.
         """
         if not self.decoded:
-            (maps,) = self(crops)
-            if flip and not self.flip:
-                (mirrored,) = self(crops[:, :, ::-1])
-                maps = (maps + spec.codec.unflip(mirrored, spec.skeleton)) / 2
-            return spec.codec.decode(maps)
+            return spec.codec.decode(self.maps(crops, spec, flip=flip))
         xy, score = (array.astype(np.float64) for array in self(crops))
         if not (np.isfinite(xy).all() and np.isfinite(score).all()):
             raise ValueError(f"{self.path}: yields NaN or infinity; its weights are unusable")
