@@ -15,8 +15,8 @@ def test_blurred_equals_opencv(kernel, size):
     maps = np.random.default_rng(0).normal(size=(2, *size))
     mirrored, zeros = (_blur.blurred(maps, kernel, mirrored=m) for m in (True, False))
     wide = _blur.blurred(maps, kernel, mirrored=True, border=10)
-    some = _blur.blurred(maps, kernel, mirrored=True, border=10, every=2)
-    np.testing.assert_allclose(some, wide[:, ::2, ::2], atol=1e-12)
+    second = _blur.blurred(maps, kernel, mirrored=True, border=10, every=2)
+    np.testing.assert_allclose(second, wide[:, ::2, ::2], atol=1e-12)
     for heat, one, two, three in zip(maps, mirrored, zeros, wide):
         np.testing.assert_allclose(one, cv2.GaussianBlur(heat, (kernel, kernel), 0), atol=1e-7)
         border = kernel // 2

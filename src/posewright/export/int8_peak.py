@@ -27,8 +27,8 @@ def int8_peak(runtime: Literal["onnx", "openvino"]) -> float:
     """
     net, crops, work = timing.large_convolutions()
     data = traced(_Plain(net).eval(), torch.from_numpy(crops[:2]), CROPS, RAW)
-    seen = np.random.default_rng(0).integers(0, 256, (4, *crops.shape[1:]), np.uint8)
-    model: Any = quantised(model_of(data, runtime), runtime, seen)
+    noise = np.random.default_rng(0).integers(0, 256, (4, *crops.shape[1:]), np.uint8)
+    model: Any = quantised(model_of(data, runtime), runtime, noise)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / f"peak{SUFFIX[runtime]}"
         if runtime == "onnx":
