@@ -8,6 +8,7 @@ Leeds Sports Pose Extended in COCO's format is what it was trained on; COCO is w
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from posewright.image import read
 from posewright.predict.boxes import two_pass_boxes
 from posewright.predict.predictor import Predictor, Where
 from posewright.progress import bar
-from posewright.report import page
+from posewright.report import svg
 from posewright.skeletons import LSP14
 from posewright.spec import Spec
 from posewright.types import Boxes
@@ -86,7 +87,7 @@ How a point's score goes with being right, on LSPET with annotated boxes:
 LSPET was labelled by many hands, some of which mistook left for right or a knee for an ankle: no network can agree with
 all of its labels, nor would a second annotator.
 
-## Where it fails
+{beside}## Where it fails
 
 {failures}
 
@@ -94,6 +95,19 @@ all of its labels, nor would a second annotator.
 
 Written by `benchmarks/default_model.py`:
 {provenance}
+"""
+
+BESIDE = """## Beside MediaPipe
+
+MediaPipe's pose model (0.10.14, "full") on the same people, each in a square around the annotated box, in which it
+first looks for a person itself; PCK@0.2 of the {points} points that both have:
+
+| people | with a torso | MediaPipe | default model |
+|---|---:|---:|---:|
+{rows}
+
+By `benchmarks/mediapipe_pose.py`.
+
 """
 
 FAILURES = """Seen on the sheets of worst and random cases:
@@ -170,15 +184,33 @@ def row(name: str, found: Found, took: float | None) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
+def beside(path: Path, columns: dict[str, Found], people: dict[str, coco.KeypointDataset]) -> str:
+    """The section that sets MediaPipe's results, of benchmarks/mediapipe_pose.py, beside the default model's."""
+    content = json.loads(path.read_text())
+    rows = []
+    for name, ours in columns.items():
+        order = np.concatenate(list(people[name].by_image().values()))
+        points = [people[name].skeleton.points.index(point) for point in content["points"]]
+        theirs = np.array(content["found"][name])[order]
+        for who, kept in {"all": order >= 0, "those whom MediaPipe finds": theirs[:, 0, 0] > -1e5}.items():
+            truth, seen, torso = ours.truth[kept][:, points], ours.visibility[kept][:, points], ours.torso[kept]
+            shares = [pck(xy[kept], truth, seen, torso, THRESHOLD) for xy in (theirs[..., :2], ours.xy[:, points])]
+            counted = kept.sum() - shares[0].left_out
+            rows.append(f"| {name}, {who} | {counted} | {shares[0].mean:.3f} | {shares[1].mean:.3f} |")
+    return BESIDE.format(rows="\n".join(rows), points=len(content["points"]))
+
+
 def write_curve(columns: dict[str, Found]) -> None:
     """Draw the share of points found over the threshold, a line for each data set."""
     curves = {name.lower(): [(float(t), found.pck(float(t)).mean) for t in CURVE] for name, found in columns.items()}
-    curve = page.curve("PCK", curves, "threshold, in torsos")
+    curve = svg.curve("PCK", curves, "threshold, in torsos")
     namespace = '<svg xmlns="http://www.w3.org/2000/svg" style="background:#fff;font:11px sans-serif" '
     write_text(DOCS / "pictures" / "default-pck.svg", curve.replace("<svg ", namespace, 1) + "\n")
 
 
-def write_card(spec: Spec, columns: dict[str, Found], rows: list[str], other: str, hours: str) -> None:
+def write_card(
+    spec: Spec, columns: dict[str, Found], rows: list[str], other: str, beside_others: str, hours: str
+) -> None:
     """Fill in the card, and print it."""
     parameters, gmacs = counted()[spec.name]
     shares, lspet = {name: found.pck() for name, found in columns.items()}, columns["LSPET"]
@@ -203,6 +235,7 @@ def write_card(spec: Spec, columns: dict[str, Found], rows: list[str], other: st
         rule="---:|" * len(shares),
         points="\n".join(points),
         calibration="\n".join(calibration(lspet)),
+        beside=beside_others,
         failures=FAILURES,
         provenance="\n".join(provenance()),
     )
@@ -215,6 +248,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lspet", type=Path, required=True, help="val.json")
     parser.add_argument("--coco", type=Path, help="person keypoints of COCO, to see how it does on what it never saw")
+    parser.add_argument("--mediapipe", type=Path, help="found.json of benchmarks/mediapipe_pose.py")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--hours", required=True, help="how long the training took, in words for the card")
     options = parser.parse_args()
@@ -227,10 +261,10 @@ def main() -> None:
         row("whole image as the box, flip test", find(both, people, None), None),
         row("two passes (`predict` without boxes)", find(both, people, two_pass_boxes(both)), None),
     ]
-    columns, other = {"LSPET": flipped}, ""
+    columns, sets, other = {"LSPET": flipped}, {"LSPET": people}, ""
     if options.coco:
         strangers = sources.read_all([options.coco], [""], LSP14)
-        columns["COCO"] = found = find(both, strangers)
+        columns["COCO"], sets["COCO"] = (found := find(both, strangers)), strangers
         rows.append(row("COCO, annotated boxes, flip test", found, None))
         evaluated = len(strangers) - found.pck().left_out
         other = (
@@ -238,7 +272,8 @@ def main() -> None:
             "that both have. They are people in everyday life, as it never saw them."
         )
     write_curve(columns)
-    write_card(both.spec, columns, rows, other, options.hours)
+    others = beside(options.mediapipe, columns, sets) if options.mediapipe else ""
+    write_card(both.spec, columns, rows, other, others, options.hours)
 
 
 if __name__ == "__main__":
