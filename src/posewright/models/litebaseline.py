@@ -83,5 +83,5 @@ def _spec(size: tuple[int, int], *, adapted: bool = False) -> Spec:
 
 
 SPECS: dict[str, Spec] = {
-    spec.name: spec for size in ((128, 96), (160, 160)) for spec in (_spec(size), _spec(size, adapted=True))
+    spec.name: spec for size in ((128, 96), (160, 160), (192, 192)) for spec in (_spec(size), _spec(size, adapted=True))
 }
