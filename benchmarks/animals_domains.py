@@ -112,7 +112,7 @@ class Bench(Runs):
         if self.has(row):
             return weights
         people = sources.read_all([self.drawn("test", 150, "sheep", seed=3)], [""])
-        results = evaluator.results_of(load(weights=weights, flip=False), people, people.gt_boxes())
+        results = evaluator.results_of(load(weights=weights, flip=False, runtime="torch"), people, people.gt_boxes())
         options = {
             "PCK@0.05": evaluator.Options(metric="PCK", pck_threshold=0.05),
             "PCK@0.1": evaluator.Options(metric="PCK", pck_threshold=0.1),

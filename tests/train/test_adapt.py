@@ -218,10 +218,12 @@ def weights(config, tmp_path, monkeypatch):
     return str(tmp_path / "source" / "last.pt")
 
 
-def test_pplo_keeps_what_is_above_a_confidence_that_falls(config, weights, tmp_path):
+def test_pplo_keeps_what_is_above_a_confidence_that_falls(config, weights, tmp_path, capsys):
     """Self-paced: nothing is above the first confidence, so its round is on the source; all is above the last one."""
     config = pplo(config, (0.9, 0.4), init=weights)
     whole = rounds(config)
+    said = capsys.readouterr().err
+    assert "0 of 24 points kept, those above 0.900; half are above 0.500, the highest is 0.500" in said
     assert [r.finished for r in whole] == [True, True]
     first, second = (resumed(tmp_path / "run" / f"round{n}") for n in (1, 2))
     assert isinstance(first.train, str)

@@ -72,7 +72,11 @@ def labelled_round(config: TrainConfig, number: int, folder: Path, team: Team) -
         xy, confidence = _predicted(config, target, team.device(config.device))
         least = pseudo.thresholds[number] if pseudo.thresholds else threshold(confidence, pseudo.keep[number])
         _write(labels, target, xy, confidence > least, Path(root))
-        say(f"{labels}: {(confidence > least).sum()} of {confidence.size} points kept, those above {least:.3f}")
+        middle, most = np.median(confidence), confidence.max()
+        say(
+            f"{labels}: {(confidence > least).sum()} of {confidence.size} points kept, those above {least:.3f}; half "
+            f"are above {middle:.3f}, the highest is {most:.3f}"
+        )
     team.wait()
     if not any(annotation.num_keypoints for annotation in coco_format.read_annotations(labels).annotations):
         return plain
