@@ -53,6 +53,15 @@ def test_synth_draws_animals(run, tmp_path):
     assert "--frames is for animals" in errors
 
 
+def test_synth_draws_the_points_that_are_asked_for(run, tmp_path):
+    for number, options in enumerate(((), ("--skeleton", "animalpose20"))):
+        folder = tmp_path / str(number)
+        status, _, errors = run("data", "synth", folder, "--images", 1, "--species", "dog", *options)
+        assert status == 0, errors
+        content = json.loads((folder / "annotations" / "person_keypoints_train.json").read_text())
+        assert len(content["categories"][0]["keypoints"]) == (18, 20)[number]
+
+
 def test_annotations_are_converted_there_and_back(run, listing, tmp_path):
     status, text, _ = run("data", "convert", listing, tmp_path / "out.xml")
     assert (status, "annotations of 6 images" in text) == (0, True)

@@ -40,6 +40,12 @@ def _add_synth(tasks: Commands) -> None:
         "--species", nargs="+", metavar="NAME", help="animals instead: rodent, or some of horse, tiger, sheep, dog, cow"
     )
     synth.add_argument(
+        "--skeleton",
+        choices=("tigdog18", "animalpose20"),
+        default="tigdog18",
+        help="the points of animals that are not rodents (default: %(default)s)",
+    )
+    synth.add_argument(
         "--frames", type=int, metavar="NUMBER", default=1, help="of animals: consecutive frames per sequence"
     )
 
@@ -113,7 +119,7 @@ def _synth(options: argparse.Namespace) -> int:
     with bar(f"drawing {what}", "images") as report:
         shared = {"seed": options.seed, "split": options.split, "progress": tick(report)}
         if options.species:
-            scene = animals.AnimalScene(species=tuple(options.species), frames=options.frames)
+            scene = animals.AnimalScene(tuple(options.species), options.skeleton, frames=options.frames)
             path = animals.make(options.folder, options.images, scene=scene, **shared)
         else:
             path = people.make(options.folder, options.images, **shared)
