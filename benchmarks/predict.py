@@ -1,10 +1,12 @@
 """Photographs to keypoints: Posewright beside a loop in the manner of the papers' test scripts, in one process.
 
     python benchmarks/predict.py --out benchmarks/predict.md [--systems HRNet-W32 LPN-50] [--photographs FOLDER]
+    python benchmarks/predict.py --precision int8 --out benchmarks/predict_int8.md
 
 Both sides have the same network with the same (random) weights, the flip test, batches of 16 people and as many
 threads, and take turns; each turn is all the people, from files. The loop reads, warps and normalises a person at a
 time, runs torch's network as it is built, twice, and decodes a keypoint at a time. The ratio is the median over turns.
+In int8, Posewright's side is the file that `posewright export --to openvino --precision int8 --flip` writes.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ import posewright as pw
 from loader import provenance, publish
 from loops import decode_multiscale, decode_quarter, decode_soft, flip
 from posewright import geometry, image
+from posewright.export import network_file
+from posewright.export.int8_peak import int8_peak
+from posewright.export.quantisation import Calibration
 from posewright.predict import timing
 from posewright.predict.predictor import Predictor
 from posewright.spec import Spec
@@ -56,6 +61,7 @@ SYSTEMS = {
     "MSPN-2": System("mspn-2stg-256x192", decode_multiscale, 3.0),
 }
 LATENCY_GOAL = 2.0
+INT8_GOAL = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,20 +157,33 @@ def lively(net: Any, spec: Spec) -> Any:
     return net
 
 
-def rows_of(title: str, people: list[Person], turns: int, peak: float) -> list[str]:
+def in_int8(spec: Spec, net: Any, people: list[Person], scratch: Path) -> Predictor:
+    """An OpenVINO file, calibrated on a few of the photographs: more would change the keypoints, not the speed."""
+    images = list(dict.fromkeys(person.path for person in people))[:8]
+    by_torch = Predictor(spec, net, flip=True, batch=BATCH, device="cpu", runtime="torch")
+    path = scratch / f"{spec.name}.xml"
+    network_file.write(by_torch, path, "openvino", flip=True, int8=Calibration(images))
+    return pw.load(str(path), batch=BATCH)
+
+
+def rows_of(title: str, people: list[Person], turns: int, precision: str, peak: float, scratch: Path) -> list[str]:
     """The lines of one system: in batches, and one person at a time."""
     system = SYSTEMS[title]
     torch.manual_seed(0)
     spec = pw.find(system.name)
     net = lively(spec.build(), spec)
-    predictor = Predictor(spec, net, flip=True, batch=BATCH, device="cpu", runtime="auto")
+    goal = INT8_GOAL if precision == "int8" else system.goal
+    if precision == "int8":
+        predictor = in_int8(spec, net, people, scratch)
+    else:
+        predictor = Predictor(spec, net, flip=True, batch=BATCH, device="cpu", runtime="auto")
     plain, ours = partial(plain_keypoints, system, spec, net), partial(our_keypoints, predictor)
     want, got = plain(people[:BATCH]), ours(people[:BATCH])  # warms up, too
     regions = np.stack([geometry.region_of_box(p.box, spec.size, padding=spec.padding) for p in people[:BATCH]])
     distance = np.linalg.norm(got - want, axis=-1) * (spec.size[1] / regions[:, 2:3])
     one, box = people[:1], Boxes.of(people[0].box[None])
     races = {
-        f"batch {BATCH}": (system.goal, len(people), race(lambda: plain(people), lambda: ours(people), turns)),
+        f"batch {BATCH}": (goal, len(people), race(lambda: plain(people), lambda: ours(people), turns)),
         "one by one": (
             LATENCY_GOAL,
             1,
@@ -203,6 +222,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", type=Path, help="a folder with images and COCO annotations (default: drawn)")
     parser.add_argument("--systems", nargs="+", choices=[*SYSTEMS, "default"], default=[*SYSTEMS, "default"])
+    parser.add_argument("--precision", choices=("float32", "int8"), default="float32", help="of Posewright's side")
     parser.add_argument("--people", type=int, default=32, help="per turn (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=2, help="(default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="of the network (default: %(default)s)")
@@ -210,12 +230,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
-    peak = timing.peak()
+    peak = int8_peak("openvino") if options.precision == "int8" else timing.peak()
     lines = [
         "# Photographs to keypoints, beside a loop in the manner of the papers' test scripts",
         "",
         *provenance(),
-        f"The machine reaches {peak / 1e9:.0f} billion float32 multiply-adds per second in large convolutions.",
+        f"The machine reaches {peak / 1e9:.0f} billion multiply-adds per second in large convolutions, in "
+        f"{options.precision}.",
         "",
         'Milliseconds per person with the flip test. "most" is the factor at which the network alone would take all of',
         'the machine\'s multiply-adds; "peak" is the share of them that Posewright reaches with everything around the',
@@ -228,9 +249,9 @@ def main() -> None:
         people = people_in(options.photographs, options.people, Path(scratch))
         for title in options.systems:
             if title != "default":
-                lines += rows_of(title, people, options.turns, peak)
+                lines += rows_of(title, people, options.turns, options.precision, peak, Path(scratch))
                 print(*lines[-2:], sep="\n", flush=True)
-        if "default" in options.systems:
+        if "default" in options.systems and options.precision == "float32":
             lines += [
                 "",
                 "The default model without the flip test:",
