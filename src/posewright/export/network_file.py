@@ -88,7 +88,7 @@ def write(
         raise ValueError(f"cannot export a network that {predictor.runtime} runs: load it with runtime='torch'")
     pictures = list(images) or [draw_scene(np.random.default_rng(seed), Scene())[0] for seed in range(4)]
     said = metadata_of(predictor.spec, decoded=not raw, flip=flip, licence=licence)
-    net = predictor.net if int8 is None else with_plain_convolutions(predictor.net)
+    net = predictor.net if int8 is None else with_plain_convolutions(predictor.net, wide=target == "onnx")
     graph = PoseGraph(net, predictor.spec, flip=flip, raw=raw).eval()
     example = torch.zeros(2, *predictor.spec.size, 3, dtype=torch.uint8)
     data = traced(graph, example, CROPS, RAW if raw else DECODED)
