@@ -138,4 +138,4 @@ def test_what_cannot_be_drawn_is_refused():
         AnimalScene(species=("rodent", "horse"))
     with pytest.raises(ValueError, match="skeleton: expected tigdog18 or animalpose20"):
         AnimalScene(species=("horse",), skeleton="coco17")
-    assert animals.VERSION == 3
+    assert animals.VERSION == 4

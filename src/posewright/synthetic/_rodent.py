@@ -80,14 +80,15 @@ def posed(animal: Rodent, phase: float) -> tuple[list[Solid], dict[str, np.ndarr
     crown = spine[-1] + ahead * 0.06 - (0, 0, 0.02 + 0.05 * animal.girth)
     snout = crown + ahead * animal.nose * animal.girth**0.3
     solids.append(Limb(crown, snout, (0.115, 0.10, 0.065, 0.03), animal.coat, tip=animal.skin, cut=0.93))
-    # As people label them, the tail begins where it leaves the fur, not at the end of the spine, and an ear lies where
-    # its front edge meets the head, not in the middle of the leaf that stands out and back from there.
-    joints = {"snout": snout, "tailbase": spine[0] - _unit(spine[1] - spine[0], 0) * 0.09 * animal.girth}
+    # As people label them, the snout is its very tip, the tail begins where it leaves the fur, not at the end of the
+    # spine, and an ear lies where its front edge meets the head, not in the leaf that stands out and back from there.
+    tail = spine[0] - _unit(spine[1] - spine[0], 0) * 0.098 * animal.girth
+    joints = {"snout": snout + 0.025 * ahead, "tailbase": tail}
     for name, sign in (("leftear", 1), ("rightear", -1)):
         ear = crown + left * sign * animal.ears[1] + ahead * animal.ears[0] + above * 0.07
         out = (left * sign - ahead * 0.6) / np.hypot(1, 0.6)
         axes = np.column_stack([out, np.cross(above, out) * 0.7, above * 0.4]) * animal.ear
-        solids.append(Blob(ear + (out * 0.9 + above * 0.3) * animal.ear, axes, animal.skin))
+        solids.append(Blob(ear + (out * 0.75 + above * 0.3 - ahead * 0.4) * animal.ear, axes, animal.skin))
         joints[name] = ear
     for place, sign, shift in ((1, 1, 0), (1, -1, 0.5), (4, 1, 0.5), (4, -1, 0)):
         stride = 0.07 * np.sin(wave + 2 * np.pi * shift)
