@@ -39,21 +39,20 @@ from posewright.train.config import PseudoLabels, TrainConfig
 from posewright.types import Boxes
 from runs import Runs, processor, row_of, spread
 
-MODEL = "simplebaseline-r18-slim-128x128"
+MODEL = "litebaseline-128x96"
 AUGMENT = Augment(
     scale=(0.7, 1.3), scale_draw="uniform", rotation=60, flip=0.5, brightness=0.3, contrast=0.3, grey=0.3, blur=0.2
 )
 DRAWN = replace(AUGMENT, scale=(0.75, 1.2), rotation=30)
 """Drawn animals look anywhere already."""
 BASE = TrainConfig(
-    model=MODEL, train="", steps=400, batch=16, lr=2e-3, optimizer="adamw", weight_decay=0.01, schedule="cosine",
+    model=MODEL, train="", steps=200, batch=16, lr=1e-3, optimizer="adamw", weight_decay=0.01, schedule="cosine",
     warmup=50, clip=1.0, ema=0.99, precision="bf16", workers=0, device="cpu", augment=AUGMENT, save_minutes=3.0,
+    init="default", reset_head=True, freeze=("stem", "blocks.0", "blocks.1", "blocks.2"),
 )  # fmt: skip
-SOURCE_STEPS, ADAPT_STEPS, ROUND_RATE, TUNE_STEPS = 800, 180, 5e-4, 100
-CCSSL = PseudoLabels(keep=(0.6,), repeats=15, views=5, recoloured=2, temporal=False)
+SOURCE_STEPS, ADAPT_STEPS, ROUND_RATE, TUNE_STEPS = 250, 100, 5e-4, 50
+CCSSL = PseudoLabels(keep=(0.6, 0.9), repeats=15, views=10, scale=0.2, rotation=60, recoloured=2, temporal=False)
 ABLATION = {
-    "weight 1, 30 to 60 % in three rounds": replace(CCSSL, weight=1.0, keep=(0.3, 0.5, 0.6)),
-    "20 to 80 % in four rounds, as published": replace(CCSSL, keep=(0.2, 0.4, 0.6, 0.8)),
     "no consistency": replace(CCSSL, views=1, recoloured=0),
     "equivariance alone": replace(CCSSL, recoloured=0),
     "invariance alone": replace(CCSSL, views=1),
@@ -73,9 +72,12 @@ class Bench(Runs):
         super().__init__(work)
         self.images = str(project) if project else ""
 
-    def split(self, share: float, seed: int) -> tuple[Path, Path]:
-        """Annotations of the open field to train on and to test on, drawn at random."""
-        folder = self.work / f"split{share:g}" / f"seed{seed}"
+    def split(self, share: float) -> tuple[Path, Path]:
+        """Annotations of the open field to train on and to test on: drawn at random, the same for all seeds.
+
+        Settings and drawn rodents were chosen by looking at the half that is trained on; the other half stays unseen.
+        """
+        folder = self.work / f"split{share:g}"
         files = folder / "train.json", folder / "test.json"
         if files[1].exists():
             return files
@@ -84,7 +86,7 @@ class Bench(Runs):
         if not every.exists():
             assert posewright(["data", "convert", self.images, str(every), "--format", "coco"]) == 0
         content = json.loads(every.read_text())
-        order = np.random.default_rng(seed).permutation([image["id"] for image in content["images"]]).tolist()
+        order = np.random.default_rng(0).permutation([image["id"] for image in content["images"]]).tolist()
         cut = round(share * len(order))
         for path, chosen in zip(files, (set(order[:cut]), set(order[cut:]))):
             part = {
@@ -123,7 +125,7 @@ class Bench(Runs):
 
 def openfield(bench: Bench, seed: int, share: float = 0.5) -> Path:
     """Trained on the labels of a share of the open field's frames, tested on the rest."""
-    train, test = bench.split(share, seed)
+    train, test = bench.split(share)
     config = replace(BASE, train=str(train), train_images=bench.images, seed=seed)
     weights = bench.train(config, f"openfield{share:g}", f"seed{seed}")
     bench.measure(row_of("openfield", f"{share:g}", seed), weights, test, bench.images)
@@ -135,20 +137,20 @@ def source(bench: Bench, seed: int) -> tuple[Path, Path]:
     drawn = animals.make(bench.work / "rodents", 1000, scene=OPEN_FIELD, workers=1)
     config = replace(BASE, train=str(drawn), steps=SOURCE_STEPS, augment=DRAWN, seed=seed)
     weights = bench.train(config, "source", f"seed{seed}")
-    bench.measure(row_of("ccssl", "synthetic only", seed), weights, bench.split(0.5, seed)[1], bench.images)
+    bench.measure(row_of("ccssl", "synthetic only", seed), weights, bench.split(0.5)[1], bench.images)
     return weights, drawn
 
 
 def adapted(bench: Bench, seed: int, name: str, pseudo: PseudoLabels, *, pretrained: bool = True) -> Path:
     """Adapted to the frames of the training half, whose labels are not read."""
     weights, drawn = source(bench, seed)
-    train, test = bench.split(0.5, seed)
+    train, test = bench.split(0.5)
     config = replace(
         BASE, train=str(drawn), target=str(train), target_images=bench.images, init=str(weights), pseudo=pseudo,
         steps=ADAPT_STEPS // len(pseudo.keep), lr=ROUND_RATE, warmup=5, augment=DRAWN, seed=seed,
     )  # fmt: skip
     if not pretrained:
-        config = replace(config, init="", lr=BASE.lr, pseudo=replace(pseudo, keep=(0.0, *pseudo.keep)))
+        config = replace(config, init=BASE.init, lr=BASE.lr, pseudo=replace(pseudo, keep=(0.0, *pseudo.keep)))
     weights = bench.train(config, name.replace(" ", "_"), f"seed{seed}")
     bench.measure(row_of("ccssl", name, seed), weights, test, bench.images)
     return weights
@@ -164,7 +166,7 @@ def ccssl_r(bench: Bench, seed: int) -> None:
     """CC-SSL's weights tuned on real labels, beside real labels alone; and CC-SSL without pretraining."""
     openfield(bench, seed)
     weights = adapted(bench, seed, "CC-SSL", CCSSL)
-    train, test = bench.split(0.5, seed)
+    train, test = bench.split(0.5)
     config = replace(BASE, train=str(train), train_images=bench.images, init=str(weights), steps=TUNE_STEPS,
                      lr=ROUND_RATE, warmup=5, seed=seed)  # fmt: skip
     weights = bench.train(config, "ccssl_r", f"seed{seed}")
@@ -221,7 +223,7 @@ def whole(bench: Bench, seed: int) -> None:
     """The open field without annotated boxes, as DeepLabCut sees it."""
     row = row_of("openfield", "0.5, boxes of silhouettes", seed)
     weights = openfield(bench, seed)
-    bench.measure(row, weights, bench.split(0.5, seed)[1], bench.images, detector=silhouette)
+    bench.measure(row, weights, bench.split(0.5)[1], bench.images, detector=silhouette)
 
 
 def shuffle(bench: Bench, seed: int) -> None:
@@ -264,7 +266,7 @@ PARTS = {
 def pictures(bench: Bench, folder: Path, seed: int = 0, count: int = 6) -> None:
     """A sheet of drawn rodents, held-out frames with their labels, and what is found before and after adaptation."""
     drawn = sources.read_all([bench.work / "rodents" / "annotations" / "person_keypoints_train.json"], [""])
-    people = sources.read_all([bench.split(0.5, seed)[1]], [bench.images])
+    people = sources.read_all([bench.split(0.5)[1]], [bench.images])
     rows = {
         "drawn": (drawn, None),
         "labels": (people, None),
