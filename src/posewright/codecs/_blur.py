@@ -122,8 +122,12 @@ def blurred(
     maps: np.ndarray, kernel: int, *, mirrored: bool, border: int = 0, dtype: type = np.float64, every: int = 1
 ) -> np.ndarray:
     """Whole maps [M, h, w] blurred, [M, h + 2 border, w + 2 border], as `dtype`. Arguments are those of `pieces`."""
-    parts = pieces(maps, kernel, mirrored=mirrored, border=border, dtype=dtype, every=every)
-    return np.concatenate([part.copy() for _, part in parts])
+    high, wide = (-(-(length + 2 * border) // every) for length in maps.shape[1:])
+    whole, done = np.empty((len(maps), high, wide), dtype), 0
+    for part, result in pieces(maps, kernel, mirrored=mirrored, border=border, dtype=dtype, every=every):
+        whole[done : done + len(part)] = result
+        done += len(part)
+    return whole
 
 
 @cache

@@ -49,11 +49,7 @@ class Squares:
     def hold(self, least: np.ndarray) -> np.ndarray:
         """Whether all pixels of at least a value each [M], above 0, are certain to be in the squares, [M]."""
         level = least.astype(np.float32) * np.float32(1 - 1e-6)
-        # A few maps at a time: fresh memory for all of the answers would cost more than the comparison.
-        pixels, large = self.bound[:1].size, [np.empty(0, int)]
-        for p in _maps.parts(len(level), 32):
-            large.append(np.flatnonzero(self.bound[p] >= level[p, None, None]) + p.start * pixels)
-        which, row, column = np.unravel_index(np.concatenate(large), self.bound.shape)
+        which, row, column = np.unravel_index(np.flatnonzero(self.bound >= level[:, None, None]), self.bound.shape)
         (first, last), end = self.edges, self.origin + self.side - 1
         low = np.where(self.origin > first, self.origin + self.close, first)
         high = np.where(end < last, end - self.close, last)
@@ -94,7 +90,9 @@ def of_maxima(maps: np.ndarray, kernel: int, border: int) -> Squares:
     else:
         speaking = _blur.blurred(maps, kernel, mirrored=True, border=border, dtype=np.float32, every=2)
         low = np.minimum(maps.min((1, 2), keepdims=True), 0)
-        bound, close = (speaking - low) * np.float32(_growth(kernel) ** 2 * (1 + _ROUNDING)) + low, 1
+        bound, close = speaking - low, 1
+        bound *= np.float32(_growth(kernel) ** 2 * (1 + _ROUNDING))
+        bound += low
         places = (np.arange(-border, width + border, 2), np.arange(-border, height + border, 2))
     (columns, rows), reach = places, _INNER + close
     best = speaking.reshape(len(maps), len(rows) * len(columns)).argmax(1)
@@ -109,7 +107,10 @@ def of_maxima(maps: np.ndarray, kernel: int, border: int) -> Squares:
         cells = _taylor.blurred_around(maps, np.arange(len(maps)), middle, kernel, reach, mirrored=False)
     else:
         down, across = (_rows(length, kernel, border, side) for length in (height, width))
-        cells = down[origin[:, 1] + border] @ maps @ across[origin[:, 0] + border].swapaxes(1, 2)
+        cells = np.empty((len(maps), side, side))
+        for part in _maps.parts(len(maps), 64):  # whose maps in float64 fit a cache
+            x, y = origin[part].T + border
+            cells[part] = down[y] @ maps[part] @ across[x].swapaxes(1, 2)
     return Squares(maps, kernel, cells.reshape(-1, side**2), side, origin, bound, places, close, edges)
 
 
