@@ -134,7 +134,7 @@ def written(bench: Bench) -> str:
         f"{processor()} that much other work was sharing.",
         "",
         f"`{ADAPTED}`, or `{PLAIN}` where there is no adaptation network, from the weights of the package (people), "
-        f"{BASE.steps} steps of {BASE.batch} crops, bfloat16; what goes on from there takes {PPLO.rounds} times "
+        f"{BASE.steps} steps of {BASE.batch} crops, bfloat16; what is then trained on takes {PPLO.rounds} times "
         f"{MORE['steps']} more. PCK is of the box's longer side, animal PCK as in the animal papers (of 1.5 times the "
         "points' extent), on drawn sheep in annotated boxes, of one view. Means and sample deviations over the seeds "
         "named, each with other labelled animals, weights and order; minutes are the processor's, of the row's own "
