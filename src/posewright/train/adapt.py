@@ -53,7 +53,8 @@ def labelled_round(config: TrainConfig, number: int, folder: Path, team: Team) -
         team: the processes.
 
     Raises:
-        ValueError: no weights are given to label with, or the codec has more than one map per keypoint.
+        ValueError: no weights are given to label with, their last layer is to start anew, or the codec has more than
+            one map per keypoint.
     """
     pseudo, (files, folders) = config.pseudo, config.files
     plain = replace(config, target="", target_images="", rounds=1, out=str(folder))
@@ -62,6 +63,11 @@ def labelled_round(config: TrainConfig, number: int, folder: Path, team: Team) -
     if not config.init:
         raise ValueError(
             "pseudo labels come from weights trained on the source: give --init, or begin pseudo.keep with 0"
+        )
+    if config.reset_head:
+        raise ValueError(
+            "pseudo labels come from the weights' own last layer, which reset_head starts anew: leave reset_head out, "
+            "or begin pseudo.keep with 0"
         )
     labels, outside = folder / "pseudo.json", config.allow_outside
     skeleton = read_skeleton(config.skeleton) if config.skeleton else None
@@ -95,7 +101,7 @@ def _predicted(config: TrainConfig, target: KeypointDataset, device: torch.devic
     """What the weights that the round starts from say of the target; see `pseudo_labels`."""
     spec = find(config.model).with_codec(config.codec).with_skeleton(target.skeleton)
     net = spec.build()
-    checkpoint.load(net, hub.resolve(config.init), spec, reset_head=config.reset_head)
+    checkpoint.load(net, hub.resolve(config.init), spec)
     return pseudo_labels(spec, net.to(device).eval(), target, config.pseudo, config.seed)
 
 
