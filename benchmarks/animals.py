@@ -148,6 +148,7 @@ def adapted(bench: Bench, seed: int, name: str, pseudo: PseudoLabels, *, pretrai
     config = replace(
         BASE, train=str(drawn), target=str(train), target_images=bench.images, init=str(weights), pseudo=pseudo,
         steps=ADAPT_STEPS // len(pseudo.keep), lr=ROUND_RATE, warmup=5, augment=DRAWN, seed=seed,
+        reset_head=not pretrained,
     )  # fmt: skip
     if not pretrained:
         config = replace(config, init=BASE.init, lr=BASE.lr, pseudo=replace(pseudo, keep=(0.0, *pseudo.keep)))
@@ -168,7 +169,7 @@ def ccssl_r(bench: Bench, seed: int) -> None:
     weights = adapted(bench, seed, "CC-SSL", CCSSL)
     train, test = bench.split(0.5)
     config = replace(BASE, train=str(train), train_images=bench.images, init=str(weights), steps=TUNE_STEPS,
-                     lr=ROUND_RATE, warmup=5, seed=seed)  # fmt: skip
+                     lr=ROUND_RATE, warmup=5, seed=seed, reset_head=False)  # fmt: skip
     weights = bench.train(config, "ccssl_r", f"seed{seed}")
     bench.measure(row_of("ccssl", "CC-SSL-R", seed), weights, test, bench.images)
 
@@ -195,7 +196,7 @@ def species(bench: Bench, seed: int) -> None:
     first = replace(BASE, train=str(drawn), steps=SOURCE_STEPS, augment=DRAWN, seed=seed)
     weights = bench.train(first, "species", "source", f"seed{seed}")
     tuned = replace(first, init=str(weights), target=str(target), pseudo=replace(CCSSL, repeats=3),
-                    steps=ADAPT_STEPS // len(CCSSL.keep), lr=ROUND_RATE, warmup=5)  # fmt: skip
+                    steps=ADAPT_STEPS // len(CCSSL.keep), lr=ROUND_RATE, warmup=5, reset_head=False)  # fmt: skip
     runs = {
         "horse and tiger only": first,
         "CC-SSL": tuned,
