@@ -64,8 +64,8 @@ def run(out: Path, complexity: int) -> None:
                 points = model.process(pixels).pose_landmarks
                 took.append(time.perf_counter() - start)
                 landmarks = [points.landmark[k] for k in POINTS.values()] if points else []
-                here = [[left + p.x * side, top + p.y * side, p.visibility] for p in landmarks]
-                found[name].append(here or [[-1e6, -1e6, 0.0]] * len(POINTS))
+                pose = [[left + p.x * side, top + p.y * side, p.visibility] for p in landmarks]
+                found[name].append(pose or [[-1e6, -1e6, 0.0]] * len(POINTS))
     content = {"points": list(POINTS), "ms": 1000 * float(np.median(took)), "complexity": complexity, "found": found}
     (out / "found.json").write_text(json.dumps(content))
     missed = {name: sum(person[0][0] < -1e5 for person in people) for name, people in found.items()}

@@ -123,7 +123,7 @@ def test_models_show_prints_kernel_and_output_shape_of_each_layer(run):
 
 def test_recipes_shows_one_with_or_without_the_word(run):
     assert run("recipes", "show", "people14") == run("recipes", "people14")
-    assert json.loads(run("recipes", "people14")[1])["model"] == "litebaseline-160x160"
+    assert json.loads(run("recipes", "people14")[1])["model"] == "litebaseline-192x192"
     assert run("recipes", "show")[0] == 2
 
 

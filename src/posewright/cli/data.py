@@ -286,8 +286,10 @@ def _training_views(options: argparse.Namespace, people: KeypointDataset) -> lis
     batch = next(iter(loader.epoch(0)))
     whole = np.array([[0.0, 0.0, spec.size[1], spec.size[0]]])
     crops = samples.pixels(batch.images, spec)
-    truth = zip(crops, batch.xy[:, None], batch.visibility[:, None])
-    drawn = [draw.draw_truth(crop, xy, seen, whole, spec.skeleton, boxes=False) for crop, xy, seen in truth]
+    drawn = [
+        draw.draw_truth(crop, batch.xy[n : n + 1], batch.visibility[n : n + 1], whole, spec.skeleton, boxes=False)
+        for n, crop in enumerate(crops)
+    ]
     return [np.hstack(pair) for pair in zip(drawn, samples.targets_over(crops, batch, spec))]
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from posewright.models._network import Naming
     from posewright.spec import Spec
 
-DEFAULT = "litebaseline-160x160"
+DEFAULT = "litebaseline-192x192"
 """What "default" stands for: the pose system whose weights are in the package."""
 
 
