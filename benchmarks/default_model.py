@@ -54,7 +54,7 @@ float16. They find 14 points of a person: ankles, knees, hips, wrists, elbows, s
   research, too. The trunk started from EfficientNet-Lite0's ImageNet weights (Apache-2.0).
 * **Recipe**: `posewright train people14_160 --train data/lspet/train.json --val data/lspet/val.json`, after
   `posewright weights pull imagenet_efficientnet_lite0`; then the same with `people14` and
-  `--init runs/people14_160/best.pt`; `posewright recipes show` prints all settings. It took
+  `--init runs/people14_160/best.pt`; `posewright recipes show people14` prints all settings. It took
   {hours}
   on one core of an AMD EPYC, with `--set precision=bf16`, and no GPU.
 

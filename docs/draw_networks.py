@@ -188,7 +188,7 @@ DRAWINGS = {
     "lpn": ("lpn-50-256x192", lpn),
     "litehrnet": ("litehrnet-18-256x192", litehrnet),
     "hourglass": ("hourglass-2-256x256", hourglass),
-    "litebaseline": ("litebaseline-160x160", litebaseline),
+    "litebaseline": ("litebaseline-192x192", litebaseline),
 }
 """By the drawing's name: the pose system, and its boxes."""
 

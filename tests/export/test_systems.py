@@ -28,7 +28,7 @@ SMALL = (
 PUBLISHED = (
     "cpn-50-256x192", "grmi-r50-353x257", "hourglass-4-256x256", "hrnet-w32-256x192", "hrnet-w32-dark-256x192",
     "hrnet-w32-udp-256x192", "hrnet-w32-udp-offset-256x192", "litehrnet-18-256x192", "lpn-50-256x192",
-    "mspn-2stg-256x192", "mspn-2stg-mmpose-256x192", "rsn-18-256x192", "rsn-18-udp-256x192", "litebaseline-160x160",
+    "mspn-2stg-256x192", "mspn-2stg-mmpose-256x192", "rsn-18-256x192", "rsn-18-udp-256x192", "litebaseline-192x192",
     "simplebaseline-r50-256x192",
 )  # fmt: skip
 

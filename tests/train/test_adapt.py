@@ -162,7 +162,7 @@ def test_a_small_target_can_come_more_than_once_per_epoch(config):
 def test_labels_need_weights_and_heatmaps(config):
     with pytest.raises(ValueError, match=r"give --init, or begin pseudo\.keep with 0"):
         rounds(replace(config, pseudo=PseudoLabels()))
-    with pytest.raises(ValueError, match="which reset_head starts anew: leave reset_head out"):
+    with pytest.raises(ValueError, match="which reset_head re-initialises: leave reset_head out"):
         rounds(replace(config, out=f"{config.out}2", pseudo=PseudoLabels(), init="default", reset_head=True))
     spec = find("hrnet-w8-udp-offset-128x96")
     with pytest.raises(ValueError, match="maxima of heatmaps, one per keypoint; UdpOffsetHeatmap has more"):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from posewright import geometry
 from posewright.files import short
-from posewright.image import to_tensor, warp_all
+from posewright.image import warp_all
 from posewright.models import find
 from posewright.predict import batching
 from posewright.predict import calibrated as calibrations
@@ -20,7 +20,7 @@ from posewright.predict.boxes import two_pass_boxes
 from posewright.predict.inputs import Image, Where, as_image, boxes_in
 from posewright.predict.scoring import rescore
 from posewright.runtime import exported, selection, torch_runtime
-from posewright.runtime.crops import CropNetwork, Normalise
+from posewright.runtime.crops import CropNetwork, Normalise, maps_of
 from posewright.runtime.selection import Precision, Runtime
 from posewright.spec import Spec
 from posewright.types import Poses, Skeleton
@@ -115,7 +115,7 @@ class Predictor:
             return np.empty((0, points, 2)), np.empty((0, points))
         if isinstance(self.net, exported.ExportedNetwork):
             return self.net.keypoints(crops, self.spec, flip=self.flip)
-        return self.spec.codec.decode(self.maps(crops))
+        return self.spec.codec.decode(maps_of(self.net, crops, self.spec, self.device, flip=self.flip))
 
     def maps(self, crops: np.ndarray) -> np.ndarray | Tensor:
         """Crops [N, H, W, 3] uint8 RGB, N above 0, to the maps [N, C, h, w] that the codec decodes.
@@ -125,18 +125,9 @@ class Predictor:
         Raises:
             ValueError: an exported file runs the network and decodes by itself.
         """
-        spec, count = self.spec, len(crops)
         if isinstance(self.net, exported.ExportedNetwork):
-            return self.net.maps(crops, spec, flip=self.flip)
-        crops = np.concatenate([crops, crops[:, :, ::-1]]) if self.flip else crops
-        with torch.inference_mode():
-            if isinstance(self.net, CropNetwork):
-                maps = self.net(crops)  # never a tensor: torch's threads would wait, spinning, on the runtime's cores
-            else:
-                maps = self.net(to_tensor(crops, spec.colour, spec.mean, spec.std).to(self.device))
-            if self.flip:
-                maps = (maps[:count] + spec.codec.unflip(maps[count:], spec.skeleton)) / 2
-        return maps
+            return self.net.maps(crops, self.spec, flip=self.flip)
+        return maps_of(self.net, crops, self.spec, self.device, flip=self.flip)
 
     def many(self, items: Iterable[Image | tuple[Image, Where]], *, upright: bool = True) -> Iterator[Poses]:
         """The poses in each of many images, in order, `batch` people at a time whichever images they are in.

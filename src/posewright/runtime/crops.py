@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from posewright.image import to_tensor
+from posewright.spec import Spec
 from posewright.types import Colour
 
 
@@ -48,3 +50,20 @@ class CropNetwork:
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """The maps of crops."""
         return self._model(np.ascontiguousarray(crops))[0]
+
+
+def maps_of(
+    net: CropNetwork | Callable[[Tensor], Tensor], crops: np.ndarray, spec: Spec, device: torch.device, *, flip: bool
+) -> np.ndarray | Tensor:
+    """Crops [N, H, W, 3] uint8 RGB to the maps [N, C, h, w] that a spec's codec decodes.
+
+    With `flip` the network runs on the crops and their mirror images in one batch, and the maps are averaged.
+    """
+    count = len(crops)
+    crops = np.concatenate([crops, crops[:, :, ::-1]]) if flip else crops
+    with torch.inference_mode():
+        if isinstance(net, CropNetwork):
+            maps = net(crops)  # never a tensor: torch's threads would wait, spinning, on the runtime's cores
+        else:
+            maps = net(to_tensor(crops, spec.colour, spec.mean, spec.std).to(device))
+        return (maps[:count] + spec.codec.unflip(maps[count:], spec.skeleton)) / 2 if flip else maps

@@ -53,8 +53,8 @@ def labelled_round(config: TrainConfig, number: int, folder: Path, team: Team) -
         team: the processes.
 
     Raises:
-        ValueError: no weights are given to label with, their last layer is to start anew, or the codec has more than
-            one map per keypoint.
+        ValueError: no weights are given to label with, their last layer is to be re-initialised, or the codec has more
+            than one map per keypoint.
     """
     pseudo, (files, folders) = config.pseudo, config.files
     plain = replace(config, target="", target_images="", rounds=1, out=str(folder))
@@ -66,8 +66,8 @@ def labelled_round(config: TrainConfig, number: int, folder: Path, team: Team) -
         )
     if config.reset_head:
         raise ValueError(
-            "pseudo labels come from the weights' own last layer, which reset_head starts anew: leave reset_head out, "
-            "or begin pseudo.keep with 0"
+            "pseudo labels come from the weights' own last layer, which reset_head re-initialises: leave reset_head "
+            "out, or begin pseudo.keep with 0"
         )
     labels, outside = folder / "pseudo.json", config.allow_outside
     skeleton = read_skeleton(config.skeleton) if config.skeleton else None
