@@ -52,7 +52,8 @@ float16. They find 14 points of a person: ankles, knees, hips, wrists, elbows, s
   boxes by and to measure on, so the numbers are a little too good. Johnson & Everingham, "Learning Effective Human Pose
   Estimation from Inaccurate Annotation", CVPR 2011. **These photographs are for research**: take the weights for
   research, too. The trunk started from EfficientNet-Lite0's ImageNet weights (Apache-2.0).
-* **Recipe**: `posewright train people14_160 --train data/lspet/train.json --val data/lspet/val.json`, after
+* **Recipe**: `posewright train people14_160 --train data/lspet/train.json --val data/lspet/val.json --out
+  runs/people14_160`, after
   `posewright weights pull imagenet_efficientnet_lite0`; then the same with `people14` and
   `--init runs/people14_160/best.pt`; `posewright recipes show people14` prints all settings. It took
   {hours}

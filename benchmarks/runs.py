@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import time
@@ -15,6 +14,7 @@ from typing import Any
 import msgspec
 
 from posewright.files import write_text
+from posewright.predict import timing
 from posewright.train.config import TrainConfig
 from posewright.train.loop import fit, rounds
 
@@ -74,9 +74,7 @@ def spread(values: list[float], digits: int) -> str:
 
 def processor() -> str:
     """What this machine computes with, in words."""
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"a {os.cpu_count()}-core {names[0] if names else platform.processor()}"
+    return f"a {os.cpu_count()}-core {timing.surroundings()['cpu']}"
 
 
 def _commit() -> str:

@@ -65,7 +65,8 @@ def run(options: argparse.Namespace) -> int:
     detector = OnnxDetector(hub.resolve(options.detector)) if options.detector else None
     needed = timing.multiply_adds(system.spec) * (2 if system.flip else 1)
     rows, left_out = _measured(options, system, detector)
-    peaks = {row["precision"]: _peak(options.device, row["precision"], row["runtime"]) for row in rows}
+    runtime_of = {row["precision"]: row["runtime"] for row in rows}
+    peaks = {precision: _peak(options.device, precision, runtime) for precision, runtime in runtime_of.items()}
     for row in rows:
         row["peak_share"] = needed / (row["network"] / 1000) / peaks[row["precision"]]
     around = timing.surroundings() | {"peak_multiply_adds_per_second": peaks}

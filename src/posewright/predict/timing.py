@@ -74,7 +74,7 @@ def _one(predictor: Predictor, picture: Path, boxes: Boxes, detector: Detector |
         spent[step] += time.perf_counter() - start
         return result
 
-    def maps_of(crops: np.ndarray) -> np.ndarray | torch.Tensor:
+    def finished_maps(crops: np.ndarray) -> np.ndarray | torch.Tensor:
         maps = predictor.maps(crops)
         return maps.cpu() if isinstance(maps, torch.Tensor) else maps  # a GPU only begins with them before
 
@@ -89,7 +89,7 @@ def _one(predictor: Predictor, picture: Path, boxes: Boxes, detector: Detector |
         if decodes_by_itself:
             found.append(timed("network", predictor.keypoints, crops))
         else:
-            found.append(timed("decode", spec.codec.decode, timed("network", maps_of, crops)))
+            found.append(timed("decode", spec.codec.decode, timed("network", finished_maps, crops)))
     xy, score = (np.concatenate(arrays) for arrays in zip(*found))
     poses = Poses(crop.to_image(xy), score, rescore(score, boxes.score, spec.scoring), boxes, spec.skeleton)
     timed("draw", draw, pixels, poses)

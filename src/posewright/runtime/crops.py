@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,13 +58,19 @@ def maps_of(
 ) -> np.ndarray | Tensor:
     """Crops [N, H, W, 3] uint8 RGB to the maps [N, C, h, w] that a spec's codec decodes.
 
-    With `flip` the network runs on the crops and their mirror images in one batch, and the maps are averaged.
+    With `flip` they are the average of `flip_tested`.
     """
-    count = len(crops)
-    crops = np.concatenate([crops, crops[:, :, ::-1]]) if flip else crops
-    with torch.inference_mode():
+
+    def run(crops: np.ndarray) -> np.ndarray | Tensor:
         if isinstance(net, CropNetwork):
-            maps = net(crops)  # never a tensor: torch's threads would wait, spinning, on the runtime's cores
-        else:
-            maps = net(to_tensor(crops, spec.colour, spec.mean, spec.std).to(device))
-        return (maps[:count] + spec.codec.unflip(maps[count:], spec.skeleton)) / 2 if flip else maps
+            return net(crops)  # never a tensor: torch's threads would wait, spinning, on the runtime's cores
+        return net(to_tensor(crops, spec.colour, spec.mean, spec.std).to(device))
+
+    with torch.inference_mode():
+        return flip_tested(run, crops, spec) if flip else run(crops)
+
+
+def flip_tested(run: Callable[[np.ndarray], Any], crops: np.ndarray, spec: Spec) -> Any:
+    """The maps that a network yields for crops, averaged with those of their mirror images; both in one batch."""
+    maps = run(np.concatenate([crops, crops[:, :, ::-1]]))
+    return (maps[: len(crops)] + spec.codec.unflip(maps[len(crops) :], spec.skeleton)) / 2

@@ -19,6 +19,7 @@ import numpy as np
 from posewright import __version__
 from posewright.files import convert, regular, short
 from posewright.models import codec_changes, find
+from posewright.runtime.crops import flip_tested
 from posewright.runtime.onnx_runtime import OnnxModel
 from posewright.runtime.openvino_runtime import OpenVinoModel, said_by
 from posewright.skeletons import from_category, to_category
@@ -145,10 +146,12 @@ class ExportedNetwork:
         """
         if self.decoded:
             raise ValueError(f"{self.path}: expected a file that yields maps, this one decodes them by itself")
-        if not flip or self.flip:
-            return self(crops)[0]
-        (maps,) = self(np.concatenate([crops, crops[:, :, ::-1]]))
-        return (maps[: len(crops)] + spec.codec.unflip(maps[len(crops) :], spec.skeleton)) / 2
+
+        def run(crops: np.ndarray) -> np.ndarray:
+            (maps,) = self(crops)
+            return maps
+
+        return flip_tested(run, crops, spec) if flip and not self.flip else run(crops)
 
     def keypoints(self, crops: np.ndarray, spec: Spec, *, flip: bool) -> tuple[np.ndarray, np.ndarray]:
         """Crops [N, H, W, 3] uint8 RGB to keypoints [N, K, 2] in input pixels and scores [N, K], float64.

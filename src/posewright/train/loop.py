@@ -43,7 +43,7 @@ from posewright.train.config import TrainConfig, resumed
 from posewright.train.distributed import TeamPredictor, team
 from posewright.train.optim import rate
 from posewright.train.run_log import RunLog
-from posewright.train.samples import batch_sheet
+from posewright.train.samples import batch_sheet, heatmaps
 from posewright.train.setup import prepared
 from posewright.train.state import Run
 from posewright.weights import checkpoint
@@ -260,8 +260,7 @@ def _accuracy(run: Run, batch: Batch, maps: torch.Tensor) -> dict[str, Any]:
     Of codecs with several maps per point the first is compared, as published for the offset targets of UDP. Without
     any counted point the accuracy is 0, as published.
     """
-    parts = maps.shape[1] // run.spec.skeleton.num_keypoints
-    share = accuracy(maps[:, ::parts], batch.target[:, -1] if batch.target.ndim == 5 else batch.target[:, ::parts])
+    share = accuracy(*(heatmaps(each, run.spec.skeleton.num_keypoints) for each in (maps, batch.target)))
     shares = run.team.gather((share.count * share.value.clip(0), share.count))
     correct, count = (np.sum(arrays, axis=0) for arrays in zip(*shares))
     by_point = {p: float(c / n) for p, c, n in zip(run.spec.skeleton.points, correct, count) if n}

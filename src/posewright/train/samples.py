@@ -22,11 +22,15 @@ def pixels(images: torch.Tensor, spec: Spec) -> np.ndarray:
     return np.ascontiguousarray(values)
 
 
+def heatmaps(maps: torch.Tensor, num_keypoints: int) -> torch.Tensor:
+    """The finest heatmap of each point, [N, K, h, w], of maps or targets: offset maps follow a point's heatmap."""
+    finest = maps[:, -1] if maps.ndim == 5 else maps
+    return finest[:, :: finest.shape[1] // num_keypoints]
+
+
 def targets_over(images: np.ndarray, batch: Batch, spec: Spec) -> np.ndarray:
     """Images [N, H, W, 3] uint8, each darkened and lit where any point's finest target heatmap is high."""
-    finest = batch.target[:, -1] if batch.target.ndim == 5 else batch.target
-    parts = finest.shape[1] // spec.skeleton.num_keypoints  # offset maps follow a point's heatmap
-    heat = finest[:, ::parts].amax(1, keepdim=True)
+    heat = heatmaps(batch.target, spec.skeleton.num_keypoints).amax(1, keepdim=True)
     heat = torch.nn.functional.interpolate(heat, images.shape[1:3], mode="bilinear", align_corners=False)
     light = (heat / heat.amax((2, 3), keepdim=True).clamp(min=1e-6)).clamp(0, 1)[:, 0, :, :, None].numpy()
     return (images * 0.5 * (1 - light) + np.array([255.0, 160.0, 0.0]) * light).astype(np.uint8)
