@@ -104,7 +104,7 @@ def loop_nms(poses: dict[str, np.ndarray], soft: bool) -> list[int]:
             best, left, decayed = left[0], left[1:], decayed[1:]
             kept.append(int(best))
             taken += 1
-            like = loop_oks(poses["xy"][best], poses["xy"][left], poses["area"][best], poses["area"][left])
+            like = loop_oks(poses["xy"][best], poses["xy"][left], float(poses["area"][best]), poses["area"][left])
             if soft:
                 decayed = decayed * np.exp(-(like**2) / 0.9)
                 order = decayed.argsort()[::-1]

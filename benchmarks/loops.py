@@ -24,7 +24,7 @@ def encode_heatmap(xy: np.ndarray, visibility: np.ndarray, sigma: int = 2) -> tu
         if low[0] >= WIDTH or low[1] >= HEIGHT or high[0] < 0 or high[1] < 0:
             weight[k] = 0
             continue
-        x = np.arange(0, 2 * reach + 1, 1, np.float32)
+        x = np.arange(2 * reach + 1, dtype=np.float32)
         stamp = np.exp(-((x - reach) ** 2 + (x[:, None] - reach) ** 2) / (2 * sigma**2))
         from_x = max(0, -low[0]), min(high[0], WIDTH) - low[0]
         from_y = max(0, -low[1]), min(high[1], HEIGHT) - low[1]

@@ -59,7 +59,9 @@ def run(out: Path, complexity: int) -> None:
         for name, squares in json.loads((out / "crops.json").read_text()).items():
             found[name] = []
             for n, (left, top, side) in enumerate(squares):
-                pixels = cv2.cvtColor(cv2.imread(str(out / f"{name}-{n}.png")), cv2.COLOR_BGR2RGB)
+                stored = cv2.imread(str(out / f"{name}-{n}.png"))
+                assert stored is not None, f"{out}: no {name}-{n}.png; run `cut` again"
+                pixels = cv2.cvtColor(stored, cv2.COLOR_BGR2RGB)
                 start = time.perf_counter()
                 points = model.process(pixels).pose_landmarks
                 took.append(time.perf_counter() - start)
