@@ -9,6 +9,7 @@ import pytest
 
 from posewright import image
 from posewright.data import formats
+from posewright.synthetic import people
 
 
 def test_annotations_are_split_with_no_image_in_both(run, listing, tmp_path):
@@ -42,6 +43,19 @@ def test_drawing_people_and_refusing_to_mix_them(run, tmp_path):
     assert status == 2
     assert str(Path(tmp_path)) in errors
     assert np.array_equal(picture, image.read(tmp_path / "train" / "000000000001.jpg"))
+
+
+def test_synth_draws_people_as_in_snapshots(run, tmp_path):
+    for folder, options in (("plain", ()), ("everyday", ("--everyday",))):
+        assert run("data", "synth", tmp_path / folder, "--images", 2, *options)[0] == 0
+    listings = [
+        json.loads((tmp_path / folder / "annotations" / "person_keypoints_train.json").read_text())
+        for folder in ("plain", "everyday")
+    ]
+    assert listings[0]["info"]["scene"] != listings[1]["info"]["scene"]
+    assert listings[1]["info"]["scene"]["cut"] == people.EVERYDAY.cut
+    status, _, errors = run("data", "synth", tmp_path / "other", "--everyday", "--species", "dog")
+    assert status != 0 and "--everyday is for people: leave out --species" in errors
 
 
 def test_synth_draws_animals(run, tmp_path):

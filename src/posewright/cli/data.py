@@ -37,6 +37,9 @@ def _add_synth(tasks: Commands) -> None:
     synth.add_argument("--split", metavar="NAME", default="train", help="name of the split (default: %(default)s)")
     synth.add_argument("--seed", type=int, metavar="NUMBER", default=0, help="the same seed draws the same pictures")
     synth.add_argument(
+        "--everyday", action="store_true", help="people half hidden, in each other's way and cut off, as in snapshots"
+    )
+    synth.add_argument(
         "--species", nargs="+", metavar="NAME", help="animals instead: rodent, or some of horse, tiger, sheep, dog, cow"
     )
     synth.add_argument(
@@ -116,13 +119,16 @@ def _synth(options: argparse.Namespace) -> int:
     what = ", ".join(options.species or ["people"])
     if options.frames != 1 and not options.species:
         raise ValueError("--frames is for animals: name --species too")
+    if options.everyday and options.species:
+        raise ValueError("--everyday is for people: leave out --species")
     with bar(f"drawing {what}", "images") as report:
         shared = {"seed": options.seed, "split": options.split, "progress": tick(report)}
         if options.species:
             scene = animals.AnimalScene(tuple(options.species), options.skeleton, frames=options.frames)
             path = animals.make(options.folder, options.images, scene=scene, **shared)
         else:
-            path = people.make(options.folder, options.images, **shared)
+            scene = people.EVERYDAY if options.everyday else people.Scene()
+            path = people.make(options.folder, options.images, scene=scene, **shared)
     text = f"{options.images} synthetic images ({what}); annotations: {path}"
     answer(options, text, images=options.images, annotations=path)
     return 0

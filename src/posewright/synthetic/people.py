@@ -70,6 +70,10 @@ class Scene:
                 raise ValueError(f"scene: {name} must be two numbers in order, the first {low} or more, got {value}")
 
 
+EVERYDAY = Scene(people=(1, 3), stature=(100.0, 260.0), occluders=(0, 2), crowd=0.4, cut=0.4, calm=0.3)
+"""People as in snapshots: larger, half hidden, in each other's way, and cut off by the image."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Actor:
     """Something to draw: its solids, its camera, how near it is, and the person it is, if it is one."""
