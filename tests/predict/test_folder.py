@@ -188,10 +188,10 @@ def test_other_weights_start_over(half, folder):
     assert predict_images(predictor(net), [folder], half, whole).kept == 0
 
 
-@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+@pytest.mark.parametrize("runtime", ["onnx", "openvino", "ncnn"])
 def test_networks_of_all_runtimes_are_told_apart(tmp_path, monkeypatch, runtime):
-    pytest.importorskip({"onnx": "onnxruntime", "openvino": "openvino"}[runtime])
-    pytest.importorskip("onnx")
+    for package in ("onnx", *{"onnx": ["onnxruntime"], "openvino": ["openvino"], "ncnn": ["ncnn", "pnnx"]}[runtime]):
+        pytest.importorskip(package)
     monkeypatch.setenv("POSEWRIGHT_CACHE", str(tmp_path))
 
     def settings(seed: int) -> dict[str, str]:

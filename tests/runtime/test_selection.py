@@ -38,6 +38,13 @@ class Tiny(nn.Module):
         return self.head(x)
 
 
+class FirstPlace(nn.Module):
+    """Asks what ncnn has nothing for."""
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps + torch.nonzero(maps < 9)[0, 1]
+
+
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("POSEWRIGHT_CACHE", str(tmp_path / "cache"))
@@ -46,10 +53,12 @@ def cache(monkeypatch, tmp_path):
 
 def needs(runtime: str) -> None:
     pytest.importorskip("onnx")
-    pytest.importorskip({"onnx": "onnxruntime", "openvino": "openvino"}[runtime])
+    pytest.importorskip({"onnx": "onnxruntime", "openvino": "openvino", "ncnn": "ncnn"}[runtime])
+    if runtime == "ncnn":
+        pytest.importorskip("pnnx")
 
 
-@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+@pytest.mark.parametrize("runtime", ["onnx", "openvino", "ncnn"])
 def test_keypoints_are_those_of_torch(runtime):
     needs(runtime)
     pixels = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
@@ -79,7 +88,7 @@ def test_a_network_is_translated_once_and_again_when_its_weights_change(cache, m
     assert len(list(cache.glob("*.onnx"))) == 4
 
 
-@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+@pytest.mark.parametrize("runtime", ["onnx", "openvino", "ncnn"])
 @pytest.mark.parametrize("colour", ["rgb", "bgr"])
 def test_normalisation_is_the_first_step_and_zero_padding_comes_after_it(runtime, colour):
     needs(runtime)
@@ -107,6 +116,7 @@ def test_a_file_that_yields_other_maps_is_not_kept(cache, monkeypatch):
 def test_auto_is_the_fastest_that_is_installed(monkeypatch, capsys):
     monkeypatch.delenv("POSEWRIGHT_RUNTIME")
     for available, family, want in (
+        (["torch", "onnx", "openvino", "ncnn"], "mspn", "openvino"),
         (["torch", "onnx", "openvino"], "hrnet", "openvino"),
         (["torch", "onnx", "openvino"], "lpn", "onnx"),
         (["torch", "openvino"], "litehrnet", "torch"),
@@ -124,6 +134,29 @@ def test_auto_is_the_fastest_that_is_installed(monkeypatch, capsys):
     assert selection.chosen("torch", "hrnet", CPU) == "torch"
 
 
+def test_auto_is_ncnn_only_where_each_thread_gets_an_image(monkeypatch):
+    monkeypatch.delenv("POSEWRIGHT_RUNTIME")
+    monkeypatch.setattr(selection, "installed", lambda: ["torch", "openvino", "ncnn"])
+    for threads, images, want in ((1, 1, "ncnn"), (2, 1, "openvino"), (2, 2, "ncnn"), (4, 2, "openvino")):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert selection.chosen("auto", "hrnet", CPU, "float32", images) == want
+    assert selection.chosen("auto", "hrnet", CPU, "bf16", 8) == "openvino"
+
+
+def test_auto_does_without_what_cannot_be_translated(monkeypatch, capsys, cache):
+    needs("ncnn")
+    monkeypatch.setattr(selection, "chosen", lambda *_: "ncnn")
+    monkeypatch.delenv("POSEWRIGHT_RUNTIME")
+    net, message = nn.Sequential(Tiny(2), FirstPlace()), "this network has what ncnn cannot run: use runtime 'torch'"
+    runtime, run = selection.fitted(net, GREY, (64, 48), CPU, "auto", "tiny")
+    assert runtime == "torch"
+    assert isinstance(run, nn.Module)
+    assert f"runtime: torch instead: {message}" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=message):
+        selection.fitted(net, GREY, (64, 48), CPU, "ncnn", "tiny")
+    assert not list(cache.glob("*"))
+
+
 def test_auto_does_without_a_cache(monkeypatch, tmp_path, capsys):
     needs("onnx")
     monkeypatch.delenv("POSEWRIGHT_RUNTIME")
@@ -138,8 +171,10 @@ def test_auto_does_without_a_cache(monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("runtime", "device", "precision", "message"),
     [
-        ("fast", "cpu", "float32", "runtime: expected auto, torch, onnx, openvino, got 'fast'"),
+        ("fast", "cpu", "float32", "runtime: expected auto, torch, onnx, openvino, ncnn, got 'fast'"),
         ("onnx", "cpu", "bf16", "runtime 'onnx' computes in float32, not in bf16"),
+        ("ncnn", "cpu", "bf16", "runtime 'ncnn' computes in float32, not in bf16"),
+        ("ncnn", "meta", "float32", "runtime 'ncnn' runs on the CPU, not on meta: use runtime 'torch'"),
         ("openvino", "meta", "float32", "runtime 'openvino' runs on the CPU, not on meta: use runtime 'torch'"),
         ("torch", "cpu", "fp16", "torch computes in fp16 on GPUs"),
     ],
@@ -149,10 +184,25 @@ def test_what_cannot_run_is_refused(runtime, device, precision, message):
         Predictor(SPEC, Tiny(14), runtime=runtime, device=device, precision=precision)
 
 
-def test_a_runtime_that_is_missing_names_its_extra(monkeypatch):
+@pytest.mark.parametrize("runtime", ["openvino", "ncnn"])
+def test_a_runtime_that_is_missing_names_its_extra(monkeypatch, runtime):
     monkeypatch.setattr(selection, "installed", lambda: ["torch"])
-    with pytest.raises(ModuleNotFoundError, match=r"'openvino' is not installed: `pip install posewright\[openvino\]`"):
-        Predictor(SPEC, Tiny(14), runtime="openvino")
+    message = rf"'{runtime}' is not installed: `pip install posewright\[{runtime}\]`"
+    with pytest.raises(ModuleNotFoundError, match=message):
+        Predictor(SPEC, Tiny(14), runtime=runtime)
+
+
+@pytest.mark.parametrize(
+    ("installed", "missing", "want"),
+    [
+        (["onnx", "pnnx", "ncnn"], "", ["torch", "ncnn"]),
+        (["onnx", "ncnn"], "pnnx", ["torch"]),
+        (["onnxruntime", "openvino"], "onnx", ["torch"]),
+    ],
+)
+def test_what_a_runtime_needs_is_all_there(monkeypatch, installed, missing, want):
+    monkeypatch.setattr(selection, "find_spec", lambda name: name in ["torch", *installed] or None)
+    assert selection.installed() == want
 
 
 def test_half_precision_where_this_machine_has_it():

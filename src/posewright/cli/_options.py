@@ -69,7 +69,7 @@ def running_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--runtime",
-        choices=("auto", "torch", "onnx", "openvino"),
+        choices=("auto", "torch", "onnx", "openvino", "ncnn"),
         default="auto",
         help="what runs the network; auto: the fastest that is installed (default: %(default)s)",
     )

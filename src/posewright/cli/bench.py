@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--image", metavar="FILE", type=existing, help="read and drawn on (default: a drawn scene)")
     parser.add_argument(
-        "--runtime", nargs="+", choices=("torch", "onnx", "openvino"), help="which (default: all that are installed)"
+        "--runtime", nargs="+", choices=("torch", "onnx", "openvino", "ncnn"), help="which (default: all installed)"
     )
     parser.add_argument(
         "--precision",

@@ -42,8 +42,8 @@ class Predictor:
         flip: average with the mirrored image, as published metrics do; None: where the skeleton has mirror pairs.
         batch: people per run of the network; with `flip` it runs on as many mirror images along with them.
         device: where the network runs: "cpu", "cuda", "cuda:1", ..., or "auto", a GPU where there is one.
-        runtime: what runs a module: "torch", "onnx" (ONNX Runtime), "openvino", or "auto", the fastest installed. All
-            but torch translate it first, once: the file is kept in the cache.
+        runtime: what runs a module: "torch", "onnx" (ONNX Runtime), "openvino", "ncnn", or "auto", the fastest
+            installed. All but torch translate it first, once: the file is kept in the cache.
         precision: "float32", "bf16" or "fp16" where device and runtime have them.
 
     Raises:
@@ -72,12 +72,12 @@ class Predictor:
         if isinstance(net, nn.Module):
             family, normalise = spec.name.split("-")[0], Normalise(spec.colour, spec.mean, spec.std)
             self.runtime, self.net = selection.fitted(
-                net, normalise, spec.size, self.device, runtime, family, precision
+                net, normalise, spec.size, self.device, runtime, family, precision, 2 if self.flip else 1
             )
         else:
             self.runtime, self.net = getattr(net, "runtime", "caller"), net
         # Runtimes with threads of their own run a batch while the one before it is decoded.
-        self.under_way = 2 if self.runtime in ("onnx", "openvino") else 1
+        self.under_way = 2 if self.runtime in ("onnx", "openvino", "ncnn") else 1
 
     def __call__(self, image: Image, boxes: Where = None, *, upright: bool = True) -> Poses:
         """The poses in one image.

@@ -106,6 +106,8 @@ def multiply_adds(spec: Spec) -> float:
 def peak(device: str | torch.device = "cpu", precision: Precision = "float32") -> float:
     """Multiply-adds per second that a device reaches: the most of any installed runtime in large convolutions.
 
+    ncnn is left out: it computes convolutions with fewer multiplications than they have.
+
     Raises:
         ValueError: no runtime computes in that precision there.
     """
@@ -116,6 +118,8 @@ def peak(device: str | torch.device = "cpu", precision: Precision = "float32") -
     runs: list[Callable[[], Any]] = []
     runtimes: list[Runtime] = selection.installed() if device.type == "cpu" else ["torch"]
     for runtime in runtimes:
+        if runtime == "ncnn":
+            continue
         try:
             if runtime == "torch":
                 run = selection.ready(net, size, device, precision)
@@ -153,7 +157,7 @@ def rate(run: Callable[[], Any], work: float) -> float:
 def surroundings() -> dict[str, Any]:
     """The machine and the versions that a measurement is of."""
     versions = {}
-    for package in ("torch", "numpy", "opencv-python-headless", "onnxruntime", "openvino"):
+    for package in ("torch", "numpy", "opencv-python-headless", "onnxruntime", "openvino", "ncnn"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Which runtime runs a network: torch, ONNX Runtime or OpenVINO; and the network made ready for it."""
+"""Which runtime runs a network: torch, ONNX Runtime, OpenVINO or ncnn; and the network made ready for it."""
 
 from __future__ import annotations
 
@@ -19,39 +19,58 @@ from torch import Tensor, nn
 from posewright import __version__
 from posewright.files import cache_folder, write_bytes
 from posewright.progress import say
-from posewright.runtime import torch_runtime
+from posewright.runtime import ncnn_runtime, torch_runtime
 from posewright.runtime.crops import CropNetwork, Normalise
+from posewright.runtime.ncnn_runtime import NcnnModel, Untranslated
 from posewright.runtime.onnx_runtime import OnnxModel, traced
 from posewright.runtime.openvino_runtime import OpenVinoModel
 
-Runtime = Literal["torch", "onnx", "openvino"]
+Runtime = Literal["torch", "onnx", "openvino", "ncnn"]
 Precision = Literal["float32", "bf16", "fp16", "int8"]
 Network: TypeAlias = Callable[[Tensor], Tensor]
 
 _ORDER: tuple[Runtime, ...] = ("openvino", "onnx", "torch")
 _ORDERS: dict[str, tuple[Runtime, ...]] = {
+    "hourglass": ("ncnn", "openvino", "onnx", "torch"),
+    "hrnet": ("ncnn", "openvino", "onnx", "torch"),
     "litehrnet": ("onnx", "torch", "openvino"),
     "lpn": ("onnx", "openvino", "torch"),
 }
 """The runtimes from the fastest on, by family where that has another order: at float32, batches of 1 and 8, by
 `OMP_NUM_THREADS=1 taskset -c 1 chrt -r 10 posewright bench NAME --batch 1 8` on one core of an AMD EPYC with AVX-512
-(torch 2.13, ONNX Runtime 1.31, OpenVINO 2026.4); the times are in benchmarks/runtimes.md."""
-_PACKAGES: dict[Runtime, str] = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
+(torch 2.13, ONNX Runtime 1.31, OpenVINO 2026.4, ncnn 1.0.20261020); the times are in benchmarks/runtimes.md. ncnn is
+named where it is the
+fastest by more than a tenth, on two cores, too."""
+_PACKAGES: dict[Runtime, tuple[str, ...]] = {
+    "torch": ("torch",),
+    "onnx": ("onnx", "onnxruntime"),
+    "openvino": ("onnx", "openvino"),
+    "ncnn": ("onnx", "pnnx", "ncnn"),
+}
+"""What each needs: its own, and what writes what it reads."""
 _TOLERANCE = 1e-3
 """Of the maps' root mean square; float32 networks differ by 1e-6."""
 
 
 def installed() -> list[Runtime]:
-    """The runtimes that can be used here; the others need an extra, and `onnx`, which writes what they read."""
-    has_onnx = find_spec("onnx") is not None
-    return [r for r, package in _PACKAGES.items() if r == "torch" or (has_onnx and find_spec(package))]
+    """The runtimes that can be used here; the others need an extra."""
+    return [runtime for runtime, packages in _PACKAGES.items() if all(map(find_spec, packages))]
 
 
-def fastest(family: str, device: torch.device, precision: Precision = "float32") -> Runtime:
-    """The fastest installed runtime for a family of networks: torch on a GPU, else the first installed of the table."""
+def fastest(family: str, device: torch.device, precision: Precision = "float32", images: int = 1) -> Runtime:
+    """The fastest installed runtime for a family of networks: torch on a GPU, else the first installed of the table.
+
+    ncnn is passed over where it would leave threads without work: each computes an image by itself.
+
+    Args:
+        family: as in the names of pose systems.
+        device: where they run.
+        precision: of the arithmetic.
+        images: that the network is given at once, at least.
+    """
     if device.type != "cpu":
         return "torch"
-    available = installed()
+    available = [r for r in installed() if r != "ncnn" or images >= torch.get_num_threads()]
     order: tuple[Runtime, ...] = _ORDERS.get(family, _ORDER) if precision == "float32" else ("openvino", "torch")
     for runtime in order:
         if runtime in available:
@@ -81,7 +100,7 @@ def translated(
     runtime: Runtime,
     precision: Precision = "float32",
 ) -> CropNetwork:
-    """A copy of a network for prediction by ONNX Runtime or OpenVINO: crops to maps.
+    """A copy of a network for prediction by ONNX Runtime, OpenVINO or ncnn: crops to maps.
 
     The network is read from a file, which is written once into the cache (`cache_folder`), under a name that depends on
     its weights, its code and the versions; at float32 its maps are compared with the network's own before it is used
@@ -91,25 +110,33 @@ def translated(
         net: takes images [N, 3, H, W]; stays as it is.
         normalise: makes them of crops.
         size: (height, width) of both.
-        runtime: "onnx" or "openvino".
+        runtime: any but "torch".
         precision: of the arithmetic; the maps are float32 in any case.
 
     Raises:
         ModuleNotFoundError: the runtime is not installed; the message says how to get it.
-        ValueError: the runtime cannot compute in that precision, or yields other maps than the network.
+        Untranslated: the runtime cannot run the network, or yields other maps than it.
+        ValueError: the runtime cannot compute in that precision.
     """
-    if runtime == "onnx" and precision != "float32":
-        raise ValueError(f"runtime 'onnx' computes in float32, not in {precision}: use runtime 'openvino'")
+    if runtime != "openvino" and precision != "float32":
+        raise ValueError(f"runtime {runtime!r} computes in float32, not in {precision}: use runtime 'openvino'")
     if runtime not in installed():
         raise ModuleNotFoundError(
             f"runtime {runtime!r} is not installed: `pip install posewright[{runtime}]`, or use runtime 'torch'"
         )
-    path = cache_folder() / "networks" / f"{_key(nn.Sequential(normalise, net), size)}.onnx"
+    name = _key(nn.Sequential(normalise, net), size, ncnn_runtime.versions() if runtime == "ncnn" else "")
+    path = cache_folder() / "networks" / (name + (".param" if runtime == "ncnn" else ".onnx"))
     own = None
     if not path.is_file():
         own = nn.Sequential(normalise, torch_runtime.prepared(net, size)).eval()
-        write_bytes(path, traced(own, torch.zeros(2, *size, 3, dtype=torch.uint8), "crops", ("maps",)))
-    model = OnnxModel(path, "uint8") if runtime == "onnx" else OpenVinoModel(path, precision)
+        if runtime == "ncnn":
+            ncnn_runtime.write(own[1], size, path)
+        else:
+            write_bytes(path, traced(own, torch.zeros(2, *size, 3, dtype=torch.uint8), "crops", ("maps",)))
+    if runtime == "ncnn":
+        model = NcnnModel(path, normalise)
+    else:
+        model = OnnxModel(path, "uint8") if runtime == "onnx" else OpenVinoModel(path, precision)
     ready = CropNetwork(model, zlib.crc32(f"{path.stem} {precision}".encode()))
     if own is not None and precision == "float32":
         _compare(own, ready, size, path)
@@ -131,10 +158,10 @@ def _in_torch(net: nn.Module, device: torch.device, precision: Precision) -> Net
     return run
 
 
-def _key(net: nn.Module, size: tuple[int, int]) -> str:
+def _key(net: nn.Module, size: tuple[int, int], versions: str) -> str:
     """A name for a network's file: of its weights, its code and what translates it."""
     digest = hashlib.sha256()
-    digest.update(f"{torch.__version__} {__version__} {size} {net!r}".encode())
+    digest.update(f"{torch.__version__} {__version__} {versions} {size} {net!r}".encode())
     for file in sorted({inspect.getsourcefile(type(module)) or "" for module in net.modules()}):
         if Path(file).is_file() and "site-packages" not in file:
             digest.update(Path(file).read_bytes())
@@ -151,8 +178,9 @@ def _compare(own: nn.Module, other: CropNetwork, size: tuple[int, int], path: Pa
         want = own(torch.from_numpy(crops))
     off = float((torch.from_numpy(other(crops)) - want).norm() / want.norm().clamp_min(1e-30))
     if not off < _TOLERANCE:
-        path.unlink(missing_ok=True)
-        raise ValueError(
+        for part in path.parent.glob(f"{path.stem}.*"):
+            part.unlink(missing_ok=True)
+        raise Untranslated(
             f"the network's file yields other maps than the network (by {off:.1e} of their root mean square, at most "
             f"{_TOLERANCE:g} is taken): use runtime 'torch'"
         )
@@ -166,29 +194,31 @@ def fitted(
     asked: str,
     family: str,
     precision: Precision = "float32",
+    images: int = 1,
 ) -> tuple[Runtime, Network | CropNetwork]:
     """The runtime as by `chosen`, and the network: for torch as by `ready`, for others as by `translated`.
 
-    "auto" is torch where the cache cannot be written.
+    "auto" is torch where the cache cannot be written, or the network cannot be translated, which is said.
 
     Raises:
         ModuleNotFoundError, ValueError: see there.
         OSError: another runtime than torch was asked for, and the cache cannot be written.
     """
-    runtime = chosen(asked, family, device, precision)
+    runtime = chosen(asked, family, device, precision, images)
     if runtime == "torch":
         return runtime, ready(net, size, device, precision)
     try:
         return runtime, translated(net, normalise, size, runtime, precision)
-    except OSError as error:
+    except (OSError, Untranslated) as error:
         if asked != "auto" or os.environ.get("POSEWRIGHT_RUNTIME", "auto") != "auto":
             raise
-        say(f"runtime: torch instead, as the cache cannot be used: {error}")
+        why = "" if isinstance(error, Untranslated) else ", as the cache cannot be used"
+        say(f"runtime: torch instead{why}: {error}")
         return "torch", ready(net, size, device, precision)
 
 
-def chosen(asked: str, family: str, device: torch.device, precision: Precision = "float32") -> Runtime:
-    """The runtime asked for; "auto" is the environment's POSEWRIGHT_RUNTIME, else the fastest, which is said.
+def chosen(asked: str, family: str, device: torch.device, precision: Precision = "float32", images: int = 1) -> Runtime:
+    """The runtime asked for; "auto" is the environment's POSEWRIGHT_RUNTIME, else the `fastest`, which is said.
 
     Raises:
         ValueError: there is no such runtime; or int8 is asked for, which takes more than a network.
@@ -201,7 +231,7 @@ def chosen(asked: str, family: str, device: torch.device, precision: Precision =
     if asked == "auto":
         asked = os.environ.get("POSEWRIGHT_RUNTIME", "auto")
     if asked == "auto":
-        found = fastest(family, device, precision)
+        found = fastest(family, device, precision, images)
         if found != "torch":
             _announce(found)
         return found
@@ -215,4 +245,4 @@ def chosen(asked: str, family: str, device: torch.device, precision: Precision =
 @cache
 def _announce(runtime: Runtime) -> None:
     """Once for each runtime, however many predictors are made."""
-    say(f"runtime: {runtime} (--runtime torch, onnx or openvino chooses another)")
+    say(f"runtime: {runtime} (--runtime {', '.join(get_args(Runtime))} chooses another)")
