@@ -39,8 +39,7 @@ _ORDERS: dict[str, tuple[Runtime, ...]] = {
 """The runtimes from the fastest on, by family where that has another order: at float32, batches of 1 and 8, by
 `OMP_NUM_THREADS=1 taskset -c 1 chrt -r 10 posewright bench NAME --batch 1 8` on one core of an AMD EPYC with AVX-512
 (torch 2.13, ONNX Runtime 1.31, OpenVINO 2026.4, ncnn 1.0.20261020); the times are in benchmarks/runtimes.md. ncnn is
-named where it is the
-fastest by more than a tenth, on two cores, too."""
+named where it is the fastest by more than a tenth, on two cores, too."""
 _PACKAGES: dict[Runtime, tuple[str, ...]] = {
     "torch": ("torch",),
     "onnx": ("onnx", "onnxruntime"),
