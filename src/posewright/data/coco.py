@@ -112,7 +112,10 @@ def boxes_of_file(
     names = {c.name for c in file.categories}
     if strangers := set(categories) - names:
         known = short(", ".join(sorted(names)))
-        raise LookupError(f"{path}: no category {', '.join(sorted(strangers))}; it has: {known or 'none'}")
+        raise LookupError(
+            f"{path}: no category {', '.join(sorted(strangers))}; it has: {known or 'none'}. The setting "
+            "adaptation.categories names those whose boxes are taken, and adaptation.categories=[] takes all"
+        )
     chosen = {c.id for c in file.categories if c.name in categories} if categories else None
     unlabelled = [coco_format.without_points(a) for a in file.annotations]
     file = coco_format.File(file.images, unlabelled, file.categories)

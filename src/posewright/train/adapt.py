@@ -76,12 +76,13 @@ def labelled_round(config: TrainConfig, number: int, folder: Path, team: Team) -
     root = os.path.commonpath([str(path.parent.resolve()) for path in target.paths.values()])
     if team.is_main and not labels.exists():
         xy, confidence = _predicted(config, target, team.device(config.device))
-        least = pseudo.thresholds[number] if pseudo.thresholds else threshold(confidence, pseudo.keep[number])
+        least = _least(pseudo, number, confidence)
         _write(labels, target, xy, confidence > least, Path(root))
         middle, most = np.median(confidence), confidence.max()
+        above = " to ".join(f"{value:.3f}" for value in dict.fromkeys((least.min(), least.max())))
         say(
-            f"{labels}: {(confidence > least).sum()} of {confidence.size} points kept, those above {least:.3f}; half "
-            f"are above {middle:.3f}, the highest is {most:.3f}"
+            f"{labels}: {(confidence > least).sum()} of {confidence.size} points kept, those above {above}; half are "
+            f"above {middle:.3f}, the highest is {most:.3f}"
         )
     team.wait()
     if not any(annotation.num_keypoints for annotation in coco_format.read_annotations(labels).annotations):
@@ -103,6 +104,16 @@ def _predicted(config: TrainConfig, target: KeypointDataset, device: torch.devic
     net = spec.build()
     checkpoint.load(net, hub.resolve(config.init), spec)
     return pseudo_labels(spec, net.to(device).eval(), target, config.pseudo, config.seed)
+
+
+def _least(pseudo: PseudoLabels, number: int, confidence: np.ndarray) -> np.ndarray:
+    """[K], what the confidences [N, K] of each keypoint must be above in a round."""
+    count = confidence.shape[1]
+    if pseudo.thresholds:
+        return np.full(count, pseudo.thresholds[number])
+    if pseudo.per_point:
+        return np.array([threshold(of_point, pseudo.keep[number]) for of_point in confidence.T])
+    return np.full(count, threshold(confidence, pseudo.keep[number]))
 
 
 def threshold(confidence: np.ndarray, keep: float) -> float:
@@ -155,15 +166,17 @@ def pseudo_labels(
 def views(
     spec: Spec, pixels: np.ndarray, region: np.ndarray, settings: PseudoLabels, rng: np.random.Generator
 ) -> tuple[Crop, np.ndarray]:
-    """Views of a region [4]: the plain one, then scaled and rotated ones, then recoloured ones of the plain one."""
+    """Views of a region [4]: the plain one, then scaled, rotated and mirrored ones, then recoloured ones of it."""
     moved = max(settings.views - 1, 0)
     factor = np.clip(1 + settings.scale * rng.normal(size=moved), 1 - settings.scale, 1 + settings.scale)
     angle = np.clip(settings.rotation * rng.normal(size=moved), -2 * settings.rotation, 2 * settings.rotation)
     factor = np.concatenate([[1.0], factor, np.ones(settings.recoloured)])
     degrees = np.concatenate([[0.0], angle, np.zeros(settings.recoloured)])
     regions = np.column_stack([np.tile(region[:2], (len(factor), 1)), region[2:] * factor[:, None]])
-    crop = Crop(geometry.matrix_of_region(regions, spec.size, rule=spec.crop_rule, degrees=degrees), spec.size)
-    crop = replace(crop, rule=spec.crop_rule)
+    place = np.arange(len(factor))
+    mirror = settings.mirrored & spec.skeleton.can_flip & (place % 2 == 1) & (place <= moved)
+    matrix = geometry.matrix_of_region(regions, spec.size, rule=spec.crop_rule, degrees=degrees, mirror=mirror)
+    crop = Crop(matrix, spec.size, spec.crop_rule)
     crops = image.warp_all(pixels, crop, spec.border)
     for row in range(1 + moved, len(crops)):
         gain, shift = np.exp(rng.uniform(-0.5, 0.5)), rng.normal(0, 15, 3)
@@ -178,6 +191,8 @@ def consensus(spec: Spec, net: nn.Module, crop: Crop, crops: np.ndarray) -> np.n
     device = next(net.parameters()).device
     with torch.inference_mode():
         maps = net(images.to(device)).float().cpu()
+    mirrored = torch.from_numpy(np.linalg.det(crop.matrix[..., :2]) < 0)  # whose left points were found as right ones
+    maps = torch.where(mirrored[:, None, None, None], maps[:, list(spec.skeleton.flip_index)], maps)
     height, width = maps.shape[2:]
     square = np.tile(np.eye(3), (len(crop), 1, 1))
     square[:, :2] = crop.matrix

@@ -26,6 +26,8 @@ class PseudoLabels:
     Attributes:
         keep: the share of the target's points that each round keeps, one number per round; 0 trains on the source
             alone. Published: new labels every 10 of 60 epochs.
+        per_point: whether that share of every keypoint is kept, in place of that share of all; not published. A point
+            that is never as sure as others, such as the tail's base, is then learned along with them.
         thresholds: confidences, one number per round and each at most the one before, above which the target's points
             are kept, in place of shares; empty keeps shares.
         alternate: whether batches of the source and of the target take turns, in place of being mixed.
@@ -35,11 +37,14 @@ class PseudoLabels:
         views: views of an image that differ in scale and rotation, the plain one among them; 1 for no equivariance.
         scale: standard deviation of their scale, and its limit.
         rotation: standard deviation of their rotation in degrees; its limit is twice that.
+        mirrored: whether every second of these views is mirrored, with left and right swapped back; not published. It
+            takes mean errors to the left or to the right out of the labels.
         recoloured: further views that differ in colour and noise; 0, as released, for no invariance.
         temporal: whether points are compared with those of the previous frame, where there is one.
     """
 
     keep: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 0.8, 0.8)
+    per_point: bool = False
     thresholds: tuple[float, ...] = ()
     alternate: bool = False
     weight: float = 10.0
@@ -47,6 +52,7 @@ class PseudoLabels:
     views: int = 5
     scale: float = 0.25
     rotation: float = 30.0
+    mirrored: bool = False
     recoloured: int = 2
     temporal: bool = True
 
