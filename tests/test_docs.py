@@ -155,6 +155,7 @@ LONG = [
     if words[0] == "posewright" and len(words) > 3 and words[1] in ("train", "predict", "eval", "export", "report",
         "compare", "bench") + ("weights",) * (words[2] == "convert")
     if not {"--detector", "--resume", "--shards", "people14", "RECIPE", "REPORT", "--target"} & set(words)
+    if not words[2].startswith("people14_")
     if not re.search(r"\.onnx --|\.onnx$|small.xml$|PROJECT|EXPORT|export/|bucket|report --weights", " ".join(words))
     if not " ".join(words[1:]).startswith(SHORT) or "--model" in words or "FILE" in words
 ]  # fmt: skip
