@@ -303,24 +303,26 @@ def written(bench: Bench) -> str:
     text = [
         "# Animals, measured",
         "",
-        f"`PYTHONPATH=src .venv/bin/python {command}`, then `--write`; {datetime.now(timezone.utc):%-d %B %Y}, commit "
-        f"{rows[-1]['commit']}, one thread of {processor()} that much other work was sharing.",
+        f"`PYTHONPATH=src .venv/bin/python {command}`, then `--write`; {datetime.now(timezone.utc):%-d %B %Y}, one "
+        f"thread of {processor()} that much other work was sharing. Each row has the commit whose settings and default "
+        "weights it was measured with.",
         "",
         f"The network is `{MODEL}`, {BASE.batch} crops per step, bfloat16. PCK is of the box's longer side, animal PCK "
         "as in the animal papers (of 1.5 times the points' extent), RMSE DeepLabCut's (the mean distance in pixels of "
         "the original image), in boxes around the annotated points, of one view as in those papers unless it says flip "
-        "test. Means and sample deviations over the seeds named; "
+        "test. Steps are those of the last round. Means and sample deviations over the seeds named; "
         "minutes are the processor's.",
     ]
     for part in dict.fromkeys(r["part"] for r in rows):
         mine = [r for r in rows if r["part"] == part]
-        text += ["", f"## {part}", "", f"| | seeds | steps | {' | '.join(COLUMNS.values())} |"]
-        text += ["|---|---|---:|" + "---:|" * len(COLUMNS)]
+        text += ["", f"## {part}", "", f"| | seeds | commit | steps | {' | '.join(COLUMNS.values())} |"]
+        text += ["|---|---|---|---:|" + "---:|" * len(COLUMNS)]
         for name in dict.fromkeys(r["name"] for r in mine):
             same = [r for r in mine if r["name"] == name]
             cells = [spread([r[key] for r in same], 3 if "PCK" in key else 2) for key in COLUMNS]
             seeds = ", ".join(str(r["seed"]) for r in same)
-            text.append(f"| {name} | {seeds} | {same[-1]['steps']} | {' | '.join(cells)} |")
+            commits = ", ".join(dict.fromkeys(r["commit"] for r in same))
+            text.append(f"| {name} | {seeds} | {commits} | {same[-1]['steps']} | {' | '.join(cells)} |")
     return "\n".join(text) + "\n"
 
 
