@@ -48,10 +48,10 @@ def cleaned(people: KeypointDataset, found: np.ndarray, confidence: np.ndarray) 
     torso = np.linalg.norm(found[:, shoulder] - found[:, hip], axis=1)
     unit = np.maximum(torso, 0.25 * np.sqrt(people.box[:, 2:].prod(1)))[:, None]
     xy, other = people.xy.astype(np.float64), skeleton.flip_index
-    apart = np.linalg.norm(found - xy, axis=2) / unit
+    off = np.linalg.norm(found - xy, axis=2) / unit
     crossed = np.linalg.norm(found - xy[:, other], axis=2) / unit
     both = labelled & labelled[:, other] & (other != np.arange(len(other)))
-    swapped = both & (np.maximum(crossed, crossed[:, other]) < CROSSED) & (np.maximum(apart, apart[:, other]) > APART)
+    swapped = both & (np.maximum(crossed, crossed[:, other]) < CROSSED) & (np.maximum(off, off[:, other]) > APART)
     xy = np.where(swapped[..., None], xy[:, other], xy)
     far = np.linalg.norm(found - xy, axis=2) / unit > FAR
     return Cleaned(xy, swapped, labelled & far & (confidence > SURE))
@@ -87,8 +87,8 @@ def main() -> None:
     result = cleaned(people, found, confidence)
     content = read_json(options.annotations, dict, "COCO annotations")
     entries = {entry["id"]: entry for entry in content["annotations"]}
-    for number, xy, seen, lost in zip(people.annotation_id.tolist(), result.xy, people.visibility, result.lost):
-        triples = np.where((seen > 0)[:, None] & ~lost[:, None], np.column_stack([xy, seen]), 0.0)
+    for number, xy, visibility, lost in zip(people.annotation_id.tolist(), result.xy, people.visibility, result.lost):
+        triples = np.where((visibility > 0)[:, None] & ~lost[:, None], np.column_stack([xy, visibility]), 0.0)
         entries[number] |= {
             "keypoints": triples.round(2).ravel().tolist(),
             "num_keypoints": int((triples[:, 2] > 0).sum()),

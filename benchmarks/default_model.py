@@ -153,9 +153,10 @@ FAILURES = """Seen on the sheets of worst and random cases:
 
 
 LABELS = """LSPET was labelled by many hands, some of which mistook left for right or a knee for an ankle. Of the
-4,775 points that are measured, the views of `benchmarks/clean_labels.py` contradict 348, on 128 people. Of these
-people 24 were looked at: on 7 the label is plainly wrong, on 6 the network is, and of the others, who are turned,
-tucked up or seen from behind, one cannot tell. So the labels are a part of what is missing, and a small one."""
+4,775 points that are measured, `benchmarks/clean_labels.py`, with the weights before these, contradicts 348, on 128
+people. Of these people 24 were looked at: on 7 the label is plainly wrong, on 6 the network is, and of the others, who
+are turned, tucked up or seen from behind, one cannot tell. So the labels are a part of what is missing, and a small
+one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +212,10 @@ def threshold(found: Found) -> str:
     labelled, measured = found.visibility > 0, (found.torso > 0)[:, None]
     score, probability = isotonic(found.score[labelled & measured], right[labelled & measured])
     even = score[np.argmax(probability >= 0.5)]
-    seen, unseen = ((found.score[of] > DRAWN).mean() for of in (labelled, ~labelled))
+    shown, hidden = ((found.score[points] > DRAWN).mean() for points in (labelled, ~labelled))
     return (
         f"From {even:.2f} on a point is more likely right than not, by isotonic regression. `predict` draws those\n"
-        f"above {DRAWN:g}: {seen:.0%} of the labelled points, and {unseen:.0%} of those without a label, mostly hidden."
+        f"above {DRAWN:g}: {shown:.0%} of the labelled points, and {hidden:.0%} of those without, mostly hidden."
     )
 
 
