@@ -233,9 +233,9 @@ def calibrated(weights: Path) -> str:
     fit = calibrations.read(weights)
     assert fit is not None
     return (
-        f"The score of a pose is calibrated on {fit.poses} of these people (`posewright calibrate`): `Poses.calibrated` is\n"
-        f"the probability of an OKS above 0.5, off by {fit.after:.2f} on images that it was not fitted to; the raw score is\n"
-        f"off by {fit.before:.2f}."
+        f"The score of a pose is calibrated on {fit.poses} of these people (`posewright calibrate`): `Poses.calibrated`\n"
+        f"is the probability of an OKS above 0.5, off by {fit.after:.2f} on images that it was not fitted to, and the raw\n"
+        f"score is off by {fit.before:.2f}."
     )
 
 
