@@ -233,9 +233,9 @@ def calibrated(weights: Path) -> str:
     fit = calibrations.read(weights)
     assert fit is not None
     return (
-        f"The score of a pose is calibrated on {fit.poses} of these people (`posewright calibrate`): `Poses.calibrated`\n"
-        f"is the probability of an OKS above 0.5, off by {fit.after:.2f} on images that it was not fitted to, and the raw\n"
-        f"score is off by {fit.before:.2f}."
+        f"Poses have a calibrated score, fitted to {fit.poses} of these (`posewright calibrate`), the\nprobability of "
+        f"an OKS above 0.5, off by {fit.after:.2f} on other images than those fitted to; the raw score is off by "
+        f"{fit.before:.2f}."
     )
 
 
