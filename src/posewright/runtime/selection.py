@@ -39,7 +39,7 @@ _ORDERS: dict[str, tuple[Runtime, ...]] = {
 """The runtimes from the fastest on, by family where that has another order: at float32, batches of 1 and 8, by
 `OMP_NUM_THREADS=1 taskset -c 1 chrt -r 10 posewright bench NAME --batch 1 8` on one core of an AMD EPYC with AVX-512
 (torch 2.13, ONNX Runtime 1.31, OpenVINO 2026.4, ncnn 1.0.20261020); the times are in benchmarks/runtimes.md. ncnn is
-named where it is the fastest by more than a tenth, on two cores, too."""
+named where it is the fastest by more than a tenth."""
 _PACKAGES: dict[Runtime, tuple[str, ...]] = {
     "torch": ("torch",),
     "onnx": ("onnx", "onnxruntime"),
@@ -56,20 +56,20 @@ def installed() -> list[Runtime]:
     return [runtime for runtime, packages in _PACKAGES.items() if all(map(find_spec, packages))]
 
 
-def fastest(family: str, device: torch.device, precision: Precision = "float32", images: int = 1) -> Runtime:
+def fastest(family: str, device: torch.device, precision: Precision = "float32") -> Runtime:
     """The fastest installed runtime for a family of networks: torch on a GPU, else the first installed of the table.
 
-    ncnn is passed over where it would leave threads without work: each computes an image by itself.
+    ncnn is passed over on several threads: each computes an image by itself and reads all weights for it, and whether
+    that is faster differs from process to process (benchmarks/runtimes.md).
 
     Args:
         family: as in the names of pose systems.
         device: where they run.
         precision: of the arithmetic.
-        images: that the network is given at once, at least.
     """
     if device.type != "cpu":
         return "torch"
-    available = [r for r in installed() if r != "ncnn" or images >= torch.get_num_threads()]
+    available = [r for r in installed() if r != "ncnn" or torch.get_num_threads() == 1]
     order: tuple[Runtime, ...] = _ORDERS.get(family, _ORDER) if precision == "float32" else ("openvino", "torch")
     for runtime in order:
         if runtime in available:
@@ -193,7 +193,6 @@ def fitted(
     asked: str,
     family: str,
     precision: Precision = "float32",
-    images: int = 1,
 ) -> tuple[Runtime, Network | CropNetwork]:
     """The runtime as by `chosen`, and the network: for torch as by `ready`, for others as by `translated`.
 
@@ -203,7 +202,7 @@ def fitted(
         ModuleNotFoundError, ValueError: see there.
         OSError: another runtime than torch was asked for, and the cache cannot be written.
     """
-    runtime = chosen(asked, family, device, precision, images)
+    runtime = chosen(asked, family, device, precision)
     if runtime == "torch":
         return runtime, ready(net, size, device, precision)
     try:
@@ -216,7 +215,7 @@ def fitted(
         return "torch", ready(net, size, device, precision)
 
 
-def chosen(asked: str, family: str, device: torch.device, precision: Precision = "float32", images: int = 1) -> Runtime:
+def chosen(asked: str, family: str, device: torch.device, precision: Precision = "float32") -> Runtime:
     """The runtime asked for; "auto" is the environment's POSEWRIGHT_RUNTIME, else the `fastest`, which is said.
 
     Raises:
@@ -230,7 +229,7 @@ def chosen(asked: str, family: str, device: torch.device, precision: Precision =
     if asked == "auto":
         asked = os.environ.get("POSEWRIGHT_RUNTIME", "auto")
     if asked == "auto":
-        found = fastest(family, device, precision, images)
+        found = fastest(family, device, precision)
         if found != "torch":
             _announce(found)
         return found
