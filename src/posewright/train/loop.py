@@ -260,7 +260,8 @@ def _accuracy(run: Run, batch: Batch, maps: torch.Tensor) -> dict[str, Any]:
     Of codecs with several maps per point the first is compared, as published for the offset targets of UDP. Without
     any counted point the accuracy is 0, as published.
     """
-    share = accuracy(*(heatmaps(each, run.spec.skeleton.num_keypoints) for each in (maps, batch.target)))
+    points = run.spec.skeleton.num_keypoints
+    share = accuracy(heatmaps(maps, points), heatmaps(batch.target, points))
     shares = run.team.gather((share.count * share.value.clip(0), share.count))
     correct, count = (np.sum(arrays, axis=0) for arrays in zip(*shares))
     by_point = {p: float(c / n) for p, c, n in zip(run.spec.skeleton.points, correct, count) if n}
