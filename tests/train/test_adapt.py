@@ -75,7 +75,8 @@ def test_maps_of_scaled_and_rotated_views_come_back_to_where_they_were(name, mir
     assert np.unravel_index(together[0].argmax(), together[0].shape) == pytest.approx(
         np.unravel_index(alone[0].argmax(), alone[0].shape), abs=1
     )
-    assert together.max() > 0.85 * alone.max()  # views agree, so the confidence stays
+    # views agree, so the confidence stays; the classic crops put a mirrored heatmap one cell to the side
+    assert together.max() > (0.85 if mirrored else 0.9) * alone.max()
     found, _ = spec.codec.decode(together[None])
     assert crop[:1].to_image(found)[0, 0] == pytest.approx([70, 110], abs=4)
 
