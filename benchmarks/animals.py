@@ -37,7 +37,7 @@ from posewright.predict.recording import predict_video
 from posewright.synthetic import animals
 from posewright.train.config import PseudoLabels, TrainConfig
 from posewright.types import Boxes
-from runs import Runs, processor, row_of, spread
+from training_runs import Runs, processor, row_of, spread
 
 MODEL = "litebaseline-128x96"
 AUGMENT = Augment(

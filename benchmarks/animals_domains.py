@@ -24,7 +24,7 @@ from posewright.predict.predictor import load
 from posewright.synthetic import animals
 from posewright.train.config import Domain, DomainAdaptation, PseudoLabels, TrainConfig
 from posewright.train.recipes.wscda import SAME_POINTS
-from runs import Runs, processor, row_of, spread
+from training_runs import Runs, processor, row_of, spread
 
 ADAPTED, PLAIN = "litebaseline-wscda-160x160", "litebaseline-160x160"
 EVERY: tuple[Domain, ...] = ("animals", "people", "unlabelled")

@@ -36,7 +36,8 @@ from posewright.codecs.udp import UdpHeatmap, UdpOffsetHeatmap
 from posewright.skeletons import COCO17
 
 
-def blob(x: float, y: float, sigma: float) -> np.ndarray:
+def blob(xy: np.ndarray, sigma: float) -> np.ndarray:
+    x, y = xy
     across = np.exp(-((np.arange(WIDTH) - x) ** 2) / (2 * sigma**2))
     return np.exp(-((np.arange(HEIGHT) - y) ** 2) / (2 * sigma**2))[:, None] * across
 
@@ -52,9 +53,9 @@ def network_maps(people: int, sigma: float, scale: float) -> np.ndarray:
     maps = rng.normal(scale=0.01, size=(people, POINTS, HEIGHT, WIDTH))
     for n, k in np.ndindex(people, POINTS):
         peak = rng.uniform(0.2, 1)
-        maps[n, k] += peak * blob(*anywhere(rng), sigma)
+        maps[n, k] += peak * blob(anywhere(rng), sigma)
         if rng.random() < 0.2:
-            maps[n, k] += peak * rng.uniform(0.3, 1) * blob(*anywhere(rng), sigma)
+            maps[n, k] += peak * rng.uniform(0.3, 1) * blob(anywhere(rng), sigma)
     return (maps * scale).astype(np.float32)
 
 

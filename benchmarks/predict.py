@@ -99,6 +99,8 @@ def plain_keypoints(system: System, spec: Spec, net: Any, people: list[Person]) 
         inputs, matrices = [], []
         for person in people[start : start + BATCH]:
             pixels = cv2.imread(str(person.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            if pixels is None:
+                raise ValueError(f"{person.path} is not an image that OpenCV reads")
             if spec.colour == "rgb":
                 pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
             region = geometry.region_of_box(person.box, spec.size, padding=spec.padding, rule=spec.crop_rule)
