@@ -46,6 +46,15 @@ def test_bench_states_every_step_of_each_runtime(run, options):
     assert "1000 billion multiply-adds per second in float32" in out
 
 
+def test_a_network_is_translated_once(run, options, monkeypatch, tmp_path):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setenv("POSEWRIGHT_CACHE", str(tmp_path / "cache"))
+    for seed in range(2):
+        torch.manual_seed(seed)
+        assert run(*options[:4], "--runtime", "onnx", "--turns", 1, "--batch", 1)[0] == 0
+    assert len(list((tmp_path / "cache/networks").iterdir())) == 1
+
+
 def test_a_detector_is_a_step_of_its_own(run, options, monkeypatch, tmp_path):
     class Found:
         def __init__(self, path):

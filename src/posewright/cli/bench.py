@@ -86,6 +86,8 @@ class _System(NamedTuple):
 
 
 def _of_network(options: argparse.Namespace) -> _System:
+    import torch
+
     from posewright.models import find
     from posewright.predict.predictor import Predictor, load
     from posewright.runtime import selection
@@ -95,6 +97,7 @@ def _of_network(options: argparse.Namespace) -> _System:
         spec, net = loaded.spec, loaded.net
     else:
         spec = find(options.name or "default")
+        torch.manual_seed(0)  # the same weights every time, so that a network is translated once
         net = spec.build()
     flip = bool(options.flip_test)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import os
 import zlib
 from collections.abc import Callable
@@ -16,10 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from posewright import __version__
-from posewright.files import cache_folder, write_bytes
+from posewright.files import write_bytes
 from posewright.progress import say
-from posewright.runtime import ncnn_runtime, torch_runtime
+from posewright.runtime import ncnn_runtime, network_cache, torch_runtime
 from posewright.runtime.crops import CropNetwork, Normalise
 from posewright.runtime.ncnn_runtime import NcnnModel, Untranslated
 from posewright.runtime.onnx_runtime import OnnxModel, traced
@@ -101,9 +98,8 @@ def translated(
 ) -> CropNetwork:
     """A copy of a network for prediction by ONNX Runtime, OpenVINO or ncnn: crops to maps.
 
-    The network is read from a file, which is written once into the cache (`cache_folder`), under a name that depends on
-    its weights, its code and the versions; at float32 its maps are compared with the network's own before it is used
-    for the first time.
+    The network is read from a file, which is written once into the cache (`network_cache`); at float32 its maps are
+    compared with the network's own before it is used for the first time.
 
     Args:
         net: takes images [N, 3, H, W]; stays as it is.
@@ -123,16 +119,18 @@ def translated(
         raise ModuleNotFoundError(
             f"runtime {runtime!r} is not installed: `pip install posewright[{runtime}]`, or use runtime 'torch'"
         )
-    name = _key(nn.Sequential(normalise, net), size, ncnn_runtime.versions() if runtime == "ncnn" else "")
-    path = cache_folder() / "networks" / (name + (".param" if runtime == "ncnn" else ".onnx"))
+    by_ncnn = runtime == "ncnn"
+    suffix, versions = (".param", ncnn_runtime.versions()) if by_ncnn else (".onnx", "")
+    path = network_cache.place_of(nn.Sequential(normalise, net), size, suffix, versions)
     own = None
-    if not path.is_file():
+    if not network_cache.is_there(path):
         own = nn.Sequential(normalise, torch_runtime.prepared(net, size)).eval()
-        if runtime == "ncnn":
+        if by_ncnn:
             ncnn_runtime.write(own[1], size, path)
         else:
             write_bytes(path, traced(own, torch.zeros(2, *size, 3, dtype=torch.uint8), "crops", ("maps",)))
-    if runtime == "ncnn":
+        network_cache.make_room(path.parent)
+    if by_ncnn:
         model = NcnnModel(path, normalise)
     else:
         model = OnnxModel(path, "uint8") if runtime == "onnx" else OpenVinoModel(path, precision)
@@ -157,19 +155,6 @@ def _in_torch(net: nn.Module, device: torch.device, precision: Precision) -> Net
     return run
 
 
-def _key(net: nn.Module, size: tuple[int, int], versions: str) -> str:
-    """A name for a network's file: of its weights, its code and what translates it."""
-    digest = hashlib.sha256()
-    digest.update(f"{torch.__version__} {__version__} {versions} {size} {net!r}".encode())
-    for file in sorted({inspect.getsourcefile(type(module)) or "" for module in net.modules()}):
-        if Path(file).is_file() and "site-packages" not in file:
-            digest.update(Path(file).read_bytes())
-    for name, tensor in net.state_dict().items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
 def _compare(own: nn.Module, other: CropNetwork, size: tuple[int, int], path: Path) -> None:
     """Refuse, and remove, a file whose maps are not the network's own."""
     crops = np.random.default_rng(0).integers(0, 256, (3, *size, 3), np.uint8)
@@ -177,8 +162,7 @@ def _compare(own: nn.Module, other: CropNetwork, size: tuple[int, int], path: Pa
         want = own(torch.from_numpy(crops))
     off = float((torch.from_numpy(other(crops)) - want).norm() / want.norm().clamp_min(1e-30))
     if not off < _TOLERANCE:
-        for part in path.parent.glob(f"{path.stem}.*"):
-            part.unlink(missing_ok=True)
+        network_cache.remove(path)
         raise Untranslated(
             f"the network's file yields other maps than the network (by {off:.1e} of their root mean square, at most "
             f"{_TOLERANCE:g} is taken): use runtime 'torch'"
