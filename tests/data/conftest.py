@@ -1,9 +1,10 @@
-"""Damage done to files of annotations."""
+"""Damage done to files of annotations, and what such files hold."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -33,3 +34,21 @@ def mutated() -> Callable[[bytes, random.Random], bytes]:
         return bytes(values)
 
     return damaged
+
+
+@pytest.fixture
+def animal_pose() -> dict[str, Any]:
+    """Animal Pose's annotations of two images: none of a cat, and of a dog one point."""
+    return {
+        "images": {"7": "cat.jpg", "9": "dog.jpg"},
+        "annotations": [
+            {
+                "image_id": 9,
+                "bbox": [5, 6, 25, 46],
+                "keypoints": [[7, 8, 1]] + [[0, 0, 0]] * 19,
+                "num_keypoints": 1,
+                "category_id": 1,
+            }
+        ],
+        "categories": [{"id": 1, "name": "dog", "keypoints": [], "skeleton": []}],
+    }
