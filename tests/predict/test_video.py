@@ -1,4 +1,4 @@
-"""Videos in and out: times, sound, rotation, what is broken, and what an interruption leaves."""
+"""Videos in and out: times, sound, what is broken, and what an interruption leaves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from fractions import Fraction
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ import torch
 import posewright as pw
 from posewright import image
 from posewright.codecs.heatmap import GaussianHeatmap
-from posewright.predict.frames import open_frames, read_ahead
+from posewright.predict.frames import open_frames
 from posewright.predict.predictor import Predictor
 from posewright.predict.recording import predict_video
 from posewright.predict.video import follow
@@ -55,29 +55,18 @@ def detector(pixels: np.ndarray) -> Boxes:
     return Boxes.of([[columns.mean() - 8, rows.mean() - 36, 56, 64]], [0.9], "dots")
 
 
-def make(path: Path, times=TIMES, *, sound: str = "", codec: str = "libx264", speed: float = 60) -> Path:
-    with av.open(str(path), "w") as file:
-        video = file.add_stream(codec, rate=25)
-        video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
-        video.codec_context.time_base, video.codec_context.gop_size = Fraction(1, 1000), 1
-        audio = file.add_stream(sound, rate=16000, layout="mono") if sound else None
-        for n, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(picture(10 + speed * time), format="rgb24")
-            frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
-            file.mux(video.encode(frame))
-            if audio:
-                noise = np.random.default_rng(n).integers(-9000, 9000, (1, 1024)).astype(np.int16)
-                part = av.AudioFrame.from_ndarray(noise, format="s16", layout="mono")
-                part.sample_rate, part.pts, part.time_base = 16000, n * 1024, Fraction(1, 16000)
-                for resampled in av.AudioResampler(format=audio.format, layout="mono", rate=16000).resample(part):
-                    file.mux(audio.encode(resampled))
-        for stream in file.streams:
-            file.mux(stream.encode(None))
-    return path
+@pytest.fixture
+def make(write_video) -> Callable[..., Path]:
+    """Makes a video of the person, who walks that many pixels in a second."""
+
+    def make(path: Path, times=TIMES, *, speed: float = 60, **options) -> Path:
+        return write_video(path, [picture(10 + speed * time) for time in times], times, **options)
+
+    return make
 
 
 @pytest.fixture
-def clip(tmp_path) -> Path:
+def clip(make, tmp_path) -> Path:
     return make(tmp_path / "clip.mp4", sound="aac")
 
 
@@ -117,7 +106,7 @@ def test_a_video_becomes_a_video_lines_and_a_table(clip, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "sound"), [("clip.mp4", "aac"), ("clip.avi", "pcm_s16le")])
-def test_sound_is_kept(tmp_path, name, sound):
+def test_sound_is_kept(make, tmp_path, name, sound):
     clip = make(tmp_path / name, [n / 25 for n in range(12)], sound=sound, codec="mpeg4")
     run(clip, tmp_path)
     with av.open(str(tmp_path / "out" / "clip_pose.mp4")) as file:
@@ -126,24 +115,7 @@ def test_sound_is_kept(tmp_path, name, sound):
     assert seconds > 0.35
 
 
-@pytest.mark.parametrize(
-    ("matrix", "turns"),  # as MP4 has it: a, b, u, c, d, v
-    [((0, 1, 0, -1, 0, 0), -1), ((-1, 0, 0, 0, -1, 0), 2), ((0, -1, 0, 1, 0, 0), 1)],
-    ids=["90 degrees clockwise", "upside down", "90 degrees counter-clockwise"],
-)
-def test_a_rotation_flag_is_obeyed(clip, matrix, turns):
-    upright = next(open_frames(clip).frames).image
-    data = bytearray(clip.read_bytes())
-    place = data.index(b"tkhd") + 4 + 40  # of the first track; version 0
-    for n, value in enumerate(matrix):
-        data[place + 4 * n : place + 4 * n + 4] = (value << 16).to_bytes(4, "big", signed=True)
-    clip.write_bytes(data)
-    turned = next(open_frames(clip).frames).image
-    assert turned.shape == ((96, 160, 3) if turns == 2 else (160, 96, 3))
-    np.testing.assert_array_equal(turned, np.rot90(upright, turns))
-
-
-def test_a_truncated_video_yields_what_there_is_and_says_so(tmp_path):
+def test_a_truncated_video_yields_what_there_is_and_says_so(make, tmp_path):
     clip = make(tmp_path / "clip.mkv", [n / 25 for n in range(50)], speed=30)
     data = clip.read_bytes()
     clip.write_bytes(data[: len(data) // 2])
@@ -153,7 +125,7 @@ def test_a_truncated_video_yields_what_there_is_and_says_so(tmp_path):
     assert len(pictures(tmp_path / "out" / "clip_pose.mp4")[0]) == summary.frames
 
 
-def test_broken_frames_are_left_out_and_counted(tmp_path):
+def test_broken_frames_are_left_out_and_counted(make, tmp_path):
     clip = make(tmp_path / "clip.mkv", [n / 25 for n in range(30)], codec="mpeg4")
     with av.open(str(clip)) as file:
         places = [(packet.pos, packet.size) for packet in file.demux(video=0) if packet.size]
@@ -224,35 +196,6 @@ def test_leaving_early_ends_the_reading(clip):
     videos.close()  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_what_is_not_a_video_is_refused_in_one_line(tmp_path, monkeypatch):
-    (tmp_path / "text.mp4").write_text("hello " * 99)
-    (tmp_path / "empty.mp4").write_bytes(b"")
-    with av.open(str(tmp_path / "sound.mp4"), "w") as file:
-        stream = file.add_stream("aac", rate=16000, layout="mono")
-        part = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-        part.sample_rate = 16000
-        file.mux(stream.encode(part))
-        file.mux(stream.encode(None))
-    for name, message in (
-        ("text.mp4", "not a video that can be read"),
-        ("empty.mp4", "not a video that can be read"),
-        ("sound.mp4", "expected a video, got a file with audio"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            open_frames(tmp_path / name)
-    with pytest.raises(FileNotFoundError, match=r"gone\.mp4: no such file"):
-        open_frames(tmp_path / "gone.mp4")
-    os.mkfifo(tmp_path / "pipe.mp4")
-    with pytest.raises(ValueError, match="got a pipe or a device"):
-        open_frames(tmp_path / "pipe.mp4")
-    with pytest.raises(ValueError, match="camera 97: not there, in use by another program, or not permitted"):
-        open_frames(97)
-    clip = make(tmp_path / "clip.mp4")
-    monkeypatch.setattr("posewright.predict.frames._next", lambda packets: (None, ""))
-    with pytest.raises(ValueError, match="no picture in it can be decoded"):
-        next(open_frames(clip).frames)
-
-
 def test_without_pyav_opencv_reads_and_no_video_is_written(clip, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     summary = run(clip, tmp_path)
@@ -292,7 +235,7 @@ def test_a_camera_runs_until_it_is_stopped_and_its_newest_frame_is_taken(tmp_pat
     assert len(taken) >= len(lines)
 
 
-def test_a_codec_or_an_encoder_that_is_missing_is_said(tmp_path, monkeypatch):
+def test_a_codec_or_an_encoder_that_is_missing_is_said(make, tmp_path, monkeypatch):
     clip = make(tmp_path / "clip.mp4")
     (tmp_path / "odd.mp4").write_bytes(clip.read_bytes().replace(b"avc1", b"zzzz"))
     with pytest.raises(ValueError, match=r"odd\.mp4: its codec cannot be decoded by this installation of FFmpeg"):
@@ -345,7 +288,7 @@ for limit, out in zip((12_000, 3_000), outs):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits the size of files as Unix does")
-def test_a_full_disk_gives_one_error_and_what_was_written_can_be_read(tmp_path):
+def test_a_full_disk_gives_one_error_and_what_was_written_can_be_read(make, tmp_path):
     """A limit on the size of files stands for it: the first is reached by the video, the second by a table."""
     clip = make(tmp_path / "clip.mp4", [n / 25 for n in range(150)], speed=8)
     full = {tmp_path / "a": "clip_pose.mp4", tmp_path / "b": "clip_poses.jsonl"}
@@ -360,17 +303,6 @@ def test_a_full_disk_gives_one_error_and_what_was_written_can_be_read(tmp_path):
         assert len(lines) > 5
         assert len(rows) == 1 + 3 * len(lines)
         assert len(list(open_frames(out / "clip_pose.mp4").frames)) > 0 or name != "clip_pose.mp4"
-
-
-def test_reading_ahead_passes_errors_on_after_what_came_before():
-    def items():
-        yield 1
-        raise ValueError("no more")
-
-    ahead = read_ahead(items())
-    assert next(ahead) == 1
-    with pytest.raises(ValueError, match="no more"):
-        next(ahead)
 
 
 RUN = """
@@ -395,7 +327,7 @@ sys.exit(128 + summary.stopped)
 
 @pytest.mark.skipif(os.name != "posix", reason="kills as Unix does")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_what_was_written_before_a_kill_can_be_read(tmp_path, number):
+def test_what_was_written_before_a_kill_can_be_read(make, tmp_path, number):
     clip, out = make(tmp_path / "clip.mp4", [n / 5 for n in range(40)], speed=8), tmp_path / "out"
     ended = subprocess.run(
         [sys.executable, "-c", RUN, str(int(number)), str(clip), str(out)],
