@@ -13,9 +13,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from posewright.evaluate import printing
-from posewright.evaluate.coco_ap import coco, measure
-from posewright.evaluate.ground_truth import GroundTruth, Results
-from posewright.skeletons import AP10K17, COCO17, CROWDPOSE14, to_category
+from posewright.evaluate.coco_ap import coco
+from posewright.skeletons import AP10K17, CROWDPOSE14
 
 METRICS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
 
@@ -43,10 +42,6 @@ def official(truth, results, sigmas=None):
     return dict(zip(METRICS, evaluate.stats)), printed.getvalue().splitlines()
 
 
-def measured_of(truth, results, **options):
-    return measure(GroundTruth.read(truth), Results.of(results), **options)
-
-
 def check(truth, results, sigmas=None):
     want, _ = official(truth, results, sigmas)
     got = coco(truth, results, sigmas=sigmas)
@@ -55,76 +50,36 @@ def check(truth, results, sigmas=None):
     return got
 
 
-def world(seed, *, images=5, most_people=5, most_results=8, skeletons=(COCO17,), scores=20, crowds=0.15, sized=False):
-    """Random ground truth and results: crowds, unlabelled people, ties, doubles, far-off results, any sizes."""
-    rng = np.random.default_rng(seed)
-    ids = rng.permutation(1000)[:images]
-    annotations, results = [], []
-    for image in ids:
-        people = []
-        for _ in range(rng.integers(0, most_people + 1)):
-            category = int(rng.integers(len(skeletons)))
-            points = skeletons[category].num_keypoints
-            size = float(rng.choice([0.0, 3, 32, 60, 96, 200, 1e6], p=[0.02, 0.1, 0.2, 0.3, 0.2, 0.16, 0.02]))
-            corner = rng.uniform(0, 400, 2)
-            xy = corner + rng.random((points, 2)) * size
-            visibility = rng.integers(0, 3, points) * (rng.random() > 0.2)
-            people.append((category, xy, size))
-            annotations.append({
-                "id": len(annotations) + 1, "image_id": int(image), "category_id": category + 1,
-                "bbox": [*corner.tolist(), size, size], "area": size**2, "iscrowd": int(rng.random() < crowds),
-                "num_keypoints": int((visibility > 0).sum()),
-                "keypoints": np.column_stack([xy * (visibility > 0)[:, None], visibility]).reshape(-1).tolist(),
-            })  # fmt: skip
-        for _ in range(rng.integers(0, most_results + 1)):
-            category = int(rng.integers(len(skeletons)))
-            xy = rng.uniform(0, 600, (skeletons[category].num_keypoints, 2))
-            if people and rng.random() < 0.85:
-                category, near, size = people[rng.integers(len(people))]
-                xy = near + rng.normal(0, 1, near.shape) * size * rng.choice([0, 0.01, 0.05, 0.3])
-            entry = {"image_id": int(image), "category_id": category + 1, "score": int(rng.integers(scores)) / scores}
-            entry["keypoints"] = np.column_stack([xy, rng.random(len(xy))]).reshape(-1).tolist()
-            results.append(entry | ({"bbox": rng.uniform(1, 200, 4).tolist()} if sized else {}))
-    order = rng.permutation(len(annotations))
-    categories = [to_category(s, n, f"kind{n}") for n, s in enumerate(skeletons, 1)]
-    truth = {
-        "images": [{"id": int(i)} for i in ids],
-        "annotations": [annotations[n] for n in order],
-        "categories": categories,
-    }
-    return truth, [results[n] for n in rng.permutation(len(results))]
-
-
 # -- against pycocotools ----------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), scores=st.sampled_from([1, 3, 1000]), sized=st.booleans())
-def test_random_sets_equal_pycocotools(seed, scores, sized):
+def test_random_sets_equal_pycocotools(world, seed, scores, sized):
     check(*world(seed, scores=scores, sized=sized))
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_more_results_than_are_evaluated(seed):
+def test_more_results_than_are_evaluated(world, seed):
     truth, results = world(seed, images=3, most_people=12, most_results=60, scores=4)
     assert max(np.bincount([r["image_id"] for r in results])) > 20
     check(truth, results)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_several_categories_are_averaged(seed):
+def test_several_categories_are_averaged(world, seed):
     check(*world(seed, images=6, skeletons=(AP10K17,) * 3), sigmas=AP10K17.sigmas)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_another_skeleton_brings_its_sigmas(seed):
+def test_another_skeleton_brings_its_sigmas(world, seed):
     truth, results = world(seed, skeletons=(CROWDPOSE14,))
     assert coco(truth, results) == check(truth, results, sigmas=CROWDPOSE14.sigmas)
     del truth["categories"][0]["sigmas"]  # the points alone tell which skeleton it is
     assert coco(truth, results) == check(truth, results, sigmas=CROWDPOSE14.sigmas)
 
 
-def test_sets_without_people_or_results():
+def test_sets_without_people_or_results(world):
     truth, results = world(1)
     no_people = truth | {"annotations": []}
     assert set(check(no_people, results).values()) == {-1.0}
@@ -137,12 +92,12 @@ def test_sets_without_people_or_results():
 
 
 @pytest.mark.parametrize("area", [32**2, 96**2, 1e10, 32**2 - 1e-9, 96**2 + 1e-9, 1e10 + 1e6, 0.0])
-def test_sizes_at_the_edges_of_the_ranges(area):
+def test_sizes_at_the_edges_of_the_ranges(world, area):
     truth, results = world(3, crowds=0)
     check(truth | {"annotations": [a | {"area": area} for a in truth["annotations"]]}, results)
 
 
-def test_coincident_people_and_exact_thresholds():
+def test_coincident_people_and_exact_thresholds(world):
     truth, results = world(5, crowds=0)
     double = [*truth["annotations"], *(a | {"id": a["id"] + 1000} for a in truth["annotations"])]
     check(truth | {"annotations": double}, results)
@@ -150,7 +105,7 @@ def test_coincident_people_and_exact_thresholds():
     check(truth | {"annotations": double}, exact)
 
 
-def test_absurd_coordinates_are_merely_wrong():
+def test_absurd_coordinates_are_merely_wrong(world):
     truth, results = world(5)
     for result in results[::2]:
         result["keypoints"] = [1e200, -1e200, 1.0] * 17
@@ -158,12 +113,12 @@ def test_absurd_coordinates_are_merely_wrong():
         check(truth, results)
 
 
-def test_a_hand_written_ignore_flag_is_overwritten():
+def test_a_hand_written_ignore_flag_is_overwritten(world):
     truth, results = world(6)
     check(truth | {"annotations": [a | {"ignore": 1} for a in truth["annotations"]]}, results)
 
 
-def test_lines_are_pycocotools_own():
+def test_lines_are_pycocotools_own(world):
     truth, results = world(7)
     metrics, printed = official(truth, results)
     assert printing.coco_lines(metrics) == printed
@@ -174,7 +129,7 @@ def test_lines_are_pycocotools_own():
 # -- where pycocotools errs or stops ----------------------------------------------------------------------------------
 
 
-def test_annotation_ids_do_not_matter():
+def test_annotation_ids_do_not_matter(world):
     truth, results = world(8)
     want = check(truth, results)
     zero = [a | {"id": n} for n, a in enumerate(truth["annotations"])]
@@ -185,7 +140,7 @@ def test_annotation_ids_do_not_matter():
         assert coco(truth | {"annotations": annotations}, results) == want
 
 
-def test_large_image_ids_do_not_overflow():
+def test_large_image_ids_do_not_overflow(world):
     truth, results = world(8)
     want = coco(truth, results)
     shift = 10_000_000_000_000
@@ -195,14 +150,14 @@ def test_large_image_ids_do_not_overflow():
     assert coco(moved, results) == want
 
 
-def test_missing_crowd_flags_and_counts_are_filled_in():
+def test_missing_crowd_flags_and_counts_are_filled_in(world):
     truth, results = world(9, crowds=0)
     want = check(truth, results)
     reduced = [{k: v for k, v in a.items() if k not in ("iscrowd", "num_keypoints")} for a in truth["annotations"]]
     assert coco(truth | {"annotations": reduced}, results) == want
 
 
-def test_a_file_without_areas_takes_those_of_boxes_and_says_so():
+def test_a_file_without_areas_takes_those_of_boxes_and_says_so(world, measured_of):
     truth, results = world(10)
     boxed = [a | {"area": a["bbox"][2] * a["bbox"][3] * 0.53} for a in truth["annotations"]]
     reduced = [{k: v for k, v in a.items() if k != "area"} for a in truth["annotations"]]
@@ -216,7 +171,7 @@ def test_a_file_without_areas_takes_those_of_boxes_and_says_so():
         coco(truth | {"annotations": reduced}, results)
 
 
-def test_what_is_left_out_is_said():
+def test_what_is_left_out_is_said(world, measured_of):
     truth, results = world(11)
     want = check(truth, results)
     stray = truth["annotations"][0] | {"image_id": 5000, "id": 900}
@@ -236,7 +191,7 @@ def test_what_is_left_out_is_said():
     )
 
 
-def test_nothing_is_printed_or_changed(capsys, tmp_path):
+def test_nothing_is_printed_or_changed(world, capsys, tmp_path):
     truth, results = world(12)
     before = copy.deepcopy((truth, results))
     metrics = coco(truth, results)
@@ -248,7 +203,7 @@ def test_nothing_is_printed_or_changed(capsys, tmp_path):
     assert capsys.readouterr() == ("", "")
 
 
-def test_numpy_numbers_are_numbers():
+def test_numpy_numbers_are_numbers(world):
     truth, results = world(13)
     arrays = [
         r
@@ -276,7 +231,7 @@ def test_numpy_numbers_are_numbers():
         ({"bbox": [1, 2, 3, 4]}, r"results: result 1 has a bbox \[x, y, width, height\] that result 0 lacks"),
     ],
 )
-def test_faulty_results_are_told_by_entry(change, message, tmp_path):
+def test_faulty_results_are_told_by_entry(world, change, message, tmp_path):
     truth, results = world(14)
     results[1] |= change
     with pytest.raises(ValueError, match=message):
@@ -287,7 +242,7 @@ def test_faulty_results_are_told_by_entry(change, message, tmp_path):
         coco(truth, path)
 
 
-def test_faulty_files_are_told_by_name(tmp_path):
+def test_faulty_files_are_told_by_name(world, tmp_path):
     truth, results = world(14)
     with pytest.raises(FileNotFoundError, match=r"nowhere.json: no such JSON file"):
         coco(truth, tmp_path / "nowhere.json")
@@ -305,7 +260,7 @@ def test_faulty_files_are_told_by_name(tmp_path):
         coco(truth | {"annotations": short}, results)
 
 
-def test_without_sigmas_there_is_no_oks():
+def test_without_sigmas_there_is_no_oks(world):
     truth, results = world(15, skeletons=(CROWDPOSE14,))
     mouse = {"id": 1, "name": "mouse", "keypoints": [f"p{n}" for n in range(14)]}
     with pytest.raises(ValueError, match=r"category 1 \(mouse\): OKS, .* is undefined without sigmas.*or measure PCK"):
@@ -317,40 +272,11 @@ def test_without_sigmas_there_is_no_oks():
     )
 
 
-# -- words ----------------------------------------------------------------------------------------------------------
-
-
-def small_world():
-    truth, _ = world(16, crowds=0, images=3)
-    annotations = [a | {"area": 500.0} for a in truth["annotations"] if a["num_keypoints"]]
-    exact = [{k: a[k] for k in ("image_id", "category_id", "keypoints")} | {"score": 0.9} for a in annotations]
-    return truth | {"annotations": annotations}, exact
-
-
-def test_explanations_of_sizes_and_zeros():
-    truth, exact = small_world()
-    fine = measured_of(truth, exact)
-    assert printing.explain(fine) == [
-        "AP_M and AR_M are -1: no ground truth of medium size (1024 to 9216 square pixels)",
-        "AP_L and AR_L are -1: no ground truth of large size (9216 or more square pixels)",
-    ]
-    assert fine.best_oks == 1
-    no_people = measured_of(truth | {"annotations": []}, exact)
-    assert printing.explain(no_people)[0] == "all metrics are -1: no person is annotated with a keypoint, crowds apart"
-    silent = measured_of(truth, [])
-    assert printing.explain(silent)[0] == f"AP is 0: there are no results for the {len(exact)} annotated people"
-    far = [e | {"keypoints": [9e4, 9e4, 1.0] * 17} for e in exact]
-    assert "the best result for each person has a mean OKS of 0.000" in printing.explain(measured_of(truth, far))[0]
-    empty = truth | {"images": [*truth["images"], {"id": 7777}]}
-    strayed = printing.explain(measured_of(empty, [e | {"image_id": 7777} for e in exact]))[0]
-    assert (
-        strayed
-        == f"AP is 0: no result is of any of the {fine.images} images with annotated people; compare the image ids"
-    )
+# -- CrowdPose's levels -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("limits", [(0.2, 0.8), (0.1, 0.8)])
-def test_crowdpose_levels_are_evaluated_separately(limits):
+def test_crowdpose_levels_are_evaluated_separately(world, measured_of, limits):
     truth, results = world(7, images=11, skeletons=(CROWDPOSE14, AP10K17))
     crowding = {i["id"]: n / 10 for n, i in enumerate(truth["images"])}  # 0.2 and 0.8 among them
     for image in truth["images"]:
@@ -374,26 +300,14 @@ def test_crowdpose_levels_are_evaluated_separately(limits):
     ]
 
 
-def test_a_level_without_images_has_no_metric():
-    truth, exact = small_world()
+def test_a_level_without_images_has_no_metric(small_world):
+    truth, exact = small_world
     for image in truth["images"]:
         image["crowdIndex"] = 0.8
     got = coco(truth, exact)
     assert (got["AP_easy"], got["AP_medium"], got["AP_hard"]) == (-1, -1, 1)
     del truth["images"][0]["crowdIndex"]
     assert list(coco(truth, exact)) == list(METRICS)
-
-
-def test_the_row_is_headed_as_hrnets_and_names_the_boxes():
-    truth, exact = small_world()
-    measured = measured_of(truth, exact, boxes="gt")
-    head, rule, row = printing.markdown_row(measured.metrics, "lpn-50", measured.boxes).splitlines()
-    assert head == "| Arch | AP | Ap .5 | AP .75 | AP (M) | AP (L) | AR | AR .5 | AR .75 | AR (M) | AR (L) | Boxes |"
-    assert row == "| lpn-50 | 1.000 | 1.000 | 1.000 | – | – | 1.000 | 1.000 | 1.000 | – | – | gt |"
-    assert rule.count("---") == 12
-    lines = printing.summary(measured, "lpn-50")
-    assert lines[:10] == printing.coco_lines(measured.metrics)
-    assert lines[-1] == row
 
 
 # -- real photographs' annotations ------------------------------------------------------------------------------------
