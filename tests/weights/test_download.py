@@ -1,4 +1,4 @@
-"""One download: goes on where it broke off, starts anew where it must, and gives up in time."""
+"""One download: resumes after an interruption, begins again where it must, and gives up in time."""
 
 from __future__ import annotations
 
