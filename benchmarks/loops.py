@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional
 
 SIZE, MAP_SIZE = (256, 192), (64, 48)
 HEIGHT, WIDTH = MAP_SIZE
@@ -185,3 +188,48 @@ def flip(maps: np.ndarray, *, shift: bool = True) -> np.ndarray:
     if shift:
         back[:, :, :, 1:] = back.copy()[:, :, :, :-1]
     return back
+
+
+def joint_by_joint(outputs: Sequence[Tensor], target: Tensor, weight: Tensor) -> Tensor:
+    """SimpleBaseline's and HRNet's loss."""
+    (output,) = outputs
+    people, points = output.shape[:2]
+    predicted = output.reshape(people, points, -1).split(1, 1)
+    wanted = target.reshape(people, points, -1).split(1, 1)
+    loss = output.new_zeros(())
+    for k in range(points):
+        visibility = weight[:, k, None]
+        loss = loss + 0.5 * functional.mse_loss(predicted[k].squeeze(1) * visibility, wanted[k].squeeze(1) * visibility)
+    return loss / points
+
+
+def sample_by_sample(outputs: Sequence[Tensor], target: Tensor, weight: Tensor) -> Tensor:
+    """MSPN's loss: stage by stage, level by level, sample by sample."""
+    stages, levels = len(outputs) // 4, 4
+    loss = outputs[0].new_zeros(())
+    for stage in range(stages):
+        for level in range(levels):
+            output = outputs[stage * levels + level]
+            label = target[:, level + (stage == stages - 1)]
+            if level == levels - 1:
+                loss = loss + hardest_of_each(output, label, weight)
+            else:
+                loss = loss + visible_of_each(output, label, weight) / levels
+    return loss
+
+
+def visible_of_each(output: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+    total = output.new_zeros(())
+    for n in range(len(output)):
+        maps, wanted = output[n].reshape(output.shape[1], -1), label[n].reshape(output.shape[1], -1)
+        total = total + functional.mse_loss(maps, wanted * (weight[n, :, None] > 1).float())
+    return total / len(output)
+
+
+def hardest_of_each(output: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+    total = output.new_zeros(())
+    for n in range(len(output)):
+        maps, wanted = output[n].reshape(output.shape[1], -1), label[n].reshape(output.shape[1], -1)
+        errors = functional.mse_loss(maps, wanted, reduction="none").mean(1) * (weight[n] > 0).float()
+        total = total + torch.topk(errors, 8, sorted=False).values.mean()
+    return total / len(output)

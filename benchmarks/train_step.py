@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,11 +22,11 @@ from unittest import mock
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from evaluate import loop_accuracy
 from loader import PARTS as SAMPLE_PARTS
 from loader import Arrays, heatmaps, ladder, make, now, parts, provenance, publish
+from loops import joint_by_joint, sample_by_sample
 from posewright.data import augment, coco
 from posewright.data.loader import Batch
 from posewright.losses import Objective
@@ -46,51 +46,6 @@ DEPTHWISE = ("litebaseline-160x160", "lpn-50-256x192", "litehrnet-18-256x192")
 
 
 # -- the published way ----------------------------------------------------------------------------------------------
-
-
-def joint_by_joint(outputs: Sequence[Tensor], target: Tensor, weight: Tensor) -> Tensor:
-    """SimpleBaseline's and HRNet's loss."""
-    (output,) = outputs
-    people, points = output.shape[:2]
-    predicted = output.reshape(people, points, -1).split(1, 1)
-    wanted = target.reshape(people, points, -1).split(1, 1)
-    loss = output.new_zeros(())
-    for k in range(points):
-        visibility = weight[:, k, None]
-        loss = loss + 0.5 * functional.mse_loss(predicted[k].squeeze(1) * visibility, wanted[k].squeeze(1) * visibility)
-    return loss / points
-
-
-def sample_by_sample(outputs: Sequence[Tensor], target: Tensor, weight: Tensor) -> Tensor:
-    """MSPN's loss: stage by stage, level by level, sample by sample."""
-    stages, levels = len(outputs) // 4, 4
-    loss = outputs[0].new_zeros(())
-    for stage in range(stages):
-        for level in range(levels):
-            output = outputs[stage * levels + level]
-            label = target[:, level + (stage == stages - 1)]
-            if level == levels - 1:
-                loss = loss + hardest_of_each(output, label, weight)
-            else:
-                loss = loss + visible_of_each(output, label, weight) / levels
-    return loss
-
-
-def visible_of_each(output: Tensor, label: Tensor, weight: Tensor) -> Tensor:
-    total = output.new_zeros(())
-    for n in range(len(output)):
-        maps, wanted = output[n].reshape(output.shape[1], -1), label[n].reshape(output.shape[1], -1)
-        total = total + functional.mse_loss(maps, wanted * (weight[n, :, None] > 1).float())
-    return total / len(output)
-
-
-def hardest_of_each(output: Tensor, label: Tensor, weight: Tensor) -> Tensor:
-    total = output.new_zeros(())
-    for n in range(len(output)):
-        maps, wanted = output[n].reshape(output.shape[1], -1), label[n].reshape(output.shape[1], -1)
-        errors = functional.mse_loss(maps, wanted, reduction="none").mean(1) * (weight[n] > 0).float()
-        total = total + torch.topk(errors, 8, sorted=False).values.mean()
-    return total / len(output)
 
 
 @dataclass(frozen=True)
@@ -312,7 +267,7 @@ def depthwise(run: Run, batch: Batch) -> dict[str, Way]:
     run.objective = watch.on(run.objective)
 
     def torchs() -> np.ndarray:
-        with mock.patch.object(runtime_depthwise, "_is_bf16", return_value=False):
+        with mock.patch.object(runtime_depthwise.DepthwiseBf16, "forward", nn.Conv2d.forward):
             return watch.time(lambda: train_step(batch))
 
     return {"torch's gradients": torchs, "ours": lambda: watch.time(lambda: train_step(batch))}
