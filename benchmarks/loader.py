@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from posewright import geometry, image
 from posewright.data import augment, coco
+from posewright.data import loader as our_loader
 from posewright.data.loader import Loader
 from posewright.files import write_text
 from posewright.models import find
@@ -287,8 +288,8 @@ def _parts(spent: Spent, epoch: Callable[[], Iterable[torch.Tensor]]) -> list[fl
 def _counted(spec: Spec, spent: Spent) -> Iterator[None]:
     """Count what our loader calls while the block runs."""
     called: tuple[tuple[Any, str, str], ...] = (
-        (image, "read", "decode"), (image, "warp", "warp"), (geometry, "matrix_of_region", "warp"),
-        (augment, "views", "augment"), (augment, "recolour", "augment"),
+        (image, "read", "decode"), (image, "warp_all", "warp"), (geometry, "matrix_of_region", "warp"),
+        (our_loader, "views", "augment"), (our_loader, "recolour", "augment"),
         (Crop, "to_input", "target"), (type(spec.codec), "encode", "target"),
         (image, "to_tensor", "normalise and collate"),
     )  # fmt: skip
