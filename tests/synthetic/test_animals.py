@@ -49,12 +49,14 @@ def test_a_rodents_tail_begins_where_it_leaves_the_fur():
         assert 0.5 * rear.radii[0] < np.linalg.norm(back) < rear.radii[0]
 
 
-def test_a_rodents_ear_is_where_its_front_edge_meets_the_head():
+def test_a_rodents_ear_is_just_outside_of_where_its_front_edge_meets_the_head():
     for seed in range(4):
-        solids, joints, _ = _rodent.posed(_rodent.build(np.random.default_rng(seed)), 0.0)
+        animal = _rodent.build(np.random.default_rng(seed))
+        solids, joints, _ = _rodent.posed(animal, 0.0)
         leaves = [s.centre for s in solids if isinstance(s, Blob)]
         middle = (joints["leftear"] + joints["rightear"]) / 2
         assert len(leaves) == 2
+        assert 1.15 < np.linalg.norm(joints["leftear"] - middle) / animal.ears[1] < 1.35
         for leaf, ear in zip(leaves, (joints["leftear"], joints["rightear"])):
             assert (leaf - ear) @ (ear - middle) > 0
             assert (leaf - ear) @ (joints["snout"] - middle) < 0
@@ -68,6 +70,21 @@ def test_a_rodents_ear_comes_to_the_middle_as_its_head_leans_away():
         assert joints["leftear"][1] < joints["rightear"][1]
         gaps.append(joints["snout"][1] - joints["leftear"][1])
     assert gaps[0] > gaps[1] > gaps[2]
+
+
+def test_a_rodents_snout_comes_back_under_or_over_its_head_as_that_turns_down_or_up():
+    straight = replace(_rodent.build(np.random.default_rng(0)), head=0.0, bend=0.0, roll=0.0, phase=0.0)
+    ahead, depth = {}, {}
+    for pitch in (-60.0, 0.0, 60.0):
+        solids, joints, _ = _rodent.posed(replace(straight, pitch=pitch), 0.0)
+        (head,) = [s for s in solids if isinstance(s, Limb) and s.cut < 1]
+        beyond = joints["snout"] - head.end
+        assert np.linalg.norm(beyond) < head.radii[-1]  # on the tip
+        assert beyond @ (head.end - head.start) > 0
+        ahead[pitch], depth[pitch] = joints["snout"][0] - head.start[0], joints["snout"][2] - head.start[2]
+    assert ahead[-60.0] == pytest.approx(ahead[0.0] / 2)
+    assert ahead[60.0] == pytest.approx(ahead[0.0] / 2)
+    assert depth[-60.0] > depth[0.0] > depth[60.0]  # down is away from the camera
 
 
 def test_a_shadow_only_darkens_and_stays_near():
@@ -138,4 +155,4 @@ def test_what_cannot_be_drawn_is_refused():
         AnimalScene(species=("rodent", "horse"))
     with pytest.raises(ValueError, match="skeleton: expected tigdog18 or animalpose20"):
         AnimalScene(species=("horse",), skeleton="coco17")
-    assert animals.VERSION == 4
+    assert animals.VERSION == 5

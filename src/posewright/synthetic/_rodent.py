@@ -30,6 +30,7 @@ class Rodent:
         tail: its length.
         bend: of the spine, degrees.
         head: how far the head is turned, degrees.
+        pitch: how far it is turned up, degrees; a head that sniffs at the floor is turned down.
         roll: how far it leans to a side, degrees.
         phase: of the stride, in turns.
     """
@@ -43,6 +44,7 @@ class Rodent:
     tail: float
     bend: float
     head: float
+    pitch: float
     roll: float
     phase: float
 
@@ -59,8 +61,9 @@ def build(rng: np.random.Generator) -> Rodent:
         rng.uniform(0.12, 0.2),
         rng.uniform(0.8, 1.2),
         rng.normal(0, 32),
-        rng.normal(0, 26),
-        rng.normal(0, 24),
+        rng.normal(0, 32),
+        rng.normal(-8, 24),
+        rng.normal(0, 28),
         rng.random(),
     )
 
@@ -73,15 +76,18 @@ def posed(animal: Rodent, phase: float) -> tuple[list[Solid], dict[str, np.ndarr
     solids: list[Solid] = [
         Limb(a, b, (r, s), animal.coat) for a, b, r, s in zip(spine[:-1], spine[1:], widths[:-1], widths[1:])
     ]
-    ahead = _unit(spine[-1] - spine[-2], animal.head + 4 * np.sin(wave))
-    lean = np.deg2rad(animal.roll)
-    left = np.array([ahead[1], -ahead[0], 0.0]) * np.cos(lean) - (0, 0, np.sin(lean))
+    level = _unit(spine[-1] - spine[-2], animal.head + 4 * np.sin(wave))
+    pitch, lean = np.deg2rad(animal.pitch), np.deg2rad(animal.roll)
+    ahead = level * np.cos(pitch) - (0, 0, np.sin(pitch))
+    aside = np.array([level[1], -level[0], 0.0])
+    left = aside * np.cos(lean) + np.cross(ahead, aside) * np.sin(lean)
     above = np.cross(ahead, left)
     crown = spine[-1] + ahead * 0.06 - (0, 0, 0.02 + 0.05 * animal.girth)
     snout = crown + ahead * animal.nose * animal.girth**0.3
     solids.append(Limb(crown, snout, (0.115, 0.10, 0.065, 0.03), animal.coat, tip=animal.skin, cut=0.93))
     # As people label them, the snout is its very tip, the tail begins where it leaves the fur, not at the end of the
-    # spine, and an ear lies where its front edge meets the head, not in the leaf that stands out and back from there.
+    # spine, and an ear lies just outside and ahead of where its front edge meets the head, not in the leaf that stands
+    # out and back from there.
     tail = spine[0] - _unit(spine[1] - spine[0], 0) * 0.098 * animal.girth
     joints = {"snout": snout + 0.025 * ahead, "tailbase": tail}
     for name, sign in (("leftear", 1), ("rightear", -1)):
@@ -89,7 +95,7 @@ def posed(animal: Rodent, phase: float) -> tuple[list[Solid], dict[str, np.ndarr
         out = (left * sign - ahead * 0.6) / np.hypot(1, 0.6)
         axes = np.column_stack([out, np.cross(above, out) * 0.7, above * 0.4]) * animal.ear
         solids.append(Blob(ear + (out * 0.75 + above * 0.3 - ahead * 0.4) * animal.ear, axes, animal.skin))
-        joints[name] = ear
+        joints[name] = ear + left * sign * 0.025 + ahead * 0.018
     for place, sign, shift in ((1, 1, 0), (1, -1, 0.5), (4, 1, 0.5), (4, -1, 0)):
         stride = 0.07 * np.sin(wave + 2 * np.pi * shift)
         along = _unit(spine[place + 1] - spine[place], 0)

@@ -26,7 +26,7 @@ from posewright.synthetic.dataset import Drawing, write_split
 from posewright.synthetic.renderer import render
 from posewright.types import Skeleton
 
-VERSION = 4
+VERSION = 5
 """Raised whenever the same seed and scene would draw something else."""
 
 RODENT4 = Skeleton(
