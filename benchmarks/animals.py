@@ -148,13 +148,15 @@ def source(bench: Bench, seed: int) -> tuple[Path, Path]:
     return weights, drawn
 
 
-def adapted(bench: Bench, seed: int, name: str, pseudo: PseudoLabels, *, pretrained: bool = True) -> Path:
-    """Adapted to the frames of the training half, whose labels are not read."""
+def adapted(
+    bench: Bench, seed: int, name: str, pseudo: PseudoLabels, *, start: Path | None = None, pretrained: bool = True
+) -> Path:
+    """Adapted to the frames of the training half, whose labels are not read; from `start`, or the source's weights."""
     weights, drawn = source(bench, seed)
     train, test = bench.split(0.5)
     config = replace(
-        BASE, train=str(drawn), target=str(train), target_images=bench.images, init=str(weights), pseudo=pseudo,
-        steps=ADAPT_STEPS // len(pseudo.keep), lr=ROUND_RATE, warmup=5, augment=DRAWN, seed=seed,
+        BASE, train=str(drawn), target=str(train), target_images=bench.images, init=str(start or weights),
+        pseudo=pseudo, steps=ADAPT_STEPS // len(pseudo.keep), lr=ROUND_RATE, warmup=5, augment=DRAWN, seed=seed,
         reset_head=not pretrained,
     )  # fmt: skip
     if not pretrained:
@@ -165,10 +167,11 @@ def adapted(bench: Bench, seed: int, name: str, pseudo: PseudoLabels, *, pretrai
 
 
 def ccssl(bench: Bench, seed: int) -> None:
-    """Drawn rodents only, adapted, and supervised; and drawn rodents only for as many further steps as CC-SSL has."""
+    """Drawn rodents only, adapted, and supervised; drawn rodents only for as many further steps, and adapted then."""
     openfield(bench, seed)
-    adapted(bench, seed, "synthetic only, longer", replace(CCSSL, keep=(0.0,) * len(CCSSL.keep)))
     adapted(bench, seed, "CC-SSL", CCSSL)
+    longer = adapted(bench, seed, "synthetic only, longer", replace(CCSSL, keep=(0.0,) * len(CCSSL.keep)))
+    adapted(bench, seed, "CC-SSL after longer", CCSSL, start=longer)
 
 
 def ccssl_r(bench: Bench, seed: int) -> None:
