@@ -187,7 +187,7 @@ one."""
 class Found:
     """Poses of N people, with what was annotated.
 
-    xy [N, K, 2], score [N, K], truth [N, K, 2], seen [N, K], torso [N].
+    xy [N, K, 2], score [N, K], truth [N, K, 2], visibility [N, K], torso [N].
     """
 
     xy: np.ndarray

@@ -14,7 +14,7 @@ BUG = {"id": 1, "name": "bug", "keypoints": ["head", "left_wing", "right_wing"],
 
 
 def bug(number: int = 1, image_id: int = 1, **changes: Any) -> dict[str, Any]:
-    """An annotation of two points of three; what is None is left out."""
+    """An annotation of two points of three; fields that are set to None are left out."""
     entry = {
         "id": number,
         "image_id": image_id,

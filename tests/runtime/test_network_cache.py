@@ -55,7 +55,7 @@ def test_those_used_longest_ago_give_way(folder):
 def test_a_network_is_as_old_as_its_last_use(folder):
     network(folder, "used", 40, 1, 100)
     network(folder, "other", 30, 100)
-    assert network_cache.is_there(folder / "used.param")  # its weights were not touched
+    assert network_cache.mark_used(folder / "used.param")  # its weights were not touched
     network_cache.make_room(folder, most=150)
     assert left(folder) == ["used.bin", "used.param"]
 
@@ -69,5 +69,5 @@ def test_those_of_the_last_hour_stay(folder):
 
 
 def test_what_is_not_there_is_not_made(folder):
-    assert not network_cache.is_there(folder / "none.onnx")
+    assert not network_cache.mark_used(folder / "none.onnx")
     assert not folder.exists()

@@ -42,8 +42,8 @@ def place_of(net: nn.Module, size: tuple[int, int], suffix: str, versions: str =
     return cache_folder() / "networks" / f"{digest.hexdigest()}{suffix}"
 
 
-def is_there(path: Path) -> bool:
-    """Whether a network's file has been written; if so, it counts as used now."""
+def mark_used(path: Path) -> bool:
+    """Count a network's file as used now; whether it is there at all."""
     with suppress(OSError):  # not there yet, or another user's, which may be read all the same
         os.utime(path)
     return path.is_file()
@@ -60,17 +60,16 @@ def make_room(folder: Path, most: int = _MOST_BYTES) -> None:
 
     Those that were used within the last hour stay, whatever they take.
     """
-    used: defaultdict[str, float] = defaultdict(float)
-    sizes: defaultdict[str, int] = defaultdict(int)
+    networks: defaultdict[str, list[os.stat_result]] = defaultdict(list)
     for path in folder.iterdir():
         with suppress(FileNotFoundError):  # another process makes room, too
-            about = path.stat()
-            used[path.stem] = max(used[path.stem], about.st_mtime)
-            sizes[path.stem] += about.st_size
+            networks[path.stem].append(path.stat())
+    used = {stem: max(part.st_mtime for part in parts) for stem, parts in networks.items()}
+    sizes = {stem: sum(part.st_size for part in parts) for stem, parts in networks.items()}
     total, now = sum(sizes.values()), time.time()
     for stem in sorted(used, key=lambda stem: used[stem]):
         if total <= most or used[stem] > now - _RECENT:
             return
         with suppress(PermissionError):  # a file that is open, on Windows
-            remove(folder / f"{stem}.any")
+            remove(folder / f"{stem}.onnx")
             total -= sizes[stem]

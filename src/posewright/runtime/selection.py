@@ -123,7 +123,7 @@ def translated(
     suffix, versions = (".param", ncnn_runtime.versions()) if by_ncnn else (".onnx", "")
     path = network_cache.place_of(nn.Sequential(normalise, net), size, suffix, versions)
     own = None
-    if not network_cache.is_there(path):
+    if not network_cache.mark_used(path):
         own = nn.Sequential(normalise, torch_runtime.prepared(net, size)).eval()
         if by_ncnn:
             ncnn_runtime.write(own[1], size, path)
