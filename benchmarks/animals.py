@@ -50,7 +50,7 @@ BASE = TrainConfig(
     warmup=50, clip=1.0, ema=0.99, precision="bf16", workers=0, device="cpu", augment=AUGMENT, save_minutes=3.0,
     init="default", reset_head=True, freeze=("stem", "blocks.0", "blocks.1", "blocks.2"),
 )  # fmt: skip
-SOURCE_STEPS, ADAPT_STEPS, ROUND_RATE, TUNE_STEPS = 400, 480, 5e-4, 50
+SOURCE_STEPS, SPECIES_STEPS, ADAPT_STEPS, ROUND_RATE, TUNE_STEPS = 1200, 400, 480, 5e-4, 50
 CCSSL = PseudoLabels(
     keep=(0.8, 0.8, 0.8), per_point=True, weight=2.0, repeats=15, views=32, scale=0.2, rotation=60, mirrored=True,
     recoloured=2, temporal=False,
@@ -204,7 +204,7 @@ def species(bench: Bench, seed: int) -> None:
     sheep = replace(scene, species=TARGET)
     target = animals.make(folder / "target", 300, scene=sheep, split="target", workers=1)
     test = animals.make(folder / "test", 150, scene=sheep, split="test", seed=1, workers=1)
-    first = replace(BASE, train=str(drawn), steps=SOURCE_STEPS, augment=DRAWN, seed=seed)
+    first = replace(BASE, train=str(drawn), steps=SPECIES_STEPS, augment=DRAWN, seed=seed)
     weights = bench.train(first, "species", "source", f"seed{seed}")
     tuned = replace(first, init=str(weights), target=str(target), pseudo=replace(CCSSL, repeats=3),
                     steps=ADAPT_STEPS // len(CCSSL.keep), lr=ROUND_RATE, warmup=5, reset_head=False)  # fmt: skip
