@@ -2,6 +2,7 @@
 
     python benchmarks/predict.py --out benchmarks/predict.md [--systems HRNet-W32 LPN-50] [--photographs FOLDER]
     python benchmarks/predict.py --precision int8 --out benchmarks/predict_int8.md
+    python benchmarks/predict.py --precision bf16 --out benchmarks/predict_bf16.md
 
 Both sides have the same network with the same (random) weights, the flip test, batches of 16 people and as many
 threads, and take turns; each turn is all the people, from files. The loop reads, warps and normalises a person at a
@@ -41,7 +42,11 @@ from posewright.synthetic.people import Scene, draw_scene
 from posewright.types import Boxes
 
 BATCH = 16
-RUNTIMES: dict[str, Any] = {"float32": "auto", "int8": "torch"}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "float32": {"runtime": "auto"},
+    "bf16": {"runtime": "auto", "precision": "bf16"},
+    "int8": {"runtime": "torch"},
+}
 """Of a predictor by Posewright; what is to be in int8 is exported from torch."""
 CLOSE = 0.05
 """Input pixels by which a keypoint may differ and still be the same."""
@@ -64,6 +69,7 @@ SYSTEMS = {
 }
 LATENCY_GOAL = 2.0
 INT8_GOAL = 6.0
+"""bf16 has no goal of its own: it is held against that of float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +182,7 @@ def rows_of(title: str, people: list[Person], turns: int, precision: str, peak: 
     spec = pw.find(system.name)
     net = lively(spec.build(), spec)
     goal = INT8_GOAL if precision == "int8" else system.goal
-    predictor = Predictor(spec, net, flip=True, batch=BATCH, device="cpu", runtime=RUNTIMES[precision])
+    predictor = Predictor(spec, net, flip=True, batch=BATCH, device="cpu", **SETTINGS[precision])
     if precision == "int8":
         predictor = in_int8(predictor, people, scratch)
     plain, ours = partial(plain_keypoints, system, spec, net), partial(our_keypoints, predictor)
@@ -204,7 +210,7 @@ def rows_of(title: str, people: list[Person], turns: int, precision: str, peak: 
 
 def default_rows(people: list[Person], turns: int, precision: str, scratch: Path) -> list[str]:
     """The default model without the flip test: milliseconds per person, from files and from images in memory."""
-    predictor = pw.load(flip=False, batch=BATCH, device="cpu", runtime=RUNTIMES[precision])
+    predictor = pw.load(flip=False, batch=BATCH, device="cpu", **SETTINGS[precision])
     if precision == "int8":
         predictor = in_int8(predictor, people, scratch)
     images = {person.path: image.read(person.path, upright=False) for person in people}
@@ -226,7 +232,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", type=Path, help="a folder with images and COCO annotations (default: drawn)")
     parser.add_argument("--systems", nargs="+", choices=[*SYSTEMS, "default"], default=[*SYSTEMS, "default"])
-    parser.add_argument("--precision", choices=("float32", "int8"), default="float32", help="of Posewright's side")
+    parser.add_argument("--precision", choices=SETTINGS, default="float32", help="of Posewright's side")
     parser.add_argument("--people", type=int, default=32, help="per turn (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=2, help="(default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="of the network (default: %(default)s)")
@@ -234,7 +240,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
-    peak = int8_peak("openvino") if options.precision == "int8" else timing.peak()
+    precision = options.precision
+    peak = int8_peak("openvino") if precision == "int8" else timing.peak(precision=precision)
     lines = [
         "# Photographs to keypoints, beside a loop in the manner of the papers' test scripts",
         "",

@@ -213,3 +213,20 @@ def test_half_precision_where_this_machine_has_it():
     maps = selection.ready(Tiny(2), (64, 48), CPU, "bf16")(images)
     assert maps.dtype == torch.float32
     assert 0 < (maps - want).norm() < 0.05 * want.norm()
+
+
+def test_openvino_has_plain_convolutions_in_bf16(cache):
+    needs("openvino")
+    import onnx
+    import openvino
+
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("no bf16 here")
+    crops = np.random.default_rng(0).integers(0, 256, (2, 64, 48, 3), np.uint8)
+    want = selection.translated(Tiny(2), GREY, (64, 48), "openvino")(crops)
+    (float32,) = cache.glob("*.onnx")
+    maps = selection.translated(Tiny(2), GREY, (64, 48), "openvino", "bf16")(crops)
+    (bf16,) = set(cache.glob("*.onnx")) - {float32}
+    kinds = [{node.op_type for node in onnx.load(path).graph.node} for path in (float32, bf16)]
+    assert ["ConvTranspose" in found for found in kinds] == [True, False]
+    assert 0 < np.linalg.norm(maps - want) < 0.05 * np.linalg.norm(want)

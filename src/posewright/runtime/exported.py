@@ -216,7 +216,9 @@ def opened(path: str | os.PathLike[str], precision: str = "float32") -> tuple[Sp
     if precision in ("bf16", "fp16") and (is_onnx or said.decoded):
         why = "ONNX files compute" if is_onnx else "files that decode compute"
         raise ValueError(f"{path}: {why} in the precision they were exported in, not in {precision}")
-    run = OnnxModel(path, "uint8") if is_onnx else OpenVinoModel(path, "float32" if precision == "int8" else precision)
+    if said.precision == "int8" and precision == "float32":
+        precision = "int8"
+    run = OnnxModel(path, "uint8") if is_onnx else OpenVinoModel(path, precision)
     return spec, ExportedNetwork(path, said, run)
 
 

@@ -21,7 +21,8 @@ class OpenVinoModel:
 
     Args:
         path: an ONNX file, or an OpenVINO one (.xml, with its .bin beside it).
-        precision: "float32", "bf16" or "fp16"; what a file holds in int8 is computed in int8 whatever this is.
+        precision: "float32", "bf16" or "fp16"; what a file holds in int8 is computed in int8 whatever this is, and
+            "int8" computes the rest in bf16 where the CPU has it, else at float32.
 
     Raises:
         ModuleNotFoundError: OpenVINO is not installed; the message says how to get it.
@@ -33,6 +34,8 @@ class OpenVinoModel:
         core = _core(path)
         path = regular(Path(path), "a network's file")
         able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "int8":
+            precision = "bf16" if "BF16" in able else "float32"
         if precision != "float32" and precision.upper() not in able:
             raise ValueError(f"this CPU does not compute in {precision}: use float32, or another machine")
         threads = torch.get_num_threads()

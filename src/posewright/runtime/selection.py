@@ -21,6 +21,7 @@ from posewright.runtime.crops import CropNetwork, Normalise
 from posewright.runtime.ncnn_runtime import NcnnModel, Untranslated
 from posewright.runtime.onnx_runtime import OnnxModel, traced
 from posewright.runtime.openvino_runtime import OpenVinoModel
+from posewright.runtime.upsampling import with_plain_convolutions
 
 Runtime = Literal["torch", "onnx", "openvino", "ncnn"]
 Precision = Literal["float32", "bf16", "fp16", "int8"]
@@ -119,6 +120,8 @@ def translated(
         raise ModuleNotFoundError(
             f"runtime {runtime!r} is not installed: `pip install posewright[{runtime}]`, or use runtime 'torch'"
         )
+    if precision != "float32":
+        net = with_plain_convolutions(torch_runtime.prepared(net, size))
     by_ncnn = runtime == "ncnn"
     suffix, versions = (".param", ncnn_runtime.versions()) if by_ncnn else (".onnx", "")
     path = network_cache.place_of(nn.Sequential(normalise, net), size, suffix, versions)

@@ -1,4 +1,6 @@
-"""Transposed convolutions as plain ones, which run in int8: nncf and ONNX Runtime leave the former at float32."""
+"""Transposed convolutions as plain ones, which run in int8 and fast in bf16: nncf and ONNX Runtime leave the former at
+float32, and OpenVINO has a slow one in bf16 where there are groups, as in LPN (benchmarks/runtimes.md).
+"""
 
 from __future__ import annotations
 

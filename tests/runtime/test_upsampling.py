@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from posewright.export.upsampling import Interleave, PhaseConv, with_plain_convolutions
 from posewright.models import find
+from posewright.runtime.upsampling import Interleave, PhaseConv, with_plain_convolutions
 
 
 @pytest.mark.parametrize(("groups", "wide"), [(1, False), (3, False), (1, True)])
