@@ -12,11 +12,11 @@ from posewright.models import find
 from posewright.runtime.upsampling import Interleave, PhaseConv, with_plain_convolutions
 
 
-@pytest.mark.parametrize(("groups", "wide"), [(1, False), (3, False), (1, True)])
+@pytest.mark.parametrize(("outputs", "groups", "wide"), [(9, 1, False), (9, 3, False), (3, 3, False), (9, 1, True)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_transposed_convolution_is_a_plain_one(bias, groups, wide):
+def test_a_transposed_convolution_is_a_plain_one(bias, outputs, groups, wide):
     torch.manual_seed(0)
-    deconv = nn.ConvTranspose2d(6, 9, 4, 2, 1, bias=bias, groups=groups)
+    deconv = nn.ConvTranspose2d(6, outputs, 4, 2, 1, bias=bias, groups=groups)
     net: Any = nn.Sequential(nn.Sequential(deconv), nn.ReLU())
     plain = with_plain_convolutions(net, wide=wide)
     images = torch.randn(2, 6, 4, 7)

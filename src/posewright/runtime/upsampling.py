@@ -23,8 +23,9 @@ class PhaseConv(nn.Module):
 
     def __init__(self, deconv: nn.ConvTranspose2d) -> None:
         super().__init__()
+        kind = DepthwiseSum if deconv.in_channels > deconv.groups == deconv.out_channels else nn.Conv2d
         shape = deconv.in_channels, deconv.out_channels, 2
-        self.convs = nn.ModuleList(nn.Conv2d(*shape, groups=deconv.groups) for _ in range(4))
+        self.convs = nn.ModuleList(kind(*shape, groups=deconv.groups) for _ in range(4))
         for conv, (weight, bias) in zip(self.convs, _phases(deconv)):
             conv.weight, conv.bias = nn.Parameter(weight.contiguous()), nn.Parameter(bias)
         self.requires_grad_(False)
@@ -33,6 +34,16 @@ class PhaseConv(nn.Module):
         """[N, in, h, w] to [N, out, 4 h, w]."""
         pads = [(1 - column, column, 1 - row, row) for row in (0, 1) for column in (0, 1)]
         return torch.cat([conv(F.pad(x, pad)) for conv, pad in zip(self.convs, pads)], 2)
+
+
+class DepthwiseSum(nn.Conv2d):
+    """A convolution whose groups have one output each, by a depthwise one and sums: OpenVINO is slow with groups."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[N, in, h, w] to [N, groups, h - 1, w - 1]."""
+        single = F.conv2d(input, self.weight.flatten(0, 1)[:, None], groups=self.in_channels)
+        summed = single.unflatten(1, (self.groups, -1)).sum(2)
+        return summed if self.bias is None else summed + self.bias[:, None, None]
 
 
 class WidePhaseConv(nn.Module):
