@@ -11,6 +11,7 @@ from torch import nn
 
 from posewright import image
 from posewright.codecs.heatmap import GaussianHeatmap
+from posewright.models import find
 from posewright.predict.predictor import Predictor
 from posewright.runtime import onnx_runtime, selection
 from posewright.runtime.crops import Normalise
@@ -215,17 +216,22 @@ def test_half_precision_where_this_machine_has_it():
     assert 0 < (maps - want).norm() < 0.05 * want.norm()
 
 
-def test_openvino_has_plain_convolutions_in_bf16(cache):
+@pytest.mark.parametrize("name", ["tiny", "lpn-18-128x96", "litebaseline-128x96"])
+def test_openvino_has_plain_convolutions_in_bf16(cache, name):
     needs("openvino")
     import onnx
     import openvino
 
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("no bf16 here")
-    crops = np.random.default_rng(0).integers(0, 256, (2, 64, 48, 3), np.uint8)
-    want = selection.translated(Tiny(2), GREY, (64, 48), "openvino")(crops)
+    size = (64, 48) if name == "tiny" else (128, 96)
+    net = (Tiny(2) if name == "tiny" else find(name).build(2)).eval()
+    for norm in (m for m in net.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.load_state_dict(norm.state_dict() | {"running_mean": torch.rand(norm.num_features) - 0.5})
+    crops = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
+    want = selection.translated(net, GREY, size, "openvino")(crops)
     (float32,) = cache.glob("*.onnx")
-    maps = selection.translated(Tiny(2), GREY, (64, 48), "openvino", "bf16")(crops)
+    maps = selection.translated(net, GREY, size, "openvino", "bf16")(crops)
     (bf16,) = set(cache.glob("*.onnx")) - {float32}
     kinds = [{node.op_type for node in onnx.load(path).graph.node} for path in (float32, bf16)]
     assert ["ConvTranspose" in found for found in kinds] == [True, False]

@@ -41,8 +41,9 @@ def test_prepared_networks_yield_what_the_network_yields(name):
     ready = torch_runtime.prepared(net, spec.size)
     images = torch.randn(1, 3, *spec.size)
     with torch.inference_mode():
-        want, got = net(images), ready(images)
+        want, got, again = net(images), ready(images), torch_runtime.prepared(ready, spec.size)(images)
     assert (got - want).norm() < 1e-5 * want.norm()
+    torch.testing.assert_close(again, got)
     folded = [m.forward is torch_runtime._same for m in ready.modules() if isinstance(m, nn.BatchNorm2d)]
     # Norms before a convolution (hourglass) stay, and so do those of heads that only training runs (CPN, MSPN).
     assert sum(folded) > 0.5 * len(folded)

@@ -45,8 +45,8 @@ _PACKAGES: dict[Runtime, tuple[str, ...]] = {
     "ncnn": ("onnx", "pnnx", "ncnn"),
 }
 """What each needs: its own, and what writes what it reads."""
-_TOLERANCE = 1e-3
-"""Of the maps' root mean square; float32 networks differ by 1e-6."""
+_TOLERANCE = {"float32": 1e-3, "bf16": 0.3, "fp16": 0.3}
+"""Of the maps' root mean square; float32 networks differ by 1e-6, bf16 ones by a few hundredths."""
 
 
 def installed() -> list[Runtime]:
@@ -99,8 +99,8 @@ def translated(
 ) -> CropNetwork:
     """A copy of a network for prediction by ONNX Runtime, OpenVINO or ncnn: crops to maps.
 
-    The network is read from a file, which is written once into the cache (`network_cache`); at float32 its maps are
-    compared with the network's own before it is used for the first time.
+    The network is read from a file, which is written once into the cache (`network_cache`); its maps are compared with
+    the network's own before it is used for the first time.
 
     Args:
         net: takes images [N, 3, H, W]; stays as it is.
@@ -138,8 +138,8 @@ def translated(
     else:
         model = OnnxModel(path, "uint8") if runtime == "onnx" else OpenVinoModel(path, precision)
     ready = CropNetwork(model, zlib.crc32(f"{path.stem} {precision}".encode()))
-    if own is not None and precision == "float32":
-        _compare(own, ready, size, path)
+    if own is not None:
+        _compare(own, ready, size, path, _TOLERANCE[precision])
     return ready
 
 
@@ -158,17 +158,17 @@ def _in_torch(net: nn.Module, device: torch.device, precision: Precision) -> Net
     return run
 
 
-def _compare(own: nn.Module, other: CropNetwork, size: tuple[int, int], path: Path) -> None:
+def _compare(own: nn.Module, other: CropNetwork, size: tuple[int, int], path: Path, tolerance: float) -> None:
     """Refuse, and remove, a file whose maps are not the network's own."""
     crops = np.random.default_rng(0).integers(0, 256, (3, *size, 3), np.uint8)
     with torch.inference_mode():
         want = own(torch.from_numpy(crops))
     off = float((torch.from_numpy(other(crops)) - want).norm() / want.norm().clamp_min(1e-30))
-    if not off < _TOLERANCE:
+    if not off < tolerance:
         network_cache.remove(path)
         raise Untranslated(
             f"the network's file yields other maps than the network (by {off:.1e} of their root mean square, at most "
-            f"{_TOLERANCE:g} is taken): use runtime 'torch'"
+            f"{tolerance:g} is taken): use runtime 'torch'"
         )
 
 

@@ -126,7 +126,8 @@ def _sole_readers(net: nn.Module, shape: tuple[int, ...]) -> list[tuple[_ConvNd,
 def _plain(conv: _ConvNd, norm: _BatchNorm) -> bool:
     """Whether nothing but their own arithmetic happens when the two run, with the norm's own statistics."""
     hooked = any(m._forward_hooks or m._forward_pre_hooks for m in (conv, norm))
-    return norm.running_mean is not None and not norm.training and not hooked
+    absorbed = vars(norm).get("forward") is _same
+    return norm.running_mean is not None and not (norm.training or hooked or absorbed)
 
 
 def _absorb(conv: _ConvNd, norm: _BatchNorm) -> None:
