@@ -252,6 +252,7 @@ def main() -> None:
         'Milliseconds per person with the flip test. "most" is the factor at which the network alone would take all of',
         'the machine\'s multiply-adds; "peak" is the share of them that Posewright reaches with everything around the',
         f'network; "same" are keypoints within {CLOSE} input pixels of the loop\'s.',
+        *(["Goals are those of float32."] if precision == "bf16" else []),
         "",
         "| system | runtime | loop | ours | times faster | goal | most | peak | same |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
