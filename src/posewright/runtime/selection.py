@@ -121,7 +121,7 @@ def translated(
             f"runtime {runtime!r} is not installed: `pip install posewright[{runtime}]`, or use runtime 'torch'"
         )
     if precision != "float32":
-        net = with_plain_convolutions(torch_runtime.prepared(net, size))
+        net = with_plain_convolutions(torch_runtime.prepared(net, size), grouped_only=True)
     by_ncnn = runtime == "ncnn"
     suffix, versions = (".param", ncnn_runtime.versions()) if by_ncnn else (".onnx", "")
     path = network_cache.place_of(nn.Sequential(normalise, net), size, suffix, versions)

@@ -1,5 +1,5 @@
 """Transposed convolutions as plain ones, which run in int8 and fast in bf16: nncf and ONNX Runtime leave the former at
-float32, and OpenVINO has a slow one in bf16 where there are groups, as in LPN (benchmarks/runtimes.md).
+float32, and OpenVINO has a slow one in bf16 where there are groups, as in LPN.
 """
 
 from __future__ import annotations
@@ -79,17 +79,20 @@ class Interleave(nn.Module):
         return F.pixel_shuffle(phases.unflatten(2, (4, -1)).flatten(1, 2), 2)
 
 
-def with_plain_convolutions(net: nn.Module, *, wide: bool = False) -> nn.Module:
+def with_plain_convolutions(net: nn.Module, *, wide: bool = False, grouped_only: bool = False) -> nn.Module:
     """A copy of a network whose transposed 4x4 convolutions of stride 2 are `PhaseConv` and `Interleave`.
 
     Args:
         net: stays as it is.
         wide: take `WidePhaseConv`, and leave convolutions with groups: ONNX Runtime is faster so, OpenVINO is not.
+        grouped_only: leave convolutions without groups: in bf16, OpenVINO is faster so.
     """
     net = copy.deepcopy(net)
     for parent in list(net.modules()):
         for name, child in list(parent.named_children()):
-            if type(child) is nn.ConvTranspose2d and _fits(child) and (child.groups == 1 or not wide):
+            if type(child) is not nn.ConvTranspose2d or not _fits(child):
+                continue
+            if not (grouped_only if child.groups == 1 else wide):
                 phases = WidePhaseConv(child) if wide else PhaseConv(child)
                 setattr(parent, name, nn.Sequential(phases, Interleave()))
     layers, final = getattr(net, "deconv_layers", None), getattr(net, "final_layer", None)
