@@ -240,8 +240,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
-    precision = options.precision
-    peak = int8_peak("openvino") if precision == "int8" else timing.peak(precision=precision)
+    peak = int8_peak("openvino") if options.precision == "int8" else timing.peak(precision=options.precision)
     lines = [
         "# Photographs to keypoints, beside a loop in the manner of the papers' test scripts",
         "",
@@ -252,7 +251,7 @@ def main() -> None:
         'Milliseconds per person with the flip test. "most" is the factor at which the network alone would take all of',
         'the machine\'s multiply-adds; "peak" is the share of them that Posewright reaches with everything around the',
         f'network; "same" are keypoints within {CLOSE} input pixels of the loop\'s.',
-        *(["Goals are those of float32."] if precision == "bf16" else []),
+        *(["Goals are those of float32."] if options.precision == "bf16" else []),
         "",
         "| system | runtime | loop | ours | times faster | goal | most | peak | same |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",

@@ -54,5 +54,3 @@ def test_others_stay():
     grouped: Any = nn.Sequential(nn.ConvTranspose2d(4, 4, 4, 2, 1, groups=2))
     kept: Any = with_plain_convolutions(grouped, wide=True)
     assert isinstance(kept[0], nn.ConvTranspose2d)
-    single: Any = with_plain_convolutions(nn.Sequential(nn.ConvTranspose2d(4, 4, 4, 2, 1)), grouped_only=True)
-    assert isinstance(single[0], nn.ConvTranspose2d)

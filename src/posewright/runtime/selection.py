@@ -120,14 +120,15 @@ def translated(
         raise ModuleNotFoundError(
             f"runtime {runtime!r} is not installed: `pip install posewright[{runtime}]`, or use runtime 'torch'"
         )
-    if precision != "float32":
-        net = with_plain_convolutions(torch_runtime.prepared(net, size), grouped_only=True)
     by_ncnn = runtime == "ncnn"
-    suffix, versions = (".param", ncnn_runtime.versions()) if by_ncnn else (".onnx", "")
+    # Without groups, OpenVINO is faster with transposed convolutions as they are.
+    plain = precision != "float32" and any(isinstance(m, nn.ConvTranspose2d) and m.groups > 1 for m in net.modules())
+    suffix, versions = (".param", ncnn_runtime.versions()) if by_ncnn else (".onnx", "plain" if plain else "")
     path = network_cache.place_of(nn.Sequential(normalise, net), size, suffix, versions)
     own = None
     if not network_cache.mark_used(path):
-        own = nn.Sequential(normalise, torch_runtime.prepared(net, size)).eval()
+        prepared = torch_runtime.prepared(net, size)
+        own = nn.Sequential(normalise, with_plain_convolutions(prepared) if plain else prepared).eval()
         if by_ncnn:
             ncnn_runtime.write(own[1], size, path)
         else:

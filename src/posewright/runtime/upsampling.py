@@ -37,13 +37,13 @@ class PhaseConv(nn.Module):
 
 
 class DepthwiseSum(nn.Conv2d):
-    """A convolution whose groups have one output each, by a depthwise one and sums: OpenVINO is slow with groups."""
+    """A convolution whose groups have one output each, by a depthwise one and sums, which OpenVINO has faster."""
 
     def forward(self, input: Tensor) -> Tensor:
         """[N, in, h, w] to [N, groups, h - 1, w - 1]."""
         single = F.conv2d(input, self.weight.flatten(0, 1)[:, None], groups=self.in_channels)
-        summed = single.unflatten(1, (self.groups, -1)).sum(2)
-        return summed if self.bias is None else summed + self.bias[:, None, None]
+        assert self.bias is not None  # `PhaseConv` gives it one
+        return single.unflatten(1, (self.groups, -1)).sum(2) + self.bias[:, None, None]
 
 
 class WidePhaseConv(nn.Module):
@@ -79,20 +79,17 @@ class Interleave(nn.Module):
         return F.pixel_shuffle(phases.unflatten(2, (4, -1)).flatten(1, 2), 2)
 
 
-def with_plain_convolutions(net: nn.Module, *, wide: bool = False, grouped_only: bool = False) -> nn.Module:
+def with_plain_convolutions(net: nn.Module, *, wide: bool = False) -> nn.Module:
     """A copy of a network whose transposed 4x4 convolutions of stride 2 are `PhaseConv` and `Interleave`.
 
     Args:
         net: stays as it is.
         wide: take `WidePhaseConv`, and leave convolutions with groups: ONNX Runtime is faster so, OpenVINO is not.
-        grouped_only: leave convolutions without groups: in bf16, OpenVINO is faster so.
     """
     net = copy.deepcopy(net)
     for parent in list(net.modules()):
         for name, child in list(parent.named_children()):
-            if type(child) is not nn.ConvTranspose2d or not _fits(child):
-                continue
-            if not (grouped_only if child.groups == 1 else wide):
+            if type(child) is nn.ConvTranspose2d and _fits(child) and (child.groups == 1 or not wide):
                 phases = WidePhaseConv(child) if wide else PhaseConv(child)
                 setattr(parent, name, nn.Sequential(phases, Interleave()))
     layers, final = getattr(net, "deconv_layers", None), getattr(net, "final_layer", None)
