@@ -52,7 +52,7 @@ BASE = TrainConfig(
 )  # fmt: skip
 SOURCE_STEPS, SPECIES_STEPS, ADAPT_STEPS, ROUND_RATE, TUNE_STEPS = 1200, 400, 480, 5e-4, 50
 CCSSL = PseudoLabels(
-    keep=(0.8, 0.8, 0.8), per_point=True, weight=2.0, repeats=15, views=32, scale=0.2, rotation=60, mirrored=True,
+    keep=(0.8, 0.8, 0.8), per_point=True, weight=2.0, repeats=15, views=32, scale=0.2, rotation=15, mirrored=True,
     recoloured=2, temporal=False,
 )  # fmt: skip
 """Chosen on seeds 0 and 1 by the labels of the half of the frames that is trained on."""
