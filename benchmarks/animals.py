@@ -206,7 +206,7 @@ def species(bench: Bench, seed: int) -> None:
     test = animals.make(folder / "test", 150, scene=sheep, split="test", seed=1, workers=1)
     first = replace(BASE, train=str(drawn), steps=SPECIES_STEPS, augment=DRAWN, seed=seed)
     weights = bench.train(first, "species", "source", f"seed{seed}")
-    tuned = replace(first, init=str(weights), target=str(target), pseudo=replace(CCSSL, repeats=3),
+    tuned = replace(first, init=str(weights), target=str(target), pseudo=replace(CCSSL, repeats=3, rotation=60),
                     steps=ADAPT_STEPS // len(CCSSL.keep), lr=ROUND_RATE, warmup=5, reset_head=False)  # fmt: skip
     runs = {
         "horse and tiger only": first,
