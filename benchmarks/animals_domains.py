@@ -145,10 +145,10 @@ def _split(content: dict[str, Any], folder: Path, seed: int) -> None:
     for animal in content["annotations"]:
         species[animal["image_id"]].append(names[animal["category_id"]])
     parts: dict[str, set[int]] = {part: set() for part in ("animals", "unlabelled", "unseen", "test")}
-    here = [number for number, found in species.items() if UNSEEN in found]
-    for n, place in enumerate(np.random.default_rng(0).permutation(len(here)).tolist()):
-        parts["test" if n % 2 else "unseen"].add(here[place])
-    rest, taken = [number for number in species if number not in set(here)], dict.fromkeys(names.values(), 0)
+    unseen = [number for number, found in species.items() if UNSEEN in found]
+    for n, place in enumerate(np.random.default_rng(0).permutation(len(unseen)).tolist()):
+        parts["test" if n % 2 else "unseen"].add(unseen[place])
+    rest, taken = [number for number in species if number not in set(unseen)], dict.fromkeys(names.values(), 0)
     for place in np.random.default_rng(seed).permutation(len(rest)).tolist():
         found = species[rest[place]]
         labelled = max(taken[name] for name in found) < LABELLED
