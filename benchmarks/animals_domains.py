@@ -73,6 +73,7 @@ TUNED: dict[str, tuple[str, PseudoLabels | None]] = {
     "no adaptation, as many steps": (PLAINLY, None),
     "WS-CDA + PPLO, one threshold": ("WS-CDA", replace(PPLO, thresholds=PPLO.thresholds[-1:] * PPLO.rounds)),
     "WS-CDA + PPLO, mixed batches": ("WS-CDA", replace(PPLO, alternate=False)),
+    "WS-CDA without people + PPLO": ("WS-CDA without people", PPLO),
 }
 """What goes on: from whose weights, and how the unseen species is labelled, if it is."""
 
@@ -164,30 +165,29 @@ def _split(content: dict[str, Any], folder: Path, seed: int) -> None:
 
 
 def written(bench: Bench) -> str:
-    """The table of the results, in the order of `LEARNED` and `TUNED`."""
+    """The tables of the results, in the order of `LEARNED` and `TUNED`."""
     rows, columns = bench.rows(), ("PCK@0.05", "PCK@0.1", "animal PCK@0.05", "minutes")
     text = [
         "# From people to animals, measured",
         "",
         "`PYTHONPATH=src .venv/bin/python benchmarks/animals_domains.py --people PEOPLE --animals ANIMALS "
-        "--work FOLDER`, "
-        f"then `--write`; {datetime.now(timezone.utc):%-d %B %Y}, commit {rows[-1]['commit']}, one thread of "
-        f"{processor()} that much other work was sharing.",
+        f"--work FOLDER`, then `--write`; {datetime.now(timezone.utc):%-d %B %Y}, one thread of {processor()} that "
+        "much other work was sharing. Each row has the commit that it was measured with.",
         "",
         f"`{ADAPTED}`, or `{PLAIN}` where there is no adaptation network, from the weights of the package (people), "
-        f"{BASE.steps} steps of {BASE.batch} crops, bfloat16; what is then trained on takes {PPLO.rounds} times "
-        f"{MORE['steps']} more. PCK is of the box's longer side, animal PCK as in the animal papers (of 1.5 times the "
-        "points' extent), on photographs of sheep in annotated boxes, of one view. Means and sample deviations over "
-        "the seeds named, each with other labelled animals, weights and order; minutes are the processor's, of the "
-        "row's own training.",
-        "",
-        f"| | seeds | {' | '.join(columns)} |",
-        "|---|---|" + "---:|" * len(columns),
+        f"{BASE.batch} crops per step, bfloat16. PCK is of the box's longer side, animal PCK as in the animal papers "
+        f"(of 1.5 times the points' extent), on {UNSEEN} in annotated boxes, of one view. Steps are those of the row's "
+        "own training, or of each of its three rounds. Means and sample deviations over the seeds named, each with "
+        "other labelled animals, weights and order; minutes are the processor's, of the row's own training.",
     ]
-    for name in (*LEARNED, *TUNED):
-        if same := [r for r in rows if r["name"] == name]:
-            cells = [spread([r[key] for r in same], 3 if "PCK" in key else 1) for key in columns]
-            text.append(f"| {name} | {', '.join(str(r['seed']) for r in same)} | {' | '.join(cells)} |")
+    for part in dict.fromkeys(r["part"] for r in rows):
+        text += ["", f"## {part}", "", f"| | seeds | commit | steps | {' | '.join(columns)} |"]
+        text += ["|---|---|---|---:|" + "---:|" * len(columns)]
+        for name in (*LEARNED, *TUNED):
+            if same := [r for r in rows if r["part"] == part and r["name"] == name]:
+                cells = [spread([r[key] for r in same], 3 if "PCK" in key else 1) for key in columns]
+                seeds, commits = (", ".join(dict.fromkeys(str(r[key]) for r in same)) for key in ("seed", "commit"))
+                text.append(f"| {name} | {seeds} | {commits} | {same[-1]['steps']} | {' | '.join(cells)} |")
     return "\n".join(text) + "\n"
 
 
