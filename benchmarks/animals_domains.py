@@ -34,7 +34,7 @@ from training_runs import Runs, processor, row_of, spread
 ADAPTED, PLAIN = "litebaseline-wscda-160x160", "litebaseline-160x160"
 UNSEEN, LABELLED = "sheep", 75
 """The species that no label is read of, and how many labelled animals there are of each of the others."""
-STEPS = 300
+STEPS = 150
 EVERY: tuple[Domain, ...] = ("animals", "people", "unlabelled")
 BASE = TrainConfig(
     model=ADAPTED, train=EVERY, domains=EVERY, init="default", reset_head=True, same_points=SAME_POINTS, steps=STEPS,
@@ -46,7 +46,7 @@ BASE = TrainConfig(
 """Its files are named by what they hold."""
 ALPHA = -0.01
 """With -1, as published, the discriminator's gradients in the trunk are 100 times those of the pose."""
-MORE = {"steps": 50, "lr": 3e-4, "warmup": 5}
+MORE = {"steps": 25, "lr": 3e-4, "warmup": 5}
 """Of a round of PPLO."""
 
 

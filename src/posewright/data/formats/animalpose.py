@@ -1,6 +1,7 @@
 """Animal-Pose (Cao et al., ICCV 2019), as published: keypoints.json with images by id and boxes of corners.
 
-A visibility of 1 is labelled there, whether visible or not. (What mmpose made of it is COCO's.)
+A visibility of 1 is labelled there, whether visible or not, and the points have an order of their own, which each
+category names. (What mmpose made of it is COCO's, in the order of `ANIMALPOSE20`.)
 """
 
 from __future__ import annotations
@@ -16,6 +17,13 @@ from posewright.data.formats._assemble import Instance
 from posewright.files import read_json, short
 from posewright.skeletons import ANIMALPOSE20
 
+_LIMBS = ("front_elbow", "back_elbow", "front_knee", "back_knee", "front_paw", "back_paw")
+_POINTS = ("left_eye", "right_eye", "left_ear", "right_ear", "nose", "throat", "tailbase", "withers",
+           *(f"{side}_{point}" for point in _LIMBS for side in ("left", "right")))  # fmt: skip
+"""The published names of the points of `ANIMALPOSE20`, in its order."""
+_PUBLISHED = ("left_eye", "right_eye", "nose", "left_ear", "right_ear", *_POINTS[8:], "throat", "withers", "tailbase")
+"""The order in keypoints.json."""
+
 
 class _Animal(msgspec.Struct):
     image_id: int
@@ -27,6 +35,7 @@ class _Animal(msgspec.Struct):
 class _Category(msgspec.Struct):
     id: int
     name: str
+    keypoints: tuple[str, ...] = _PUBLISHED
 
 
 class _File(msgspec.Struct):
@@ -48,7 +57,15 @@ def read(path: Path) -> Annotated:
         raise ValueError(f"{path}: ids of images must be numbers, got {short(stray[0], 60)!r}")
     images = [coco_format.Image(int(number), name) for number, name in file.images.items()]
     place = {image.id: n for n, image in enumerate(images)}
-    categories = [_assemble.category(ANIMALPOSE20, c.id, c.name) for c in file.categories or [_Category(1, "animal")]]
+    orders = {}
+    for n, kind in enumerate(kinds := file.categories or [_Category(1, "animal")]):
+        if sorted(kind.keypoints) != sorted(_POINTS):
+            wrong = short(", ".join(kind.keypoints), 60)
+            raise ValueError(
+                f"{path}: categories[{n}] ({kind.name}): keypoints must be {', '.join(_POINTS)}, got {wrong}"
+            )
+        orders[kind.id] = [kind.keypoints.index(point) for point in _POINTS]
+    categories = [_assemble.category(ANIMALPOSE20, kind.id, kind.name) for kind in kinds]
     instances = []
     for n, animal in enumerate(file.annotations):
         where = f"{path}: annotations[{n}] (image {animal.image_id})"
@@ -56,7 +73,9 @@ def read(path: Path) -> Annotated:
             raise ValueError(f"{where}: no image has that id")
         if len(animal.keypoints) != 20 or not np.isfinite(animal.keypoints).all():
             raise ValueError(f"{where}: expected 20 points of finite x, y, visibility, got {len(animal.keypoints)}")
-        keypoints = np.array(animal.keypoints, np.float64)
+        if animal.category_id not in orders:
+            raise ValueError(f"{where}: no category has the id {animal.category_id}")
+        keypoints = np.array(animal.keypoints, np.float64)[orders[animal.category_id]]
         keypoints[:, 2] = np.where(keypoints[:, 2] > 0, 2, 0)
         keypoints[keypoints[:, 2] == 0] = 0
         box = _assemble.of_corners(where, animal.bbox)
