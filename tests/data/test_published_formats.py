@@ -52,6 +52,37 @@ def test_animal_pose(animal_pose, tmp_path):
     assert (people.skeleton, len(people)) == (ANIMALPOSE20, 1)
 
 
+def test_animal_pose_has_an_order_of_its_own(animal_pose, tmp_path):
+    """Its published file names the points otherwise, and in another order, than mmpose's."""
+    limbs = [f"{side}_{part}" for part in ("front_elbow", "back_elbow", "front_knee", "back_knee", "front_paw",
+                                           "back_paw") for side in ("left", "right")]  # fmt: skip
+    published = ["left_eye", "right_eye", "nose", "left_ear", "right_ear", *limbs, "throat", "withers", "tailbase"]
+    (dog,), (kind,) = animal_pose["annotations"], animal_pose["categories"]
+    dog["keypoints"] = [[10 * n + 1, 5, 1] for n in range(20)]
+    kind["keypoints"] = published
+    path = tmp_path / "keypoints.json"
+
+    def places() -> dict[str, int]:
+        path.write_text(json.dumps(animal_pose))
+        keypoints = np.reshape(formats.read(path).file.annotations[0].keypoints, (20, 3))
+        return dict(zip(ANIMALPOSE20.points, (keypoints[:, 0] // 10).astype(int).tolist()))
+
+    expected = {"L_Eye": 0, "R_Eye": 1, "Nose": 2, "L_EarBase": 3, "R_EarBase": 4, "L_F_Elbow": 5, "R_B_Paw": 16,
+                "Throat": 17, "Withers": 18, "TailBase": 19}  # fmt: skip
+    assert places().items() >= expected.items()
+    kind["keypoints"] = published[::-1]
+    assert places().items() >= {name: 19 - place for name, place in expected.items()}.items()
+    del kind["keypoints"]
+    assert places().items() >= expected.items()
+
+    kind["keypoints"] = ["left_eye"] * 20
+    with pytest.raises(ValueError, match=r"keypoints.json: categories\[0\] \(dog\): keypoints must be left_eye, .*got"):
+        places()
+    animal_pose["categories"] = [{"id": 3, "name": "cat"}]
+    with pytest.raises(ValueError, match=r"annotations\[0\] \(image 9\): no category has the id 1"):
+        places()
+
+
 @pytest.mark.parametrize("extended", [False, True])
 def test_leeds_sports_pose(tmp_path, extended):
     io = pytest.importorskip("scipy.io")
