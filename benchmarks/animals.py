@@ -37,7 +37,7 @@ from posewright.predict.recording import predict_video
 from posewright.synthetic import animals
 from posewright.train.config import PseudoLabels, TrainConfig
 from posewright.types import Boxes
-from training_runs import Runs, processor, row_of, spread
+from training_runs import Runs, processor, row_of, spread, write_part
 
 MODEL = "litebaseline-128x96"
 AUGMENT = Augment(
@@ -96,11 +96,7 @@ class Bench(Runs):
         order = np.random.default_rng(0).permutation([image["id"] for image in content["images"]]).tolist()
         cut = round(share * len(order))
         for path, chosen in zip(files, (set(order[:cut]), set(order[cut:]))):
-            part = {
-                "images": [image for image in content["images"] if image["id"] in chosen],
-                "annotations": [a for a in content["annotations"] if a["image_id"] in chosen],
-            }
-            write_text(path, json.dumps(content | part))
+            write_part(path, content, chosen, {category["id"] for category in content["categories"]})
         return files
 
     def measure(
@@ -197,7 +193,7 @@ def ablation(bench: Bench, seed: int) -> None:
 
 
 def species(bench: Bench, seed: int) -> None:
-    """Drawn horses and tigers to drawn sheep, whose labels are not read."""
+    """Drawn horses and tigers to drawn sheep, whose labels are not read, with views turned further than the mouse's."""
     folder = bench.work / "species"
     scene = animals.AnimalScene(species=("horse", "tiger"))
     drawn = animals.make(folder / "source", 1000, scene=scene, workers=1)

@@ -29,15 +29,14 @@ from posewright.files import write_text
 from posewright.predict.predictor import load
 from posewright.train.config import Domain, DomainAdaptation, PseudoLabels, TrainConfig
 from posewright.train.recipes.wscda import SAME_POINTS
-from training_runs import Runs, processor, row_of, spread
+from training_runs import Runs, processor, row_of, spread, write_part
 
 ADAPTED, PLAIN = "litebaseline-wscda-160x160", "litebaseline-160x160"
 UNSEEN, LABELLED = "sheep", 75
 """The species that no label is read of, and how many labelled animals there are of each of the others."""
-STEPS = 150
 EVERY: tuple[Domain, ...] = ("animals", "people", "unlabelled")
 BASE = TrainConfig(
-    model=ADAPTED, train=EVERY, domains=EVERY, init="default", reset_head=True, same_points=SAME_POINTS, steps=STEPS,
+    model=ADAPTED, train=EVERY, domains=EVERY, init="default", reset_head=True, same_points=SAME_POINTS, steps=150,
     batch=24, lr=1e-3, optimizer="adamw", weight_decay=0.01, schedule="cosine", warmup=20, clip=1.0, ema=0.98,
     precision="bf16", workers=0, device="cpu", freeze=("stem", "blocks.0", "blocks.1", "blocks.2"), log_every=5,
     loss_factor=1.0,
@@ -94,10 +93,10 @@ class Bench(Runs):
         """
         folder = self.work / "animals" / f"seed{seed}"
         if not (folder / "test.json").exists():
-            assert self.published, "name Animal-Pose's keypoints.json with --animals"
-            every = folder / "every.json"
+            every = self.work / "animals" / "every.json"
             folder.mkdir(parents=True, exist_ok=True)
-            assert posewright(["data", "convert", str(self.published), str(every), "--format", "coco"]) == 0
+            if not every.exists():
+                assert posewright(["data", "convert", str(self.published), str(every), "--format", "coco"]) == 0
             _split(json.loads(every.read_text()), folder, seed)
         return str(folder / f"{part}.json")
 
@@ -124,7 +123,7 @@ class Bench(Runs):
 
     def measured(self, name: str, seed: int, weights: Path) -> Path:
         """Write down how good weights are on the unseen species, in the annotated boxes and of one view, once."""
-        row = row_of("domains", name, seed)
+        row = row_of("photographs", name, seed)
         if self.has(row):
             return weights
         people = sources.read_all([self.animals("test")], [self.images])
@@ -158,10 +157,8 @@ def _split(content: dict[str, Any], folder: Path, seed: int) -> None:
             taken[name] += 1
     parts["unlabelled"] |= parts["unseen"]
     for part, chosen in parts.items():
-        only = {UNSEEN} if part in ("unseen", "test") else set(names.values())
-        kept = [a for a in content["annotations"] if a["image_id"] in chosen and names[a["category_id"]] in only]
-        pictures = [image for image in content["images"] if image["id"] in chosen]
-        write_text(folder / f"{part}.json", json.dumps(content | {"images": pictures, "annotations": kept}))
+        wanted = [number for number, name in names.items() if name == UNSEEN or part not in ("unseen", "test")]
+        write_part(folder / f"{part}.json", content, chosen, wanted)
 
 
 def written(bench: Bench) -> str:
@@ -177,8 +174,9 @@ def written(bench: Bench) -> str:
         f"`{ADAPTED}`, or `{PLAIN}` where there is no adaptation network, from the weights of the package (people), "
         f"{BASE.batch} crops per step, bfloat16. PCK is of the box's longer side, animal PCK as in the animal papers "
         f"(of 1.5 times the points' extent), on {UNSEEN} in annotated boxes, of one view. Steps are those of the row's "
-        "own training, or of each of its three rounds. Means and sample deviations over the seeds named, each with "
-        "other labelled animals, weights and order; minutes are the processor's, of the row's own training.",
+        f"own training, or of each of its {PPLO.rounds} rounds. Means and sample deviations over the seeds "
+        "named, each with other labelled animals, weights and order; minutes are the processor's, of the row's own "
+        "training.",
     ]
     for part in dict.fromkeys(r["part"] for r in rows):
         text += ["", f"## {part}", "", f"| | seeds | commit | steps | {' | '.join(columns)} |"]
@@ -204,6 +202,8 @@ def main() -> None:
     bench = Bench(options.work, options.people, options.animals)
     if options.write:
         return write_text(Path(__file__).with_suffix(".md"), written(bench))
+    if not (options.people and options.animals):
+        parser.error("name the people with --people and Animal-Pose's keypoints.json with --animals")
     for seed in options.seeds:
         for name in options.rows:
             (bench.learned if name in LEARNED else bench.tuned)(name, seed)

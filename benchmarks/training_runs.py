@@ -5,7 +5,7 @@ import os
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +59,17 @@ class Runs:
         with self.results.open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
+
+
+def write_part(path: Path, content: dict[str, Any], images: Container[int], categories: Container[int]) -> None:
+    """Write the annotations of COCO's content that are of these images and categories, and the images."""
+    part = {
+        "images": [image for image in content["images"] if image["id"] in images],
+        "annotations": [
+            a for a in content["annotations"] if a["image_id"] in images and a["category_id"] in categories
+        ],
+    }
+    write_text(path, json.dumps(content | part))
 
 
 def row_of(part: str, name: str, seed: int) -> dict[str, Any]:

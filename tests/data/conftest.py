@@ -119,5 +119,5 @@ def animal_pose() -> dict[str, Any]:
                 "category_id": 1,
             }
         ],
-        "categories": [{"id": 1, "name": "dog", "skeleton": []}],
+        "categories": [{"id": 1, "name": "dog", "keypoints": [], "skeleton": []}],
     }

@@ -22,7 +22,7 @@ _POINTS = ("left_eye", "right_eye", "left_ear", "right_ear", "nose", "throat", "
            *(f"{side}_{point}" for point in _LIMBS for side in ("left", "right")))  # fmt: skip
 """The published names of the points of `ANIMALPOSE20`, in its order."""
 _PUBLISHED = ("left_eye", "right_eye", "nose", "left_ear", "right_ear", *_POINTS[8:], "throat", "withers", "tailbase")
-"""The order in keypoints.json."""
+"""The order in keypoints.json, also where a category names no points."""
 
 
 class _Animal(msgspec.Struct):
@@ -35,7 +35,7 @@ class _Animal(msgspec.Struct):
 class _Category(msgspec.Struct):
     id: int
     name: str
-    keypoints: tuple[str, ...] = _PUBLISHED
+    keypoints: tuple[str, ...] = ()
 
 
 class _File(msgspec.Struct):
@@ -59,12 +59,13 @@ def read(path: Path) -> Annotated:
     place = {image.id: n for n, image in enumerate(images)}
     orders = {}
     for n, kind in enumerate(kinds := file.categories or [_Category(1, "animal")]):
-        if sorted(kind.keypoints) != sorted(_POINTS):
-            wrong = short(", ".join(kind.keypoints), 60)
+        names = kind.keypoints or _PUBLISHED
+        if sorted(names) != sorted(_POINTS):
+            wrong = short(", ".join(names), 60)
             raise ValueError(
                 f"{path}: categories[{n}] ({kind.name}): keypoints must be {', '.join(_POINTS)}, got {wrong}"
             )
-        orders[kind.id] = [kind.keypoints.index(point) for point in _POINTS]
+        orders[kind.id] = [names.index(point) for point in _POINTS]
     categories = [_assemble.category(ANIMALPOSE20, kind.id, kind.name) for kind in kinds]
     instances = []
     for n, animal in enumerate(file.annotations):
