@@ -15,8 +15,6 @@ def test_blurred_equals_opencv(kernel, size):
     maps = np.random.default_rng(0).normal(size=(2, *size))
     mirrored, zeros = (_blur.blurred(maps, kernel, mirrored=m) for m in (True, False))
     wide = _blur.blurred(maps, kernel, mirrored=True, border=10)
-    second = _blur.blurred(maps, kernel, mirrored=True, border=10, every=2)
-    np.testing.assert_allclose(second, wide[:, ::2, ::2], atol=1e-12)
     for heat, one, two, three in zip(maps, mirrored, zeros, wide):
         np.testing.assert_allclose(one, cv2.GaussianBlur(heat, (kernel, kernel), 0), atol=1e-7)
         border = kernel // 2
@@ -41,18 +39,24 @@ def test_pieces_are_all_of_the_maps_in_order_and_share_their_memory(count):
     np.testing.assert_array_equal(np.concatenate(blurs), _blur.blurred(maps, 7, mirrored=True, dtype=np.float32))
 
 
+@pytest.mark.parametrize("kernel", [1, 7, 21])
+@pytest.mark.parametrize("side", [1, 5, 12])
 @pytest.mark.parametrize("mirrored", [True, False])
-def test_what_is_blurred_around_a_pixel_is_what_the_whole_blur_has_there(mirrored):
-    maps = np.random.default_rng(1).normal(size=(500, 20, 16))
-    pixel = np.stack(np.meshgrid(np.arange(16), np.arange(20)), -1).reshape(-1, 2)
-    which = np.arange(100, 100 + len(pixel))
-    whole = np.stack([np.pad(m, 2) for m in _blur.blurred(maps[which], 7, mirrored=mirrored)])
-    near = _taylor.blurred_around(maps, which, pixel, 7, 2, mirrored=mirrored)
-    for square, blurred, (x, y) in zip(near, whole, pixel):
-        inside = np.zeros_like(blurred, bool)
-        inside[2:-2, 2:-2] = True
-        place = inside[y : y + 5, x : x + 5]
-        np.testing.assert_allclose(square[place], blurred[y : y + 5, x : x + 5][place], atol=1e-12)
+def test_blurred_squares_are_what_the_whole_blur_has_there(kernel, side, mirrored):
+    height, width, beyond = 20, 16, 11
+    maps = np.random.default_rng(1).normal(size=(500, height, width))
+    first = np.stack(np.meshgrid(np.arange(-beyond, width), np.arange(-beyond, height)), -1).reshape(-1, 2)
+    if mirrored:
+        first = first[(first > -side).all(1)]
+    which = np.arange(len(first)) % len(maps)
+    # Continued so far that the blur of all squares is inside: by zeros, or mirrored as numpy does, period by period.
+    around = ((0, 0), *[(beyond + kernel // 2, side + kernel // 2)] * 2)
+    continued = np.pad(maps, around, mode="reflect" if mirrored else "constant")
+    whole = np.stack([cv2.GaussianBlur(one, (kernel, kernel), 0) for one in continued])
+    squares = _taylor.blurred_squares(maps, which, first, side, kernel, mirrored=mirrored)
+    assert squares.shape == (len(first), side, side)
+    for square, blurred, (x, y) in zip(squares, whole[which], first + beyond + kernel // 2):
+        np.testing.assert_allclose(square, blurred[y : y + side, x : x + side], atol=1e-7)
 
 
 @pytest.mark.parametrize("kernel", [0, 4, -3])

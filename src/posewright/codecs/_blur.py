@@ -70,7 +70,7 @@ def matrix(length: int, kernel: int, border: int = 0) -> np.ndarray:
 
 
 def pieces(
-    maps: np.ndarray, kernel: int, *, mirrored: bool, border: int = 0, dtype: type = np.float64, every: int = 1
+    maps: np.ndarray, kernel: int, *, mirrored: bool, border: int = 0, dtype: type = np.float64
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """A few of the maps at a time, and what they are like blurred.
 
@@ -83,21 +83,19 @@ def pieces(
         mirrored: whether the maps, or their border, continue as a mirror image, or else with zeros.
         border: zeros added around the maps before the blur.
         dtype: the number type to compute in.
-        every: 2 blurs every second pixel along both axes only, from the border's first one on, and so on.
 
     Yields:
         some: [m, h, w], a view of the next maps.
-        blurred: [m, h + 2 border, w + 2 border], `dtype`; with `every`, so many times fewer, rounded up. Without
-            maps there is one empty piece.
+        blurred: [m, h + 2 border, w + 2 border], `dtype`. Without maps there is one empty piece.
     """
     count, height, width = maps.shape
     most = min(max(_PIECE // (height * width), 1), count)
-    high, wide = (-(-(length + 2 * border) // every) for length in (height, width))
+    high, wide = height + 2 * border, width + 2 * border
     source = np.empty((most, height, width), dtype)
     across = np.empty((most, height, wide), dtype)
     # Less memory stays in the cache where the result may take the place of what it comes from.
     result = source if (high, wide) == (height, width) else np.empty((most, high, wide), dtype)
-    along_x, along_y = (_strips(length, kernel, border, mirrored, dtype, every) for length in (width, height))
+    along_x, along_y = (_strips(length, kernel, border, mirrored, dtype) for length in (width, height))
     # Copied: with a transposed view of the weights, the product of many rows takes almost twice as long.
     along_x = [(strip, source_pixels, weights.T.copy()) for strip, source_pixels, weights in along_x]
     for start in range(0, max(count, 1), max(most, 1)):
@@ -118,13 +116,11 @@ def product(rows: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
         np.matmul(rows[start : start + step], weights, out=out[start : start + step])
 
 
-def blurred(
-    maps: np.ndarray, kernel: int, *, mirrored: bool, border: int = 0, dtype: type = np.float64, every: int = 1
-) -> np.ndarray:
+def blurred(maps: np.ndarray, kernel: int, *, mirrored: bool, border: int = 0, dtype: type = np.float64) -> np.ndarray:
     """Whole maps [M, h, w] blurred, [M, h + 2 border, w + 2 border], as `dtype`. Arguments are those of `pieces`."""
-    high, wide = (-(-(length + 2 * border) // every) for length in maps.shape[1:])
+    high, wide = (length + 2 * border for length in maps.shape[1:])
     whole, done = np.empty((len(maps), high, wide), dtype), 0
-    for part, result in pieces(maps, kernel, mirrored=mirrored, border=border, dtype=dtype, every=every):
+    for part, result in pieces(maps, kernel, mirrored=mirrored, border=border, dtype=dtype):
         whole[done : done + len(part)] = result
         done += len(part)
     return whole
@@ -132,14 +128,14 @@ def blurred(
 
 @cache
 def _strips(
-    length: int, kernel: int, border: int, mirrored: bool, dtype: type, every: int
+    length: int, kernel: int, border: int, mirrored: bool, dtype: type
 ) -> list[tuple[slice, slice, np.ndarray]]:
     """One axis of the blur, cut into strips of some 16 pixels: their place, the pixels they come from, the weights.
 
     A blur's matrix is zero but for a band around its diagonal; this leaves most of the zeros out.
     """
     more = 0 if mirrored else kernel // 2
-    weights = matrix(length, kernel, border + more)[more : more + length + 2 * border : every].astype(dtype)
+    weights = matrix(length, kernel, border + more)[more : more + length + 2 * border].astype(dtype)
     edges = np.linspace(0, len(weights), max(len(weights) // 16, 1) + 1).astype(int)
     strips = []
     for start, stop in pairwise(edges):

@@ -92,7 +92,7 @@ class SecondMaximumHeatmap(BlurMultiScaleHeatmap):
         Raises:
             ValueError: maps of another size, or with NaN.
         """
-        return _maps.decode(maps, self.map_size, self._read, at_a_time=512)
+        return _maps.decode(maps, self.map_size, self._read)
 
     def _read(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         xy = self._walked(maps)
@@ -173,7 +173,7 @@ def toward_second_maximum(maps: np.ndarray, kernel: int, shifts: tuple[float, ..
     Returns:
         [M, 2] float64 map pixels, clamped to the map.
     """
-    squares = _squares.of_maxima(maps, kernel, _BORDER)
+    squares = _squares.of_maxima(maps, kernel, min(kernel // 2, _BORDER))  # further out there is nothing but zeros
     xy, last = _walk(squares.cells, squares.side, squares.origin, shifts)
     rest = np.flatnonzero(~squares.hold(last))
     xy[rest] = _walks_on_whole_maps(maps[rest], kernel, shifts)

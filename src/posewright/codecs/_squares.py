@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+import cv2
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from posewright.codecs import _blur, _maps, _taylor
 
-_INNER = 2
-"""How far from the middle of a square the pixels may be that speak for large values."""
-_SMALL = 9
-"""The largest blur of which the maps themselves tell where large values may be; others are sampled."""
+_BLOCK = 4
+"""Side of the blocks whose largest values are bounded, in pixels."""
+_SIDE = 3 * _BLOCK
+"""Side of the squares: the block with the largest bound and its neighbours."""
 _FEW = 24
 """How many large bounds outside of a square are followed up."""
 _ROUNDING = 1e-4
@@ -27,53 +27,50 @@ class Squares:
     Attributes:
         maps: [M, h, w], before the blur.
         kernel: size of the blur.
+        border: zeros around the maps; without any, the maps are continued as mirror images.
         cells: [M, side * side] float64, the blurred squares row by row.
         side: of the squares.
         origin: [M, 2] first cells, in map pixels.
-        bound: [M, rows, columns]: no blurred value is larger than the largest bound close to it.
-        places: x [columns] and y [rows] of the bounds in map pixels.
-        close: how far away a bound still counts, along both axes.
+        bound: [M, rows, columns]: no value of a block, 4 pixels high and wide, is larger; the first block is where the
+            border begins.
         edges: first and last pixel along x and y, [2, 2]; what lies further out is in no square.
     """
 
     maps: np.ndarray
     kernel: int
+    border: int
     cells: np.ndarray
     side: int
     origin: np.ndarray
     bound: np.ndarray
-    places: tuple[np.ndarray, np.ndarray]
-    close: int
     edges: np.ndarray
 
     def hold(self, least: np.ndarray) -> np.ndarray:
         """Whether all pixels of at least a value each [M], above 0, are certain to be in the squares, [M]."""
         level = least.astype(np.float32) * np.float32(1 - 1e-6)
         which, row, column = np.unravel_index(np.flatnonzero(self.bound >= level[:, None, None]), self.bound.shape)
-        (first, last), end = self.edges, self.origin + self.side - 1
-        low = np.where(self.origin > first, self.origin + self.close, first)
-        high = np.where(end < last, end - self.close, last)
-        place = np.stack([self.places[0][column], self.places[1][row]], -1)
-        far = ((place < low[which]) | (place > high[which])).any(1)
-        which, place = which[far], place[far]
+        first = np.stack([column, row], -1) * _BLOCK - self.border
+        end = self.maps.shape[:0:-1] + np.array(self.border)
+        low, origin = np.minimum(first + _BLOCK, end), self.origin[which]
+        far = ((first < origin) | (low > origin + self.side)).any(1)
+        which, first, low = which[far], first[far], low[far]
         held = least > 0
-        # Where a few bounds are too large, the values close to them are looked at.
+        # Where a few bounds are too large, the values of their blocks are looked at.
         few = np.bincount(which, minlength=len(held))[which] <= _FEW
-        few &= ((place - self.close >= first) & (place + self.close <= last)).all(1)
+        few &= ((first >= self.edges[0]) & (low - 1 <= self.edges[1])).all(1)
         held[which[~few]] = False
-        which, place = which[few], place[few]
-        around = _taylor.blurred_around(self.maps, which, place, self.kernel, self.close, mirrored=False)
-        held[which[around.max((1, 2)) >= level[which]]] = False
+        which, first = which[few], first[few]
+        blocks = _taylor.blurred_squares(self.maps, which, first, _BLOCK, self.kernel, mirrored=not self.border)
+        held[which[blocks.max((1, 2)) >= level[which]]] = False
         return held
 
 
 def of_maxima(maps: np.ndarray, kernel: int, border: int) -> Squares:
     """Squares around the maxima of blurred maps, or close to them.
 
-    A blurred value is a weighted mean, so no larger than the largest pixel under the blur. A wide blur is sampled at
-    every second pixel instead: the weights of a pixel in between are at most a factor times the mean of those of its
-    neighbours, and so is, where nothing is negative, its value. (Taking a number from all pixels takes it from all
-    values, so this holds above the map's least value.)
+    What is negative only makes a blurred value smaller. So the value is no larger than the sum, over the blocks under
+    the blur, of the block's positive values together, times the blur's largest weight there; and as that weight is a
+    product of one along y and one along x, the bounds of all blocks are two matrix products.
 
     Args:
         maps: [M, h, w].
@@ -84,44 +81,47 @@ def of_maxima(maps: np.ndarray, kernel: int, border: int) -> Squares:
         ValueError: a map holds NaN, or its maximum is infinite.
     """
     height, width = maps.shape[1:]
-    if kernel <= _SMALL:
-        bound, places, close = maps, (np.arange(width), np.arange(height)), kernel // 2
-        speaking = maps
-    else:
-        speaking = _blur.blurred(maps, kernel, mirrored=True, border=border, dtype=np.float32, every=2)
-        low = np.minimum(maps.min((1, 2), keepdims=True), 0)
-        bound, close = speaking - low, 1
-        bound *= np.float32(_growth(kernel) ** 2 * (1 + _ROUNDING))
-        bound += low
-        places = (np.arange(-border, width + border, 2), np.arange(-border, height + border, 2))
-    (columns, rows), reach = places, _INNER + close
-    best = speaking.reshape(len(maps), len(rows) * len(columns)).argmax(1)
-    _maps.refuse_not_finite(speaking.ravel()[best + np.arange(len(maps)) * (len(rows) * len(columns))])
-    middle = np.stack([columns[best % len(columns)], rows[best // len(columns)]], -1)
+    down, across = (_largest_weights(length, kernel, border) for length in (height, width))
+    bound = down @ (_positive_means(maps) @ (across.T * np.float32(_BLOCK**2)))
+    best = bound.reshape(len(maps), -1).argmax(1) if len(maps) else np.zeros(0, int)
+    block = np.stack([best % len(across), best // len(across)], -1)
     # Pixels from which a blur that mirrors at the border's end reaches the map again are left out.
-    outside = min(border, 2 * border - kernel // 2) - 1
+    outside = min(border, 2 * border - kernel // 2) - 1 if border else 0
     edges = np.array([[-outside, -outside], [width - 1 + outside, height - 1 + outside]])
-    middle = np.clip(middle, edges[0] + reach, edges[1] - reach)
-    side, origin = 2 * reach + 1, middle - reach
-    if kernel <= _SMALL:
-        cells = _taylor.blurred_around(maps, np.arange(len(maps)), middle, kernel, reach, mirrored=False)
-    else:
-        down, across = (_rows(length, kernel, border, side) for length in (height, width))
-        cells = np.empty((len(maps), side, side))
-        for part in _maps.parts(len(maps), 64):  # whose maps in float64 fit a cache
-            x, y = origin[part].T + border
-            cells[part] = down[y] @ maps[part] @ across[x].swapaxes(1, 2)
-    return Squares(maps, kernel, cells.reshape(-1, side**2), side, origin, bound, places, close, edges)
+    side = min(_SIDE, *(edges[1] - edges[0] + 1).tolist())
+    origin = np.clip((block - 1) * _BLOCK - border, edges[0], edges[1] - side + 1)
+    cells = _taylor.blurred_squares(maps, np.arange(len(maps)), origin, side, kernel, mirrored=not border)
+    return Squares(maps, kernel, border, cells.reshape(-1, side**2), side, origin, bound, edges)
+
+
+def _positive_means(maps: np.ndarray) -> np.ndarray:
+    """Means of the values, of which those below 0 count as 0, in blocks of maps [M, h, w]: [M, rows, columns] float32.
+
+    Raises:
+        ValueError: a map holds NaN, or its maximum is infinite.
+    """
+    count, height, width = maps.shape
+    rows, columns = (-(-length // _BLOCK) for length in (height, width))
+    if (height % _BLOCK, width % _BLOCK) != (0, 0):
+        maps = np.pad(maps, ((0, 0), (0, rows * _BLOCK - height), (0, columns * _BLOCK - width)))
+    whole, peak = np.empty((count, rows, columns), np.float32), np.empty(count, np.float32)
+    for part in _maps.parts(count, 32):  # which fit a cache
+        some = maps[part].reshape(-1, rows * columns * _BLOCK**2).astype(np.float32, copy=False)
+        peak[part] = some[np.arange(len(some)), some.argmax(1)]  # which is faster than max
+        _, positive = cv2.threshold(some, 0, 0, cv2.THRESH_TOZERO)
+        means = positive.reshape(-1, columns * _BLOCK)
+        for _ in range(2):  # OpenCV halves much faster than it quarters
+            means = cv2.resize(means, (means.shape[1] // 2, means.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        whole[part] = means.reshape(-1, rows, columns)
+    _maps.refuse_not_finite(peak)
+    return whole
 
 
 @cache
-def _rows(length: int, kernel: int, border: int, side: int) -> np.ndarray:
-    """[first, side, length] float64: one axis of the blur at `side` pixels from any first one on."""
-    return sliding_window_view(_blur.matrix(length, kernel, border), side, 0).swapaxes(1, 2).copy()
-
-
-@cache
-def _growth(kernel: int) -> float:
-    """By how much a blur's weight may be larger than the mean of the weights to its left and right."""
-    taps = np.pad(_blur.taps(kernel), 2)
-    return float((2 * taps[1:-1] / np.maximum(taps[:-2] + taps[2:], np.finfo(float).tiny)).max())
+def _largest_weights(length: int, kernel: int, border: int) -> np.ndarray:
+    """The largest weights, along one axis, that blurred pixels of a block give to a block of pixels: [n, m] float32."""
+    weights = _blur.matrix(length, kernel, border)
+    blocks = [-(-n // _BLOCK) for n in weights.shape]
+    whole = np.zeros([n * _BLOCK for n in blocks])
+    whole[: len(weights), :length] = weights
+    return (whole.reshape(blocks[0], _BLOCK, blocks[1], _BLOCK).max((1, 3)) * (1 + _ROUNDING)).astype(np.float32)

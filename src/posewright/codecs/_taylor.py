@@ -7,69 +7,76 @@ from functools import cache
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from posewright.codecs import _blur
+from posewright.codecs import _blur, _maps
+
+_AT_A_TIME = 1 << 15
+"""Pixels to blur at a time: a larger window of memory is slower to get than to fill."""
 
 
-def blurred_around(
-    maps: np.ndarray, which: np.ndarray, pixel: np.ndarray, kernel: int, reach: int, *, mirrored: bool
+def blurred_squares(
+    maps: np.ndarray, which: np.ndarray, first: np.ndarray, side: int, kernel: int, *, mirrored: bool
 ) -> np.ndarray:
-    """Some of the maps, blurred at one pixel each and its neighbours up to `reach` away; the rest is not touched.
+    """Squares of some of the maps, blurred; the rest of the maps is not touched.
 
     Args:
         maps: [all, h, w].
         which: [M] places of the maps to read.
-        pixel: [M, 2] whole numbers inside the map.
+        first: [M, 2] whole numbers, the squares' first pixels, possibly outside of the map.
+        side: of the squares.
         kernel: size of OpenCV's Gaussian blur.
-        reach: how many neighbours to each side.
         mirrored: whether the maps continue beyond their border as a mirror image, or else with zeros.
 
     Returns:
-        [M, n, n] float64 with n = 2 reach + 1. Values beyond the border are those of the continued map.
+        [M, side, side] float64. Values beyond the border are those of the continued map.
     """
-    side = 2 * reach + 1
-    windows = _windows(maps, which, pixel, kernel // 2 + reach, mirrored)
-    weights = _weights(kernel, side)
-    rows = np.empty((len(weights), len(which) * side))
-    _blur.product(windows.reshape(-1, len(weights)), weights, rows.reshape(-1, side))
-    around = np.empty((side, rows.shape[1]))
-    _blur.product(rows.T, weights, around.T)
-    return around.reshape(side, -1, side).swapaxes(0, 1).copy()
-
-
-@cache
-def _weights(kernel: int, side: int) -> np.ndarray:
-    """[side + kernel - 1, side]: from a row of a window to the blurred values in its middle."""
-    along = np.zeros((side + kernel - 1, side))
-    for i in range(side):
-        along[i : i + kernel, i] = _blur.taps(kernel)
-    return along
-
-
-def _windows(maps: np.ndarray, which: np.ndarray, pixel: np.ndarray, reach: int, mirrored: bool) -> np.ndarray:
-    """[n, M, n] float64: squares around a pixel each, row by row."""
-    height, width = maps.shape[1:]
-    side, start = 2 * reach + 1, pixel - reach
-    squares = np.empty((side, len(which), side))
-    inner = ((start >= 0) & (pixel + reach < (width, height))).all(1)
-    if inner.any():
-        views = sliding_window_view(maps, (side, side), (1, 2))
-        squares[:, inner] = views[which[inner], start[inner, 1], start[inner, 0]].swapaxes(0, 1)
-    outer, border = which[~inner], start[~inner]
-    rows, in_y = _continued(border[:, 1], side, height, mirrored)
-    columns, in_x = _continued(border[:, 0], side, width, mirrored)
-    cells = (outer[:, None] * height + rows).T[:, :, None] * width + columns
-    squares[:, ~inner] = maps.ravel().take(cells) * in_y.T[:, :, None] * in_x
+    (down, first_y, start_y), (across, first_x, start_x) = (
+        _along(first[:, 1 - axis], side, kernel, maps.shape[1 + axis], mirrored) for axis in (0, 1)
+    )
+    high, wide = down.shape[2], across.shape[2]
+    views = sliding_window_view(maps, (high, wide), (1, 2))
+    squares = np.empty((len(which), side, side))
+    for part in _maps.parts(len(which), max(_AT_A_TIME // (high * wide), 1)):
+        windows = views[which[part], start_y[part], start_x[part]].astype(np.float64)
+        squares[part] = down[first_y[part]] @ windows @ across[first_x[part]].swapaxes(1, 2)
     return squares
 
 
-def _continued(start: np.ndarray, side: int, length: int, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels [M, side] from each start on, led back into the map, and whether they count or are zero there."""
-    place = start[:, None] + np.arange(side)
-    if not mirrored:
-        return np.clip(place, 0, length - 1), (place >= 0) & (place < length)
-    period = max(2 * (length - 1), 1)
-    folded = np.abs(place) % period
-    return np.minimum(folded, period - folded) % length, np.ones(place.shape, bool)
+def _along(
+    first: np.ndarray, side: int, kernel: int, length: int, mirrored: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What squares from pixels [M] on need along one axis.
+
+    Returns:
+        weights: [places, side, n], from n pixels of the map to the square's.
+        place: [M] the square's weights.
+        start: [M] first of the n pixels.
+    """
+    weights, lowest = _weights(side, kernel, length, mirrored)
+    start = np.clip(first - kernel // 2, 0, length - weights.shape[2])
+    return weights, np.clip(first - lowest, 0, len(weights) - 1), start
+
+
+@cache
+def _weights(side: int, kernel: int, length: int, mirrored: bool) -> tuple[np.ndarray, int]:
+    """From pixels of an axis to the blurred values of squares, [places, side, n], and the first of the places.
+
+    Further out there is nothing but zeros; with a mirrored border all squares reach into the map.
+    """
+    reach, window = kernel // 2, min(side + kernel - 1, length)
+    beyond = side - 1 if mirrored else side + reach
+    places = np.arange(-beyond, length if mirrored else length + reach + 1)
+    weights = np.zeros((len(places), side, window))
+    start = np.clip(places - reach, 0, length - window)[:, None]
+    for tap, weight in enumerate(_blur.taps(kernel)):
+        pixel = places[:, None] + np.arange(side) + tap - reach
+        inside = (pixel >= 0) & (pixel < length)
+        if mirrored:
+            period = max(2 * (length - 1), 1)
+            folded = np.abs(pixel) % period
+            pixel, inside = np.minimum(folded, period - folded) % length, np.ones_like(inside)
+        place, cell = np.nonzero(inside)
+        np.add.at(weights, (place, cell, (pixel - start)[inside]), weight)
+    return weights, -beyond
 
 
 def scale_to_peak(near: np.ndarray, maps: np.ndarray, which: np.ndarray, chosen: np.ndarray, kernel: int) -> None:

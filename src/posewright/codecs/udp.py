@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from posewright import losses
-from posewright.codecs import _blur, _discs, _gaussians, _maps, _taylor
+from posewright.codecs import _blur, _discs, _gaussians, _maps, _squares, _taylor
 from posewright.codecs._base import AlignedCodec, Refinement, TripleCodec, check_refinement
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ _LEAST, _MOST = 0.001, 50.0
 """Values are clipped to this range before their logarithm is taken."""
 _LEVEL = 1e-5
 """A blurred map whose values differ by less than this part of its maximum holds nothing but rounding errors."""
-_CLOSE = 1e-5
-"""Relative difference of two blurred values that float32 can tell apart for certain."""
 _DAMPING = float(np.finfo(np.float32).eps)
 """What mmpose adds to the Hessian's diagonal in place of a test whether it is singular."""
 
@@ -212,30 +210,19 @@ class UdpOffsetHeatmap(TripleCodec):
         pixel, score = _blurred_peaks(maps[:, 0], self.blurs[0])
         each, count = maps.reshape(-1, *self.map_size), len(maps)
         which = np.concatenate([np.arange(1, 3 * count, 3), np.arange(2, 3 * count, 3)])
-        offsets = _taylor.blurred_around(each, which, np.tile(pixel, (2, 1)), self.blurs[1], 0, mirrored=True)
+        offsets = _taylor.blurred_squares(each, which, np.tile(pixel, (2, 1)), 1, self.blurs[1], mirrored=True)
         return (pixel + self.radius * offsets.reshape(2, count).T) * self._stride, score
 
 
 def _blurred_peaks(maps: np.ndarray, kernel: int) -> tuple[np.ndarray, np.ndarray]:
-    """First maxima [M, 2] and their values [M] of maps [M, h, w] under a blur with mirrored border.
-
-    The blur is in float32, and again in float64 for maps of which that leaves more than one pixel possible.
-    """
-
-    def read(blurred: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rows, each = blurred.reshape(len(blurred), -1), np.arange(len(blurred))
-        index = rows.argmax(1)
-        score = rows[each, index]
-        rows[each, index] = -np.inf
-        return index, score, rows.max(1)
-
-    pieces = _blur.pieces(maps, kernel, mirrored=True, dtype=np.float32)
-    index, score, second = map(np.concatenate, zip(*(read(blurred) for _, blurred in pieces)))
-    _maps.refuse_not_finite(score)
-    pixel = np.where(score > 0, np.divmod(index, maps.shape[2])[::-1], 0).T
-    tied = (second >= score * np.float32(1 - _CLOSE)) & (score > 0)
-    pieces = _blur.pieces(maps[tied], kernel, mirrored=True)
-    pixel[tied] = np.concatenate([_maps.peaks(blurred, computed=True)[0] for _, blurred in pieces])
+    """First maxima [M, 2] and their values [M] of maps [M, h, w] under a blur with mirrored border."""
+    squares = _squares.of_maxima(maps, kernel, 0)
+    index = _maps.first_maximum(squares.cells)
+    score = squares.cells[np.arange(len(maps)), index]
+    pixel = squares.origin + np.stack(np.divmod(index, squares.side)[::-1], -1)
+    rest = np.flatnonzero(~squares.hold(score))
+    found = [_maps.peaks(blurred, computed=True) for _, blurred in _blur.pieces(maps[rest], kernel, mirrored=True)]
+    pixel[rest], score[rest] = map(np.concatenate, zip(*found))
     return pixel, score
 
 
@@ -251,7 +238,7 @@ def _peaks(maps: np.ndarray, kernel: int, toolkit: Toolkit) -> tuple[np.ndarray,
     pixel, score = _maps.peaks(maps, 0 if toolkit == "udp" else -1)
     which = np.flatnonzero(score > 0)
     at, peak = pixel[which], score[which].astype(np.float64)
-    near = _taylor.blurred_around(maps, which, at, kernel, 1, mirrored=toolkit != "mmpose1")
+    near = _taylor.blurred_squares(maps, which, at - 1, 3, kernel, mirrored=toolkit != "mmpose1")
     _repeat_border(near, at, maps.shape[1:])
     if toolkit == "udp":
         near = _stretched(near, maps, which, peak, kernel)
