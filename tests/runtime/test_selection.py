@@ -135,13 +135,19 @@ def test_auto_is_the_fastest_that_is_installed(monkeypatch, capsys):
     assert selection.chosen("torch", "hrnet", CPU) == "torch"
 
 
-def test_auto_is_ncnn_on_one_thread_alone(monkeypatch):
+def test_auto_is_ncnn_where_each_thread_has_an_image(monkeypatch):
     monkeypatch.delenv("POSEWRIGHT_RUNTIME")
     monkeypatch.setattr(selection, "installed", lambda: ["torch", "openvino", "ncnn"])
-    for threads, want in ((1, "ncnn"), (2, "openvino"), (4, "openvino")):
+    for threads, images, want in (
+        (1, 1, "ncnn"),
+        (2, 1, "openvino"),
+        (1, 2, "ncnn"),
+        (2, 2, "ncnn"),
+        (4, 2, "openvino"),
+    ):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        assert selection.chosen("auto", "hrnet", CPU) == want
-    assert selection.chosen("auto", "hrnet", CPU, "bf16") == "openvino"
+        assert selection.chosen("auto", "hrnet", CPU, images=images) == want
+    assert selection.chosen("auto", "hrnet", CPU, "bf16", 4) == "openvino"
 
 
 def test_auto_does_without_what_cannot_be_translated(monkeypatch, capsys, cache):

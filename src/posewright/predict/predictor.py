@@ -72,7 +72,7 @@ class Predictor:
         if isinstance(net, nn.Module):
             family, normalise = spec.name.split("-")[0], Normalise(spec.colour, spec.mean, spec.std)
             self.runtime, self.net = selection.fitted(
-                net, normalise, spec.size, self.device, runtime, family, precision
+                net, normalise, spec.size, self.device, runtime, family, precision, images=2 if self.flip else 1
             )
         else:
             self.runtime, self.net = getattr(net, "runtime", "caller"), net

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -77,6 +78,7 @@ class NcnnModel:
         order = self._mat.PixelType
         self._order = order.PIXEL_RGB2BGR if normalise.swaps_colours else order.PIXEL_RGB
         self._pool = ThreadPoolExecutor(torch.get_num_threads(), "posewright-ncnn")
+        self._own = threading.local()
 
     def __call__(self, crops: np.ndarray) -> list[np.ndarray]:
         """The maps [N, C, h, w] of crops [N, H, W, 3] uint8 RGB, N above 0."""
@@ -86,7 +88,13 @@ class NcnnModel:
         height, width = crop.shape[:2]
         image = self._mat.from_pixels(crop, self._order, width, height)
         image.substract_mean_normalize(self._mean, self._factor)
+        if not hasattr(self._own, "memory"):
+            # Kept from image to image: where the system gives other memory each time, two threads lose up to a third.
+            self._own.memory = [_ncnn().UnlockedPoolAllocator() for _ in range(2)]
+        maps_memory, scratch = self._own.memory
         run = self._net.create_extractor()
+        run.set_blob_allocator(maps_memory)
+        run.set_workspace_allocator(scratch)
         run.input("in0", image)
         failed, maps = run.extract("out0")
         if failed:

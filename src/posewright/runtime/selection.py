@@ -54,20 +54,20 @@ def installed() -> list[Runtime]:
     return [runtime for runtime, packages in _PACKAGES.items() if all(map(find_spec, packages))]
 
 
-def fastest(family: str, device: torch.device, precision: Precision = "float32") -> Runtime:
+def fastest(family: str, device: torch.device, precision: Precision = "float32", images: int = 1) -> Runtime:
     """The fastest installed runtime for a family of networks: torch on a GPU, else the first installed of the table.
 
-    ncnn is passed over on several threads: each computes an image by itself and reads all weights for it, and whether
-    that is faster differs from process to process (benchmarks/runtimes.md).
+    ncnn is passed over where it would leave threads idle: each of them computes an image by itself.
 
     Args:
         family: as in the names of pose systems.
         device: where they run.
         precision: of the arithmetic.
+        images: how many a network computes at a time, at least.
     """
     if device.type != "cpu":
         return "torch"
-    available = [r for r in installed() if r != "ncnn" or torch.get_num_threads() == 1]
+    available = [r for r in installed() if r != "ncnn" or torch.get_num_threads() <= images]
     order: tuple[Runtime, ...] = _ORDERS.get(family, _ORDER) if precision == "float32" else ("openvino", "torch")
     for runtime in order:
         if runtime in available:
@@ -181,6 +181,7 @@ def fitted(
     asked: str,
     family: str,
     precision: Precision = "float32",
+    images: int = 1,
 ) -> tuple[Runtime, Network | CropNetwork]:
     """The runtime as by `chosen`, and the network: for torch as by `ready`, for others as by `translated`.
 
@@ -190,7 +191,7 @@ def fitted(
         ModuleNotFoundError, ValueError: see there.
         OSError: another runtime than torch was asked for, and the cache cannot be written.
     """
-    runtime = chosen(asked, family, device, precision)
+    runtime = chosen(asked, family, device, precision, images)
     if runtime == "torch":
         return runtime, ready(net, size, device, precision)
     try:
@@ -203,7 +204,7 @@ def fitted(
         return "torch", ready(net, size, device, precision)
 
 
-def chosen(asked: str, family: str, device: torch.device, precision: Precision = "float32") -> Runtime:
+def chosen(asked: str, family: str, device: torch.device, precision: Precision = "float32", images: int = 1) -> Runtime:
     """The runtime asked for; "auto" is the environment's POSEWRIGHT_RUNTIME, else the `fastest`, which is said.
 
     Raises:
@@ -217,7 +218,7 @@ def chosen(asked: str, family: str, device: torch.device, precision: Precision =
     if asked == "auto":
         asked = os.environ.get("POSEWRIGHT_RUNTIME", "auto")
     if asked == "auto":
-        found = fastest(family, device, precision)
+        found = fastest(family, device, precision, images)
         if found != "torch":
             _announce(found)
         return found
