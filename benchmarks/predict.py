@@ -219,16 +219,16 @@ def default_rows(people: list[Person], turns: int, precision: str, scratch: Path
     if precision == "int8":
         predictor = in_int8(predictor, people, scratch)
     images = {person.path: image.read(person.path, upright=False) for person in people}
-    many = people * -(-PEOPLE_BY_DEFAULT // len(people))
-    in_memory = [(images[path], np.stack([p.box for p in group])) for path, group in _by_image(many)]
+    crowd = people * -(-PEOPLE_BY_DEFAULT // len(people))
+    in_memory = [(images[path], np.stack([p.box for p in group])) for path, group in _by_image(crowd)]
     took: dict[str, list[float]] = {"from files": [], "from images in memory": []}
     for turn in range(3 * turns + 1):
-        works = (partial(our_keypoints, predictor, many), lambda: list(predictor.many(in_memory)))
+        works = (partial(our_keypoints, predictor, crowd), lambda: list(predictor.many(in_memory)))
         for times, work in zip(took.values(), works):
             start = time.perf_counter()
             work()
             if turn:
-                times.append(1000 * (time.perf_counter() - start) / len(many))
+                times.append(1000 * (time.perf_counter() - start) / len(crowd))
     return [
         f"| {source} | {predictor.runtime} | {statistics.median(times):.2f} | 3 |" for source, times in took.items()
     ]

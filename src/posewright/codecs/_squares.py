@@ -106,9 +106,9 @@ def _positive_means(maps: np.ndarray) -> np.ndarray:
         maps = np.pad(maps, ((0, 0), (0, rows * _BLOCK - height), (0, columns * _BLOCK - width)))
     whole, peak = np.empty((count, rows, columns), np.float32), np.empty(count, np.float32)
     for part in _maps.parts(count, 32):  # which fit a cache
-        some = maps[part].reshape(-1, rows * columns * _BLOCK**2).astype(np.float32, copy=False)
-        peak[part] = some[np.arange(len(some)), some.argmax(1)]  # which is faster than max
-        _, positive = cv2.threshold(some, 0, 0, cv2.THRESH_TOZERO)
+        flat = maps[part].reshape(-1, rows * columns * _BLOCK**2).astype(np.float32, copy=False)
+        peak[part] = flat[np.arange(len(flat)), flat.argmax(1)]  # which is faster than max
+        _, positive = cv2.threshold(flat, 0, 0, cv2.THRESH_TOZERO)
         means = positive.reshape(-1, columns * _BLOCK)
         for _ in range(2):  # OpenCV halves much faster than it quarters
             means = cv2.resize(means, (means.shape[1] // 2, means.shape[0] // 2), interpolation=cv2.INTER_AREA)
