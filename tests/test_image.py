@@ -135,6 +135,13 @@ def test_to_tensor(colour, number):
     np.testing.assert_array_equal(crops, before)
 
 
+@pytest.mark.parametrize("halvings", [0, 1, 2])
+def test_means_above_zero_are_those_of_blocks(halvings):
+    side, maps = 2**halvings, np.random.default_rng(0).normal(size=(5, 2, 16, 12)).astype(np.float32)[:, 1]
+    blocks = np.maximum(maps, 0).reshape(5, 16 // side, side, 12 // side, side)
+    np.testing.assert_allclose(image.means_above_zero(maps, halvings), blocks.mean((2, 4)), atol=1e-6)
+
+
 def test_resize_averages_when_shrinking(picture):
     small = image.resize(picture, (20, 30))
     assert small.shape == (20, 30, 3)

@@ -224,6 +224,24 @@ def blur(array: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.GaussianBlur(array, (0, 0), sigma)
 
 
+def means_above_zero(maps: np.ndarray, halvings: int) -> np.ndarray:
+    """Means of the blocks of maps, in which values below 0 (and NaN) count as 0.
+
+    Args:
+        maps: [n, h, w] float32; h and w are multiples of a block's side.
+        halvings: 1 for blocks of 2x2 pixels, 2 for 4x4, ...
+
+    Returns:
+        [n, h / side, w / side] float32.
+    """
+    count, height, width = maps.shape
+    _, means = cv2.threshold(maps.reshape(count, -1), 0, 0, cv2.THRESH_TOZERO)
+    means = means.reshape(-1, width)
+    for _ in range(halvings):  # OpenCV halves several times faster than it makes larger blocks
+        means = resize(means, (len(means) // 2, means.shape[1] // 2))
+    return means.reshape(count, height >> halvings, width >> halvings)
+
+
 def recolour(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """The image [H, W, 3] uint8 with every colour through an affine map [3, 4], cut off at 0 and 255."""
     return cv2.transform(image, matrix)

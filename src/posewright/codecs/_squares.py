@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-import cv2
 import numpy as np
 
+from posewright import image
 from posewright.codecs import _blur, _maps, _taylor
 
-_BLOCK = 4
+_HALVINGS = 2
+_BLOCK = 2**_HALVINGS
 """Side of the blocks whose largest values are bounded, in pixels."""
 _SIDE = 3 * _BLOCK
 """Side of the squares: the block with the largest bound and its neighbours."""
@@ -102,17 +103,15 @@ def _positive_means(maps: np.ndarray) -> np.ndarray:
     """
     count, height, width = maps.shape
     rows, columns = (-(-length // _BLOCK) for length in (height, width))
-    if (height % _BLOCK, width % _BLOCK) != (0, 0):
-        maps = np.pad(maps, ((0, 0), (0, rows * _BLOCK - height), (0, columns * _BLOCK - width)))
+    high, wide = rows * _BLOCK, columns * _BLOCK
+    if (high, wide) != (height, width):
+        maps = np.pad(maps, ((0, 0), (0, high - height), (0, wide - width)))
     whole, peak = np.empty((count, rows, columns), np.float32), np.empty(count, np.float32)
     for part in _maps.parts(count, 32):  # which fit a cache
-        flat = maps[part].reshape(-1, rows * columns * _BLOCK**2).astype(np.float32, copy=False)
+        values = maps[part].astype(np.float32, copy=False)
+        flat = values.reshape(len(values), high * wide)
         peak[part] = flat[np.arange(len(flat)), flat.argmax(1)]  # which is faster than max
-        _, positive = cv2.threshold(flat, 0, 0, cv2.THRESH_TOZERO)
-        means = positive.reshape(-1, columns * _BLOCK)
-        for _ in range(2):  # OpenCV halves much faster than it quarters
-            means = cv2.resize(means, (means.shape[1] // 2, means.shape[0] // 2), interpolation=cv2.INTER_AREA)
-        whole[part] = means.reshape(-1, rows, columns)
+        whole[part] = image.means_above_zero(values, _HALVINGS)
     _maps.refuse_not_finite(peak)
     return whole
 
