@@ -51,14 +51,13 @@ class Squares:
         level = least.astype(np.float32) * np.float32(1 - 1e-6)
         which, row, column = np.unravel_index(np.flatnonzero(self.bound >= level[:, None, None]), self.bound.shape)
         first = np.stack([column, row], -1) * _BLOCK - self.border
-        end = self.maps.shape[:0:-1] + np.array(self.border)
-        low, origin = np.minimum(first + _BLOCK, end), self.origin[which]
-        far = ((first < origin) | (low > origin + self.side)).any(1)
-        which, first, low = which[far], first[far], low[far]
+        stop, origin = np.minimum(first + _BLOCK, np.array(self.maps.shape[:0:-1]) + self.border), self.origin[which]
+        far = ((first < origin) | (stop > origin + self.side)).any(1)
+        which, first, stop = which[far], first[far], stop[far]
         held = least > 0
         # Where a few bounds are too large, the values of their blocks are looked at.
         few = np.bincount(which, minlength=len(held))[which] <= _FEW
-        few &= ((first >= self.edges[0]) & (low - 1 <= self.edges[1])).all(1)
+        few &= ((first >= self.edges[0]) & (stop <= self.edges[1] + 1)).all(1)
         held[which[~few]] = False
         which, first = which[few], first[few]
         blocks = _taylor.blurred_squares(self.maps, which, first, _BLOCK, self.kernel, mirrored=not self.border)
