@@ -48,8 +48,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "int8": {"runtime": "torch"},
 }
 """Of a predictor by Posewright; what is to be in int8 is exported from torch."""
-PEOPLE_BY_DEFAULT = 256
-"""People per turn of the default model."""
+DEFAULT_BATCH, DEFAULT_PEOPLE = 32, 256
+"""Of the default model: people in a batch, as `load` has it, and at least so many per turn."""
 CLOSE = 0.05
 """Input pixels by which a keypoint may differ and still be the same."""
 
@@ -174,7 +174,7 @@ def in_int8(by_torch: Predictor, people: list[Person], scratch: Path) -> Predict
     images = list(dict.fromkeys(person.path for person in people))[:8]
     path = scratch / f"{by_torch.spec.name}.xml"
     network_file.write(by_torch, path, "openvino", flip=by_torch.flip, int8=Calibration(images))
-    return pw.load(str(path), batch=BATCH)
+    return pw.load(str(path), batch=by_torch.batch)
 
 
 def rows_of(title: str, people: list[Person], turns: int, precision: str, peak: float, scratch: Path) -> list[str]:
@@ -213,13 +213,13 @@ def rows_of(title: str, people: list[Person], turns: int, precision: str, peak: 
 def default_rows(people: list[Person], turns: int, precision: str, scratch: Path) -> list[str]:
     """The default model without the flip test: milliseconds per person, from files and from images in memory.
 
-    In batches as `load` has them, and of many more people than one: reading, network and decoding overlap.
+    There are many batches in a turn, so reading, network and decoding overlap.
     """
-    predictor = pw.load(flip=False, device="cpu", **SETTINGS[precision])
+    predictor = pw.load(flip=False, batch=DEFAULT_BATCH, device="cpu", **SETTINGS[precision])
     if precision == "int8":
         predictor = in_int8(predictor, people, scratch)
     images = {person.path: image.read(person.path, upright=False) for person in people}
-    crowd = people * -(-PEOPLE_BY_DEFAULT // len(people))
+    crowd = people * -(-DEFAULT_PEOPLE // len(people))
     in_memory = [(images[path], np.stack([p.box for p in group])) for path, group in _by_image(crowd)]
     took: dict[str, list[float]] = {"from files": [], "from images in memory": []}
     for turn in range(3 * turns + 1):
@@ -271,7 +271,7 @@ def main() -> None:
         if "default" in options.systems:
             lines += [
                 "",
-                "The default model without the flip test:",
+                f"The default model without the flip test, in batches of {DEFAULT_BATCH}, {DEFAULT_PEOPLE} people a turn:",
                 "",
                 "| | runtime | ms per person | goal |",
                 "|---|---|---:|---:|",

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from posewright.codecs import _blur, _taylor
+from posewright.codecs import _blur
 
 KERNELS = [1, 3, 5, 7, 9, 11, 15, 17, 21, 23]
 
@@ -53,7 +53,7 @@ def test_blurred_squares_are_what_the_whole_blur_has_there(kernel, side, mirrore
     around = ((0, 0), *[(beyond + kernel // 2, side + kernel // 2)] * 2)
     continued = np.pad(maps, around, mode="reflect" if mirrored else "constant")
     whole = np.stack([cv2.GaussianBlur(one, (kernel, kernel), 0) for one in continued])
-    squares = _taylor.blurred_squares(maps, which, first, side, kernel, mirrored=mirrored)
+    squares = _blur.blurred_squares(maps, which, first, side, kernel, mirrored=mirrored)
     assert squares.shape == (len(first), side, side)
     for square, blurred, (x, y) in zip(squares, whole[which], first + beyond + kernel // 2):
         np.testing.assert_allclose(square, blurred[y : y + side, x : x + side], atol=1e-7)

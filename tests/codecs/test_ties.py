@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from posewright.codecs import _blur, _taylor, grmi
+from posewright.codecs import _blur, grmi
 from posewright.codecs.dark import DarkHeatmap
 from posewright.codecs.multiscale import MultiScaleHeatmap
 from posewright.codecs.udp import UdpOffsetHeatmap
@@ -52,7 +52,7 @@ def test_the_last_bit_decides_nothing(name, monkeypatch):
         maps = np.stack([maps, *np.broadcast_arrays(np.sin(x / 5)[None], np.cos(y / 7)[None], maps)[:2]], 1)
         maps = maps.reshape(-1, *codec.map_size).astype(np.float32)
     before = codec.decode(maps)
-    pieces, squares, votes = _blur.pieces, _taylor.blurred_squares, grmi._votes
+    pieces, squares, votes = _blur.pieces, _blur.blurred_squares, grmi._votes
     for seed in range(2):
         rng = np.random.default_rng(seed)
 
@@ -62,7 +62,7 @@ def test_the_last_bit_decides_nothing(name, monkeypatch):
                 yield piece, blurred
 
         monkeypatch.setattr(_blur, "pieces", shaken_pieces)
-        monkeypatch.setattr(_taylor, "blurred_squares", lambda *a, rng=rng, **k: shaken(squares(*a, **k), rng))
+        monkeypatch.setattr(_blur, "blurred_squares", lambda *a, rng=rng, **k: shaken(squares(*a, **k), rng))
         monkeypatch.setattr(grmi, "_votes", lambda *a, rng=rng: shaken(votes(*a), rng))
         after = codec.decode(maps)
         np.testing.assert_allclose(after[0], before[0], atol=0.01)

@@ -7,6 +7,9 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from posewright.codecs import _maps
 
 _TAPS = {
     1: (1,),
@@ -19,6 +22,9 @@ _TAPS = {
 
 _PIECE = 3 << 15
 """Pixels to blur at a time."""
+
+_SQUARES = 1 << 15
+"""Pixels to blur at a time for squares: larger memory takes longer to get than to fill."""
 
 _ALONE = 1 << 18
 """Multiply-adds up to which OpenBLAS, behind numpy, keeps a matrix product to the thread that calls it.
@@ -124,6 +130,72 @@ def blurred(maps: np.ndarray, kernel: int, *, mirrored: bool, border: int = 0, d
         whole[done : done + len(part)] = result
         done += len(part)
     return whole
+
+
+def blurred_squares(
+    maps: np.ndarray, which: np.ndarray, first: np.ndarray, side: int, kernel: int, *, mirrored: bool
+) -> np.ndarray:
+    """Squares of some of the maps, blurred; the rest of the maps is not touched.
+
+    Args:
+        maps: [all, h, w].
+        which: [M] places of the maps to read.
+        first: [M, 2] whole numbers, the squares' first pixels, possibly outside of the map.
+        side: of the squares.
+        kernel: size of OpenCV's Gaussian blur.
+        mirrored: whether the maps continue beyond their border as a mirror image, or else with zeros.
+
+    Returns:
+        [M, side, side] float64. Values beyond the border are those of the continued map.
+    """
+    (down, first_y, start_y), (across, first_x, start_x) = (
+        _along(first[:, 1 - axis], side, kernel, maps.shape[1 + axis], mirrored) for axis in (0, 1)
+    )
+    high, wide = down.shape[2], across.shape[2]
+    views = sliding_window_view(maps, (high, wide), (1, 2))
+    squares = np.empty((len(which), side, side))
+    for part in _maps.parts(len(which), max(_SQUARES // (high * wide), 1)):
+        windows = views[which[part], start_y[part], start_x[part]].astype(np.float64)
+        squares[part] = down[first_y[part]] @ windows @ across[first_x[part]].swapaxes(1, 2)
+    return squares
+
+
+def _along(
+    first: np.ndarray, side: int, kernel: int, length: int, mirrored: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What squares from pixels [M] on need along one axis.
+
+    Returns:
+        weights: [places, side, n], from n pixels of the map to the square's.
+        place: [M] the square's weights.
+        start: [M] first of the n pixels.
+    """
+    weights, lowest = _square_weights(side, kernel, length, mirrored)
+    start = np.clip(first - kernel // 2, 0, length - weights.shape[2])
+    return weights, np.clip(first - lowest, 0, len(weights) - 1), start
+
+
+@cache
+def _square_weights(side: int, kernel: int, length: int, mirrored: bool) -> tuple[np.ndarray, int]:
+    """From pixels of an axis to the blurred values of squares, [places, side, n], and the first of the places.
+
+    Further out there is nothing but zeros; with a mirrored border all squares reach into the map.
+    """
+    reach, window = kernel // 2, min(side + kernel - 1, length)
+    beyond = side - 1 if mirrored else side + reach
+    places = np.arange(-beyond, length if mirrored else length + reach + 1)
+    weights = np.zeros((len(places), side, window))
+    start = np.clip(places - reach, 0, length - window)[:, None]
+    for tap, weight in enumerate(taps(kernel)):
+        pixel = places[:, None] + np.arange(side) + tap - reach
+        inside = (pixel >= 0) & (pixel < length)
+        if mirrored:
+            period = max(2 * (length - 1), 1)
+            folded = np.abs(pixel) % period
+            pixel, inside = np.minimum(folded, period - folded) % length, np.ones_like(inside)
+        place, cell = np.nonzero(inside)
+        np.add.at(weights, (place, cell, (pixel - start)[inside]), weight)
+    return weights, -beyond
 
 
 @cache

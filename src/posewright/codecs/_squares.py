@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from posewright import image
-from posewright.codecs import _blur, _maps, _taylor
+from posewright.codecs import _blur, _maps
 
 _HALVINGS = 2
 _BLOCK = 2**_HALVINGS
@@ -60,7 +60,7 @@ class Squares:
         few &= ((first >= self.edges[0]) & (stop <= self.edges[1] + 1)).all(1)
         held[which[~few]] = False
         which, first = which[few], first[few]
-        blocks = _taylor.blurred_squares(self.maps, which, first, _BLOCK, self.kernel, mirrored=not self.border)
+        blocks = _blur.blurred_squares(self.maps, which, first, _BLOCK, self.kernel, mirrored=not self.border)
         held[which[blocks.max((1, 2)) >= level[which]]] = False
         return held
 
@@ -90,7 +90,7 @@ def of_maxima(maps: np.ndarray, kernel: int, border: int) -> Squares:
     edges = np.array([[-outside, -outside], [width - 1 + outside, height - 1 + outside]])
     side = min(_SIDE, *(edges[1] - edges[0] + 1).tolist())
     origin = np.clip((block - 1) * _BLOCK - border, edges[0], edges[1] - side + 1)
-    cells = _taylor.blurred_squares(maps, np.arange(len(maps)), origin, side, kernel, mirrored=not border)
+    cells = _blur.blurred_squares(maps, np.arange(len(maps)), origin, side, kernel, mirrored=not border)
     return Squares(maps, kernel, border, cells.reshape(-1, side**2), side, origin, bound, edges)
 
 

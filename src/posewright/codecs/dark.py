@@ -119,7 +119,7 @@ def _steps(maps: np.ndarray, pixel: np.ndarray, kernel: int) -> np.ndarray:
     height, width = maps.shape[1:]
     steps = np.zeros(pixel.shape)
     inner = np.flatnonzero(((pixel > 1) & (pixel < (width - 2, height - 2))).all(1))
-    near = _taylor.blurred_squares(maps, inner, pixel[inner] - 2, 5, kernel, mirrored=False)
+    near = _blur.blurred_squares(maps, inner, pixel[inner] - 2, 5, kernel, mirrored=False)
     # Scaling the blurred map to the maximum before the blur only adds a constant to the logarithm, unless a value
     # falls below the floor. The scale is at least 1, a blur being a mean, so no value above the floor gets there.
     _taylor.scale_to_peak(near, maps, inner, near.min((1, 2)) < _FLOOR, kernel)

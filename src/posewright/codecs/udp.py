@@ -210,7 +210,7 @@ class UdpOffsetHeatmap(TripleCodec):
         pixel, score = _blurred_peaks(maps[:, 0], self.blurs[0])
         each, count = maps.reshape(-1, *self.map_size), len(maps)
         which = np.concatenate([np.arange(1, 3 * count, 3), np.arange(2, 3 * count, 3)])
-        offsets = _taylor.blurred_squares(each, which, np.tile(pixel, (2, 1)), 1, self.blurs[1], mirrored=True)
+        offsets = _blur.blurred_squares(each, which, np.tile(pixel, (2, 1)), 1, self.blurs[1], mirrored=True)
         return (pixel + self.radius * offsets.reshape(2, count).T) * self._stride, score
 
 
@@ -238,7 +238,7 @@ def _peaks(maps: np.ndarray, kernel: int, toolkit: Toolkit) -> tuple[np.ndarray,
     pixel, score = _maps.peaks(maps, 0 if toolkit == "udp" else -1)
     which = np.flatnonzero(score > 0)
     at, peak = pixel[which], score[which].astype(np.float64)
-    near = _taylor.blurred_squares(maps, which, at - 1, 3, kernel, mirrored=toolkit != "mmpose1")
+    near = _blur.blurred_squares(maps, which, at - 1, 3, kernel, mirrored=toolkit != "mmpose1")
     _repeat_border(near, at, maps.shape[1:])
     if toolkit == "udp":
         near = _stretched(near, maps, which, peak, kernel)
