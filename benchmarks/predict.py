@@ -271,7 +271,8 @@ def main() -> None:
         if "default" in options.systems:
             lines += [
                 "",
-                f"The default model without the flip test, in batches of {DEFAULT_BATCH}, {DEFAULT_PEOPLE} people a turn:",
+                "The default model without the flip test, "
+                f"in batches of {DEFAULT_BATCH}, {DEFAULT_PEOPLE} people a turn:",
                 "",
                 "| | runtime | ms per person | goal |",
                 "|---|---|---:|---:|",
