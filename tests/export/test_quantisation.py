@@ -13,17 +13,17 @@ from posewright import image
 from posewright.cli import main
 from posewright.data.skeleton_file import people_for
 from posewright.export import network_file, quantisation
-from posewright.export.graph import CROPS, DECODED, PoseGraph
 from posewright.export.quantisation import Calibration
 from posewright.models import find
 from posewright.predict import timing
 from posewright.predict.predictor import Predictor, load
+from posewright.runtime.graph import CROPS, DECODED, PoseGraph
 from posewright.runtime.onnx_runtime import traced
 from posewright.skeletons import COCO17
 from posewright.spec import Spec
 from posewright.synthetic import people as synthetic
 
-from .test_decoders import CASES
+from ..runtime.test_decoders import CASES
 
 NAME = "simplebaseline-r18-slim-128x96"
 PICTURES = [np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)]

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from posewright.export.graph import CROPS, RAW
 from posewright.export.network_file import SUFFIX, model_of
 from posewright.export.quantisation import quantised
 from posewright.predict import timing
+from posewright.runtime.graph import CROPS, RAW
 from posewright.runtime.onnx_runtime import OnnxModel, traced
 from posewright.runtime.openvino_runtime import OpenVinoModel
 

@@ -16,13 +16,13 @@ import torch
 from torch import nn
 
 from posewright.export import parity, quantisation
-from posewright.export.graph import CROPS, DECODED, RAW, PoseGraph
 from posewright.export.parity import TOLERANCE, Parity
 from posewright.export.quantisation import Calibration, Change
 from posewright.files import ready_folder, short, unwritten
 from posewright.predict.predictor import Predictor
 from posewright.runtime import selection
 from posewright.runtime.exported import Metadata, metadata_of, opened
+from posewright.runtime.graph import CROPS, DECODED, RAW, PoseGraph
 from posewright.runtime.onnx_runtime import traced
 from posewright.runtime.upsampling import with_plain_convolutions
 from posewright.synthetic.people import Scene, draw_scene

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from posewright.evaluate import evaluator
-from posewright.export.graph import CROPS
 from posewright.predict.predictor import Predictor
 from posewright.progress import bar, tick
 from posewright.runtime.exported import ExportedNetwork
+from posewright.runtime.graph import CROPS
 from posewright.runtime.onnx_runtime import int8_model
 
 if TYPE_CHECKING:

@@ -19,8 +19,10 @@ from posewright.predict import calibrated as calibrations
 from posewright.predict.boxes import two_pass_boxes
 from posewright.predict.inputs import Image, Where, as_image, boxes_in
 from posewright.predict.scoring import rescore
-from posewright.runtime import exported, selection, torch_runtime
+from posewright.runtime import exported, gpu_runtime, selection, torch_runtime
 from posewright.runtime.crops import CropNetwork, Normalise, maps_of
+from posewright.runtime.decoders import has_decoder
+from posewright.runtime.graph import PoseGraph
 from posewright.runtime.selection import Precision, Runtime
 from posewright.spec import Spec
 from posewright.types import Poses, Skeleton
@@ -76,8 +78,12 @@ class Predictor:
             )
         else:
             self.runtime, self.net = getattr(net, "runtime", "caller"), net
-        # Runtimes with threads of their own run a batch while the one before it is decoded.
-        self.under_way = 2 if self.runtime in ("onnx", "openvino", "ncnn") else 1
+        self._gpu: gpu_runtime.GpuNetwork | None = None
+        if isinstance(net, nn.Module) and self.device.type == "cuda" and has_decoder(spec.codec):
+            graph = PoseGraph(self.net, spec, flip=self.flip).to(self.device)  # pyright: ignore[reportArgumentType]
+            self._gpu = gpu_runtime.GpuNetwork(graph, spec, self.device, batch)
+        # GPUs, and runtimes with threads of their own, run a batch while the one before it is decoded or sent.
+        self.under_way = 2 if self._gpu is not None or self.runtime in ("onnx", "openvino", "ncnn") else 1
 
     def __call__(self, image: Image, boxes: Where = None, *, upright: bool = True) -> Poses:
         """The poses in one image.
@@ -108,14 +114,21 @@ class Predictor:
     def keypoints(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Crops [N, H, W, 3] uint8 RGB to keypoints [N, K, 2] in input pixels and scores [N, K].
 
-        See `maps`, which are decoded, unless an exported file decodes by itself.
+        See `maps`, which are decoded, unless an exported file decodes by itself, or a GPU does (`gpu_runtime`).
         """
         if not len(crops):
             points = self.spec.skeleton.num_keypoints
             return np.empty((0, points, 2)), np.empty((0, points))
+        if self._gpu is not None:
+            return self._gpu.keypoints(crops)
         if isinstance(self.net, exported.ExportedNetwork):
             return self.net.keypoints(crops, self.spec, flip=self.flip)
         return self.spec.codec.decode(maps_of(self.net, crops, self.spec, self.device, flip=self.flip))
+
+    @property
+    def decodes_by_itself(self) -> bool:
+        """Whether what runs the network decodes its maps, too: an exported file, or a GPU."""
+        return self._gpu is not None or (isinstance(self.net, exported.ExportedNetwork) and self.net.decoded)
 
     def maps(self, crops: np.ndarray) -> np.ndarray | Tensor:
         """Crops [N, H, W, 3] uint8 RGB, N above 0, to the maps [N, C, h, w] that the codec decodes.

@@ -23,7 +23,6 @@ from posewright.predict.predictor import Predictor
 from posewright.predict.scoring import rescore
 from posewright.runtime import selection, torch_runtime
 from posewright.runtime.crops import Normalise
-from posewright.runtime.exported import ExportedNetwork
 from posewright.runtime.selection import Precision, Runtime
 from posewright.spec import Spec
 from posewright.types import Boxes, Poses
@@ -82,11 +81,10 @@ def _one(predictor: Predictor, picture: Path, boxes: Boxes, detector: Detector |
     if detector is not None:
         timed("detect", detector, pixels)
     crop = geometry.crop(boxes, spec.size, padding=spec.padding, rule=spec.crop_rule)
-    decodes_by_itself = isinstance(predictor.net, ExportedNetwork) and predictor.net.decoded
     found = []
     for start in range(0, len(boxes), predictor.batch):
         crops = timed("warp", image.warp_all, pixels, crop[start : start + predictor.batch], spec.border)
-        if decodes_by_itself:
+        if predictor.decodes_by_itself:
             found.append(timed("network", predictor.keypoints, crops))
         else:
             found.append(timed("decode", spec.codec.decode, timed("network", finished_maps, crops)))

@@ -51,7 +51,7 @@ def first_maximum(rows: Tensor, equal: float = 0.0) -> tuple[Tensor, Tensor]:
     peak = rows.amax(1, keepdim=True)
     last = int(rows.shape[1]) - 1
     is_peak = rows >= peak - equal * peak.abs()
-    index = torch.where(is_peak, torch.arange(last + 1), torch.full((1,), last)).amin(1, keepdim=True)
+    index = torch.where(is_peak, torch.arange(last + 1, device=rows.device), last).amin(1, keepdim=True)
     return index, rows.gather(1, index)
 
 
@@ -60,13 +60,19 @@ def peaks(maps: Tensor, empty: int = 0, equal: float = 0.0) -> tuple[Tensor, Ten
     width = int(maps.shape[2])
     index, value = first_maximum(maps.flatten(1), equal)
     pixel = torch.cat([index % width, torch.div(index, width, rounding_mode="floor")], 1)
-    return torch.where(value > 0, pixel, torch.full((1, 1), empty)), value[:, 0]
+    return torch.where(value > 0, pixel, empty), value[:, 0]
+
+
+def corner(maps: Tensor, inside: int) -> Tensor:
+    """The pixel [2] that lies so far inside of the right and the lower border: 1 is the last one."""
+    sides = (int(maps.shape[2]) - inside, int(maps.shape[1]) - inside)
+    return torch.cat([torch.full((1,), side, device=maps.device) for side in sides])  # none that a GPU had to be sent
 
 
 def around(maps: Tensor, pixel: Tensor, reach: int) -> Tensor:
     """Values [M, n, n] of maps around pixels, n = 2 reach + 1; beyond the border those of the border."""
     height, width = (int(side) for side in maps.shape[1:])
-    steps = torch.arange(-reach, reach + 1)
+    steps = torch.arange(-reach, reach + 1, device=pixel.device)
     x = (pixel[:, :1] + steps).clamp(0, width - 1)
     y = (pixel[:, 1:] + steps).clamp(0, height - 1)
     cells = (y[:, :, None] * width + x[:, None, :]).flatten(1)
@@ -78,17 +84,16 @@ def quarter_shift(
     maps: Tensor, pixel: Tensor, *, separately: bool = False, excluded: int = 1, equal: float = 0.0
 ) -> Tensor:
     """Moves [M, 2] of -0.25, 0 or 0.25; see `codecs._maps.quarter_shift`."""
-    last = torch.tensor([int(maps.shape[2]) - 1, int(maps.shape[1]) - 1])
-    inner = (pixel > excluded) & (pixel < last)
+    inner = (pixel > excluded) & (pixel < corner(maps, 1))
     near = around(maps, pixel, 1)
     after = torch.stack([near[:, 1, 2], near[:, 2, 1]], 1)
     before = torch.stack([near[:, 1, 0], near[:, 0, 1]], 1)
     slope = after - before
     if equal:
         level = slope.abs() <= equal * torch.maximum(after.abs(), before.abs())
-        slope = torch.where(level, torch.zeros(()), slope)
+        slope = torch.where(level, 0.0, slope)
     moved = inner & (pixel.flip(1) > 0) if separately else inner.all(1, keepdim=True)
-    return torch.where(moved, 0.25 * torch.sign(slope), torch.zeros(()))
+    return torch.where(moved, 0.25 * torch.sign(slope), 0.0)
 
 
 def newton(gradient: tuple[Tensor, Tensor], hessian: tuple[Tensor, Tensor, Tensor], damping: float = 0.0) -> Tensor:
@@ -102,13 +107,13 @@ def newton(gradient: tuple[Tensor, Tensor], hessian: tuple[Tensor, Tensor, Tenso
     regular = (dxx * dyy - dxy * dxy).abs() > CURVED * largest
     damped_x, damped_y = dxx + damping, dyy + damping
     determinant = damped_x * damped_y - dxy * dxy
-    over = torch.where(regular, -1 / torch.where(regular, determinant, torch.ones(())), torch.zeros(()))
+    over = torch.where(regular, -1 / torch.where(regular, determinant, 1.0), 0.0)
     steps = torch.stack([damped_y * dx - dxy * dy, damped_x * dy - dxy * dx], 1) * over[:, None]
     if not damping:
         return steps
     trace = dxx + dyy
     ridge = ~regular & (trace.abs() > CURVED)
-    over = torch.where(ridge, -1 / torch.where(ridge, trace * trace, torch.ones(())), torch.zeros(()))
+    over = torch.where(ridge, -1 / torch.where(ridge, trace * trace, 1.0), 0.0)
     return steps + torch.stack([dxx * dx + dxy * dy, dxy * dx + dyy * dy], 1) * over[:, None]
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from posewright.codecs._base import MapCodec, TripleCodec
-from posewright.export.decoders import decoder
 from posewright.runtime.crops import Normalise
+from posewright.runtime.decoders import decoder
 from posewright.spec import Spec
 
 CROPS = "crops"
@@ -25,7 +27,7 @@ class PoseGraph(nn.Module):
     input pixels and scores [N, K], float32; or, raw, the maps [N, C, h, w] that the codec reads.
 
     Args:
-        net: images [N, 3, H, W] to maps; in evaluation mode.
+        net: images [N, 3, H, W] to maps; a module is in evaluation mode.
         spec: its pose system.
         flip: average with the mirrored crops, which run in one batch with the others.
         raw: yield maps.
@@ -34,24 +36,30 @@ class PoseGraph(nn.Module):
         ValueError: the codec has no decoder for graphs.
     """
 
-    def __init__(self, net: nn.Module, spec: Spec, *, flip: bool = False, raw: bool = False) -> None:
+    def __init__(self, net: Callable[[Tensor], Tensor], spec: Spec, *, flip: bool = False, raw: bool = False) -> None:
         super().__init__()
         self.net, self.normalise = net, Normalise(spec.colour, spec.mean, spec.std)
         self.unflip = Unflip(spec) if flip else None
         self.decoder = None if raw else decoder(spec.codec, spec.skeleton.num_keypoints)
+        self.register_buffer("least", torch.tensor(torch.finfo(torch.float32).min))
 
     def forward(self, crops: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """The keypoints and scores, or the maps."""
+        maps = self.maps(crops)
+        return maps if self.decoder is None else self.decoder(maps)
+
+    def maps(self, crops: Tensor) -> Tensor:
+        """The maps [N, C, h, w], averaged where the crops are mirrored."""
         images = self.normalise(crops)
         if self.unflip is not None:
             images = torch.cat([images, images.flip(3)])
         # No number is smaller than that one. In int8, OpenVINO 2026.4 moves scales of channels from the network's end
         # into what follows, and fails where that reshapes; it does not move them beyond this.
-        maps = torch.maximum(self.net(images), torch.tensor(torch.finfo(torch.float32).min))
-        if self.unflip is not None:
-            straight, mirrored = maps.reshape(2, -1, *maps.shape[1:]).unbind()
-            maps = (straight + self.unflip(mirrored)) / 2
-        return maps if self.decoder is None else self.decoder(maps)
+        maps = torch.maximum(self.net(images), self.least)  # pyright: ignore[reportArgumentType]
+        if self.unflip is None:
+            return maps
+        straight, mirrored = maps.reshape(2, -1, *maps.shape[1:]).unbind()
+        return (straight + self.unflip(mirrored)) / 2
 
 
 class Unflip(nn.Module):

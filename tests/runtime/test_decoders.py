@@ -19,8 +19,8 @@ from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.codecs.hourglass import HourglassHeatmap
 from posewright.codecs.multiscale import MmposeMultiScaleHeatmap, MultiScaleHeatmap
 from posewright.codecs.udp import UdpHeatmap, UdpMultiScaleHeatmap, UdpOffsetHeatmap
-from posewright.export.decoders import decoder
-from posewright.export.graph import Unflip
+from posewright.runtime.decoders import decoder
+from posewright.runtime.graph import Unflip
 from posewright.runtime.onnx_runtime import OnnxModel, traced
 from posewright.runtime.openvino_runtime import OpenVinoModel
 from posewright.skeletons import COCO17

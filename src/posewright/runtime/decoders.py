@@ -21,8 +21,8 @@ from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.codecs.hourglass import HourglassHeatmap
 from posewright.codecs.multiscale import MmposeMultiScaleHeatmap
 from posewright.codecs.udp import UdpHeatmap, UdpMultiScaleHeatmap, UdpOffsetHeatmap
-from posewright.export import _maxima
-from posewright.export._maxima import EQUAL, Blur
+from posewright.runtime import _maxima
+from posewright.runtime._maxima import EQUAL, Blur
 
 _BORDER = 10
 """Zeros around a map before MSPN, RSN and CPN blur it and look for its maxima."""
@@ -86,7 +86,7 @@ class Gaussian(Decoder):
 
     def _soft(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean positions, the pixels that the quarter rule asks, and the values nearest to those positions."""
-        rows, places = maps.flatten(1), torch.arange(self.height * self.width)
+        rows, places = maps.flatten(1), torch.arange(self.height * self.width, device=maps.device)
         index, peak = _maxima.first_maximum(rows)
         first = torch.cat([index % self.width, torch.div(index, self.width, rounding_mode="floor")], 1)
         share = torch.exp(self.codec.beta * (rows - peak))
@@ -95,8 +95,7 @@ class Gaussian(Decoder):
         sums = [(share * (way - first[:, axis : axis + 1])).sum(1) for axis, way in enumerate(ways)]
         way = torch.stack(sums, 1) / share.sum(1, keepdim=True)
         place = first + torch.round(way * 1e6) / 1e6  # halves are exact, as in the codec
-        last = torch.tensor([self.width - 1, self.height - 1])
-        nearest = torch.minimum(torch.round(place).long().clamp(min=0), last)
+        nearest = torch.minimum(torch.round(place).long().clamp(min=0), _maxima.corner(maps, 1))
         pixel = torch.floor(place + 0.5).long()
         score = rows.gather(1, nearest[:, 1:] * self.width + nearest[:, :1])[:, 0]
         return first + way, pixel, score
@@ -140,8 +139,8 @@ class Dark(Decoder):
         dxx, dyy = (log[:, 2, 4] + log[:, 2, 0]) / 4, (log[:, 4, 2] + log[:, 0, 2]) / 4  # less the middle, which is 0
         dxy = (log[:, 3, 3] - log[:, 1, 3] - log[:, 3, 1] + log[:, 1, 1]) / 4
         steps = _maxima.newton(((right - left) / 2, (below - above) / 2), (dxx, dyy, dxy))
-        inner = ((pixel > 1) & (pixel < torch.tensor([self.width - 2, self.height - 2]))).all(1, keepdim=True)
-        return torch.where(inner, steps, torch.zeros(()))
+        inner = ((pixel > 1) & (pixel < _maxima.corner(maps, 2))).all(1, keepdim=True)
+        return torch.where(inner, steps, 0.0)
 
 
 class Udp(Decoder):
@@ -158,7 +157,7 @@ class Udp(Decoder):
         maps = maps / self.least
         pixel, score = _maxima.peaks(maps, 0 if self.toolkit == "udp" else -1)
         if self.refine == "newton":
-            steps = torch.where(score[:, None] > 0, self._steps(maps, pixel, score), torch.zeros(()))
+            steps = torch.where(score[:, None] > 0, self._steps(maps, pixel, score), 0.0)
             return pixel + steps, score
         if self.refine == "quarter":
             return pixel + _maxima.quarter_shift(maps, pixel), score
@@ -170,7 +169,7 @@ class Udp(Decoder):
         if self.toolkit == "udp":
             low, high = blurred.amin((1, 2)), blurred.amax((1, 2))
             level = high - low <= 1e-5 * peak
-            stretch = torch.where(level, torch.zeros(()), peak / torch.where(level, torch.ones(()), high - low))
+            stretch = torch.where(level, 0.0, peak / torch.where(level, 1.0, high - low))
             near = (near - low[:, None, None]) * stretch[:, None, None]
         elif self.toolkit == "mmpose1":
             near = near * _kept_peak(maps, blurred)
@@ -213,11 +212,12 @@ class OffsetVotes(Decoder):
 
     def _votes(self, maps: Tensor) -> Tensor:
         probability = torch.sigmoid(maps[:, 0])
-        column, right = self._target(torch.arange(self.width).float(), maps[:, 1] / self.stride[0], self.width)
-        row, below = self._target(torch.arange(self.height).float()[:, None], maps[:, 2] / self.stride[1], self.height)
+        x, y = (torch.arange(side, device=maps.device).float() for side in (self.width, self.height))
+        column, right = self._target(x, maps[:, 1] / self.stride[0], self.width)
+        row, below = self._target(y[:, None], maps[:, 2] / self.stride[1], self.height)
         wide = self.width + 3
         first = (row * wide + column).flatten(1)
-        total = torch.zeros(()).expand(maps.shape[0], (self.height + 3) * wide)
+        total = maps.new_zeros(()).expand(maps.shape[0], (self.height + 3) * wide)
         for down, share_y in ((0, 1 - below), (1, below)):
             for along, share_x in ((0, 1 - right), (1, right)):
                 shares = (probability * share_y * share_x).flatten(1)
@@ -230,7 +230,7 @@ class OffsetVotes(Decoder):
         whole = torch.floor(way)
         place, fraction = pixel + whole, way - whole
         outside = (place < -1) | (place >= side)
-        return place.clamp(-1, side).long() + 1, torch.where(outside, torch.zeros(()), fraction)
+        return place.clamp(-1, side).long() + 1, torch.where(outside, 0.0, fraction)
 
 
 class MultiScale(Decoder):
@@ -249,13 +249,12 @@ class MultiScale(Decoder):
         cells = self.blur(signed).flatten(1)
         best, xy = self._largest(cells)
         for shift in self.shifts:
-            cells = torch.where(torch.arange(int(cells.shape[1])) == best, torch.zeros(()), cells)
+            cells = torch.where(torch.arange(int(cells.shape[1]), device=cells.device) == best, 0.0, cells)
             best, place = self._largest(cells)
             way = place - xy
             length = (way * way).sum(1, keepdim=True).sqrt()
-            xy = xy + torch.where(length > 1e-3, shift * way / length.clamp(min=1e-3), torch.zeros(()))
-        last = torch.tensor([self.width - 1.0, self.height - 1.0])
-        xy = torch.minimum(xy.clamp(min=0), last)
+            xy = xy + torch.where(length > 1e-3, shift * way / length.clamp(min=1e-3), 0.0)
+        xy = torch.minimum(xy.clamp(min=0), _maxima.corner(maps, 1).float())
         nearest = torch.round(xy).long()
         value = maps.flatten(1).gather(1, nearest[:, 1:] * self.width + nearest[:, :1])
         return xy, value[:, 0] / 255 + 0.5
@@ -280,15 +279,14 @@ class MmposeMultiScale(Decoder):
         blurred = self.blur(maps)
         blurred = blurred * _kept_peak(maps, blurred)
         pixel, value = _maxima.peaks(blurred, -1, EQUAL)
-        last = torch.tensor([self.width - 1, self.height - 1])
-        half = 0.5 * ((pixel > 1) & (pixel < last)).all(1, keepdim=True)
+        half = 0.5 * ((pixel > 1) & (pixel < _maxima.corner(maps, 1))).all(1, keepdim=True)
         return pixel + _maxima.quarter_shift(blurred, pixel, equal=EQUAL) + half, value / 255 + 0.5
 
 
 def _kept_peak(maps: Tensor, blurred: Tensor) -> Tensor:
     """Factors [M, 1, 1] that give blurred maps the maxima that they had before."""
     before, after = maps.amax((1, 2), keepdim=True), blurred.amax((1, 2), keepdim=True)
-    return before / torch.where(after == 0, torch.ones(()), after)
+    return before / torch.where(after == 0, 1.0, after)
 
 
 _DECODERS = {
@@ -302,6 +300,11 @@ _DECODERS = {
     SecondMaximumHeatmap: MultiScale,
     MmposeMultiScaleHeatmap: MmposeMultiScale,
 }
+
+
+def has_decoder(codec: Codec) -> bool:
+    """Whether there is a decoder of such a codec: of all published ones."""
+    return isinstance(codec, tuple(_DECODERS))
 
 
 def decoder(codec: Codec, num_keypoints: int) -> Decoder:
