@@ -232,6 +232,44 @@ def test_a_files_weight_counts_its_samples(config, files, monkeypatch):
     assert any(not torch.allclose(a, b) for a, b in zip(first, third))
 
 
+def test_what_a_partly_labelled_file_leaves_out_is_not_learned_as_empty(config, files, tmp_path):
+    """Without use_target_weight, a point without a label pushes its map to zero, but not in a partly labelled file."""
+    content = json.loads(Path(files[0]).read_text())
+    for annotation in content["annotations"]:
+        annotation["keypoints"][:3] = [0, 0, 0]  # the first point is nobody's
+    less = Path(files[0]).with_name("less.json")
+    less.write_text(json.dumps(content))
+    images = str(less.parent.parent / "train")
+    config = replace(config, target="", train_images=images, use_target_weight=False, shuffle=False)
+
+    def pushed(partial, train):
+        with prepared(replace(config, train=train, file_partial=partial, batch=6 * len(train)), Team()) as run:
+            (batch, *_) = run.loader.epoch(0)
+            maps = torch.full_like(batch.target, 0.5).requires_grad_()
+            run._weighted((maps,), batch.target, batch.weight, batch.index).backward()
+            assert maps.grad is not None
+            own = run.loader.people.origin
+            return maps.grad[:, 0].abs().sum((1, 2)), None if own is None else own[batch.index]
+
+    assert (pushed((), (str(less),))[0] > 0).all()
+    assert (pushed((False,), (str(less),))[0] > 0).all()
+    assert (pushed((True,), (str(less),))[0] == 0).all()
+    force, origin = pushed((False, True), (str(less), str(less)))
+    assert origin is not None
+    assert set(origin) == {0, 1}
+    assert np.array_equal(force.numpy() > 0, origin == 0)
+
+
+def test_partly_labelled_files_are_named_one_by_one(config):
+    with pytest.raises(ValueError, match="file_partial must be 1 of true and false, one per file, and needs use_targ"):
+        replace(config, file_partial=(True, False), use_target_weight=False)
+    with pytest.raises(ValueError, match="got \\(True,\\) and use_target_weight=true"):
+        replace(config, file_partial=(True,))
+    mspn = replace(config, model="mspn-2stg-slim-128x96", use_target_weight=False, file_partial=(True,), target="")
+    with pytest.raises(ValueError, match="reads from the weights who is visible"), prepared(mspn, Team()):
+        pass
+
+
 def test_fit_knows_no_target(config):
     """A single training is on `train` alone; the rounds are what labels."""
     assert fit(replace(config, steps=1)).finished

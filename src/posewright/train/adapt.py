@@ -93,6 +93,7 @@ def labelled_round(config: TrainConfig, number: int, folder: Path, team: Team) -
         train=(*files, *[str(labels)] * times),
         train_images=(*folders, *[root] * times),
         file_weights=(*(config.file_weights or (1.0,) * len(files)), *[pseudo.weight] * times),
+        file_partial=(*config.file_partial, *[True] * times) if config.file_partial else (),
         turns=(*[0] * len(files), *[1] * times) if pseudo.alternate else (),
         domains=(*config.domains, *["target"] * times) if config.domains else (),
     )

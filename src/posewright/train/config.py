@@ -135,6 +135,8 @@ class TrainConfig:
         target_images: where its images are.
         pseudo: how it is labelled and learned from; see `PseudoLabels`. It makes the rounds, whatever `rounds` says.
         file_weights: the weight of the loss of each file of `train`; empty is 1 for all.
+        file_partial: whether each file of `train` leaves points unlabelled that may be seen, such as those that a
+            teacher was not sure of: with `use_target_weight` off, they alone are left out; empty is none of them.
         turns: the turn that each file of `train` has: batches hold samples of one turn alone, the turns follow one
             another, and samples of smaller turns come more often; empty mixes all.
         domains: what each file of `train` holds, "people", "animals", "unlabelled" or "target", which trains by WS-CDA;
@@ -200,6 +202,7 @@ class TrainConfig:
     target_images: str = ""
     pseudo: PseudoLabels = field(default=PseudoLabels())
     file_weights: tuple[float, ...] = ()
+    file_partial: tuple[bool, ...] = ()
     turns: tuple[int, ...] = ()
     domains: tuple[Domain, ...] = ()
     adaptation: DomainAdaptation = field(default=DomainAdaptation())
@@ -266,6 +269,11 @@ class TrainConfig:
         if self.file_weights and (len(self.file_weights) != files or min(self.file_weights) < 0):
             raise ValueError(
                 f"file_weights must be {files} numbers of 0 or more, one per file, got {self.file_weights}"
+            )
+        if self.file_partial and (len(self.file_partial) != files or self.use_target_weight):
+            raise ValueError(
+                f"file_partial must be {files} of true and false, one per file, and needs use_target_weight=false, got "
+                f"{self.file_partial} and use_target_weight={str(self.use_target_weight).lower()}"
             )
         if self.turns and len(self.turns) != files:
             raise ValueError(f"turns must be {files} numbers, one per file, got {self.turns}")

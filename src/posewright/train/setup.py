@@ -229,7 +229,11 @@ def _objective(config: TrainConfig, spec: Spec) -> Objective:
         config.use_target_weight,
         config.keypoint_weight,
     )
-    return objective(spec.codec, config.loss, spec.skeleton, settings)
+    loss = objective(spec.codec, config.loss, spec.skeleton, settings)
+    if not config.file_partial:
+        return loss
+    # a loss that may leave weights out; which of them count depends on the sample's file, see Run._weighted
+    return objective(spec.codec, config.loss, spec.skeleton, replace(settings, use_target_weight=True))
 
 
 def _freeze(net: nn.Module, parts: tuple[str, ...]) -> tuple[nn.Module, ...]:

@@ -151,11 +151,15 @@ class Run:
 
     def _weighted(self, outputs: tuple[Tensor, ...], target: Tensor, weight: Tensor, index: np.ndarray) -> Tensor:
         """The loss of samples, each counted as much as its file and its species do."""
+        origin, partial = self.loader.people.origin, self.config.file_partial
+        if partial:
+            partly = torch.from_numpy(np.array(partial)[origin[index] if origin is not None else 0 * index])
+            weight = torch.where(partly[:, None].to(weight.device), weight, torch.ones_like(weight))
         files = self.config.file_weights
         if not files and (self.domains is None or self.domains.settings.animal_factor == 1):
             return self.objective(outputs, target, weight)
         factors = np.ones(len(index))
-        if files and (origin := self.loader.people.origin) is not None:
+        if files and origin is not None:
             factors *= np.array(files)[origin[index]]
         if self.domains:
             factors[self.domains.animal[index]] *= self.domains.settings.animal_factor
