@@ -53,12 +53,16 @@ float16. They find 14 points of a person: ankles, knees, hips, wrists, elbows, s
 * **System**: `{spec}`, SimpleBaseline's deconvolutions on an EfficientNet-Lite0: {million:.2f} million parameters,
   {gmacs:.3f} GMACs per person without the flip test, Gaussian heatmaps with UDP's coordinates.
 * **Data**: Leeds Sports Pose Extended, 8,500 photographs to train on, and 500 to choose the epoch and the padding of
-  boxes by and to measure on, so the numbers are a little too good. Johnson & Everingham, "Learning Effective Human Pose
-  Estimation from Inaccurate Annotation", CVPR 2011. **These photographs are for research**: take the weights for
-  research, too. The trunk started from EfficientNet-Lite0's ImageNet weights (Apache-2.0).
-* **Recipe**: three parts, each from the best weights of the one before (`posewright recipes show people14` prints
+  boxes by and to measure on, so the numbers are a little too good: Johnson & Everingham, "Learning Effective Human Pose
+  Estimation from Inaccurate Annotation", CVPR 2011. Everyday people without labels, 5,974 of Stanford 40 Actions (Yao
+  et al., "Human Action Recognition by Learning Bases of Action Attributes and Parts", ICCV 2011) and 2,091 in the
+  street (Clothing Co-Parsing: Yang, Luo & Lin, CVPR 2014). **These photographs are for research**: take the weights
+  for research, too. The trunk started from EfficientNet-Lite0's ImageNet weights, and everyday people were labelled
+  with the help of BlazePose (both Apache-2.0).
+* **Recipe**: four parts, each from the best weights of the one before (`posewright recipes show people14` prints
   all settings): `people14_160` from ImageNet's trunk (`posewright weights pull imagenet_efficientnet_lite0`),
-  `people14_192`, and `people14`, which learns from cleaned labels and, for a fifth of the people, from drawn ones.
+  `people14_192`, `people14_drawn`, which learns from cleaned labels and, for a fifth of the people, from drawn ones,
+  and `people14`, which learns from everyday people, too.
   It took {hours}
   on one core of an AMD EPYC, with `--set precision=bf16`, and no GPU.
 
@@ -68,6 +72,10 @@ posewright train people14_192 --train data/lspet/train.json --val data/lspet/val
 .venv/bin/python benchmarks/clean_labels.py data/lspet/train.json --weights runs/people14_192/best.pt \\
     --out data/lspet/train_clean.json
 posewright data synth data/everyday --everyday --images 1000
+posewright train people14_drawn --val data/lspet/val.json --out runs/people14_drawn
+.venv/bin/python benchmarks/clean_labels.py data/lspet/train.json --weights runs/people14_drawn/best.pt \\
+    --out data/lspet/train_clean2.json
+.venv/bin/python benchmarks/label_people.py --help
 posewright train people14 --val data/lspet/val.json --out runs/people14
 ```
 
@@ -121,11 +129,12 @@ Written by `benchmarks/default_model.py`:
 
 BESIDE = """## Beside MediaPipe
 
-MediaPipe's pose model (0.10.14, "full") on the same people, each in a square around the annotated box, in which it
-first looks for a person itself; PCK@0.2 of the {points} points that both have:
+MediaPipe's pose models (0.10.14) on the same people, each in a square around the annotated box, in which they first
+look for a person themselves; PCK@0.2 of the {points} points that both have. "heavy" helped to label what the default
+model learned from.
 
-| people | with a torso | MediaPipe | default model |
-|---|---:|---:|---:|
+| people | with a torso | {models} | default model |
+|---|---:|{rule}---:|
 {rows}
 
 By `benchmarks/mediapipe_pose.py`.
@@ -272,21 +281,25 @@ def row(name: str, found: Found, took: float | None) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def beside(path: Path, columns: dict[str, Found], people: dict[str, coco.KeypointDataset]) -> str:
+def beside(paths: list[Path], columns: dict[str, Found], people: dict[str, coco.KeypointDataset]) -> str:
     """The section that sets MediaPipe's results, of benchmarks/mediapipe_pose.py, beside the default model's."""
-    content = json.loads(path.read_text())
+    contents = [json.loads(path.read_text()) for path in paths]
+    names = contents[0]["points"]
     rows = []
     for name, ours in columns.items():
         order = np.concatenate(list(people[name].by_image().values()))
-        points = [people[name].skeleton.points.index(point) for point in content["points"]]
-        theirs = np.array(content["found"][name])[order]
-        for who, kept in {"all": order >= 0, "those whom MediaPipe finds": theirs[:, 0, 0] > -1e5}.items():
+        points = [people[name].skeleton.points.index(point) for point in names]
+        theirs = [np.array(content["found"][name])[order] for content in contents]
+        found = np.all([xy[:, 0, 0] > -1e5 for xy in theirs], 0)
+        for who, kept in {"all": order >= 0, "those whom MediaPipe finds": found}.items():
             truth, visibility = ours.truth[kept][:, points], ours.visibility[kept][:, points]
-            both = theirs[kept, :, :2], ours.xy[kept][:, points]
-            shares = [pck(xy, truth, visibility, ours.torso[kept], THRESHOLD) for xy in both]
-            counted = kept.sum() - shares[0].left_out
-            rows.append(f"| {name}, {who} | {counted} | {shares[0].mean:.3f} | {shares[1].mean:.3f} |")
-    return BESIDE.format(rows="\n".join(rows), points=len(content["points"]))
+            all_found = [*(xy[kept, :, :2] for xy in theirs), ours.xy[kept][:, points]]
+            shares = [pck(xy, truth, visibility, ours.torso[kept], THRESHOLD) for xy in all_found]
+            cells = [f"{kept.sum() - shares[0].left_out}", *(f"{share.mean:.3f}" for share in shares)]
+            rows.append(f"| {name}, {who} | {' | '.join(cells)} |")
+    models = [f"MediaPipe {('lite', 'full', 'heavy')[content['complexity']]}" for content in contents]
+    rule = "---:|" * len(models)
+    return BESIDE.format(rows="\n".join(rows), points=len(names), models=" | ".join(models), rule=rule)
 
 
 def write_curve(columns: dict[str, Found]) -> None:
@@ -341,7 +354,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lspet", type=Path, required=True, help="val.json")
     parser.add_argument("--coco", type=Path, help="person keypoints of COCO, to see how it does on what it never saw")
-    parser.add_argument("--mediapipe", type=Path, help="found.json of benchmarks/mediapipe_pose.py")
+    parser.add_argument("--mediapipe", type=Path, nargs="+", help="each a found.json of benchmarks/mediapipe_pose.py")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--hours", required=True, help="how long the training took, in words for the card")
     options = parser.parse_args()

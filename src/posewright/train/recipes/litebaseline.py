@@ -79,6 +79,21 @@ THIRD = replace(
 )
 """With drawn people among the photographs; a point that nobody labelled is learned as none."""
 
+FOURTH = replace(
+    THIRD,
+    train=(
+        "data/lspet/train_clean2.json",
+        "data/everyday/annotations/person_keypoints_train.json",
+        "data/street/stanford40.labels.json",
+        "data/street/ccp.labels.json",
+    ),
+    train_images=("", "", "data/stanford40/JPEGImages", "data/ccp/photos"),
+    file_partial=(False, False, True, True),
+    init="runs/people14_drawn/best.pt",
+    epochs=6,
+)
+"""With photographs of everyday people, labelled by teachers: a point that they left out may be seen."""
+
 RECIPES = (
     Recipe(
         "people14_160",
@@ -99,13 +114,21 @@ RECIPES = (
         note="After people14_160, from its best weights (--init).",
     ),
     Recipe(
-        "people14",
-        "The default model: its third part, with cleaned labels and drawn people",
+        "people14_drawn",
+        "The default model's third part, with cleaned labels and drawn people",
         THIRD,
         source="not from a paper",
         note="After people14_192, from its best weights (--init). benchmarks/clean_labels.py cleans the labels, and the"
         " drawn people are the 1,000 images of `posewright data synth data/everyday --everyday`. Points without a"
         " label are learned as empty maps, so that what is hidden or cut off scores low.",
+    ),
+    Recipe(
+        "people14",
+        "The default model: its fourth part, with photographs of everyday people that have no labels of their own",
+        FOURTH,
+        source="not from a paper",
+        note="After people14_drawn, from its best weights (--init). benchmarks/label_people.py labels the people of"
+        " Stanford 40 Actions and of Clothing Co-Parsing, by BlazePose and by this model's own third part.",
     ),
     Recipe(
         "finetune",
