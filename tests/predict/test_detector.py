@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from posewright import image
 from posewright.predict import boxes as detect
@@ -169,6 +170,18 @@ def test_a_detector_is_recognised_and_fed_as_it_was_trained(tmp_path, kind):
     boxes = OnnxDetector(onnx_file(tmp_path / "any.onnx", outputs, **options), score=0.3)(PICTURE)
     np.testing.assert_allclose(boxes.xywh, [BOX], atol=1e-4)
     np.testing.assert_allclose(boxes.score, [score], rtol=1e-4)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_an_image_without_a_batch_axis_is_not_split_among_threads(tmp_path, threads):
+    outputs, options, score = KINDS["faster r-cnn"]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        detector = OnnxDetector(onnx_file(tmp_path / "any.onnx", outputs, **options), score=0.3)
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_allclose(detector(PICTURE).score, [score], rtol=1e-4)
 
 
 def test_boxes_come_back_from_where_the_image_lay_in_the_input(tmp_path):

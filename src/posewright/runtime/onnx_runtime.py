@@ -78,11 +78,13 @@ class OnnxModel:
         def calls(session: Any) -> Run:
             return lambda array: [np.asarray(o) for o in session.run(None, {inputs[0].name: array})]
 
-        self._parts = Parts(calls(together), lambda: calls(session(1)), threads)
+        # An image of three axes is not a batch of three, as torchvision's detectors take it.
+        is_batch = len(self.shape) > 3
+        self._run: Run = Parts(calls(together), lambda: calls(session(1)), threads) if is_batch else calls(together)
 
     def __call__(self, array: np.ndarray) -> list[np.ndarray]:
-        """The network's outputs for an array [N, ...], in the file's order."""
-        return self._parts(array)
+        """The network's outputs for an array [N, ...], or one image, in the file's order."""
+        return self._run(array)
 
 
 def traced(net: nn.Module, example: Tensor, takes: str, yields: tuple[str, ...]) -> bytes:
