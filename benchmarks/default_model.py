@@ -131,8 +131,8 @@ Written by `benchmarks/default_model.py`:
 
 BESIDE = """## Beside MediaPipe
 
-MediaPipe's pose models (0.10.14) on the same people, each in a square around the annotated box, in which they first
-look for a person themselves; PCK@0.2 of the {points} points that both have. "heavy" helped to label what the default
+MediaPipe's pose models (0.10.14) on the same people, each in a square around the annotated box, in which they
+search for a person themselves; PCK@0.2 of the {points} points that both have. "heavy" helped to label what the default
 model learned from.
 
 | people | with a torso | {models} | default model |
@@ -181,8 +181,8 @@ empty maps alone make hidden points' scores lower. The harder augmentation gains
 
 The fourth part learns from 8,065 everyday people in photographs that have no labels: 69,012 points on which BlazePose's
 heavy network agrees with itself, mirrored, and the third part's weights do not contradict with confidence
-(`benchmarks/label_people.py`; on sheets of 54 of them few points are wrong). Of these files a point without a
-label is left out of the loss, as it may be seen (`file_partial`). No photograph is one of those that are measured on:
+(`benchmarks/label_people.py`; on sheets of 54 of them few points are wrong). A point without a label in these
+files is left out of the loss, as it may be seen (`file_partial`). No photograph is one of those that are measured on:
 reduced images were compared, and the nearest looked at. What it gives is for everyday people, and costs LSPET 0.003:
 
 | | LSPET | drawn people | left out of the labels | COCO |
@@ -196,7 +196,7 @@ reduced images were compared, and the nearest looked at. What it gives is for ev
 
 PCK@0.2, in bf16 but for COCO. "Left out of the labels" are 600 people of Stanford 40 whom the teachers labelled too few
 points of, hard ones that are cut off or turned away, beside what YOLO's pose network says of them in a public
-repository: not the truth, but a judge that took no part. COCO was looked at once, at the end. Of the people whom
+repository: not the truth, but something that took no part. COCO was looked at once, at the end. Of the people whom
 MediaPipe finds there its heavy network is still the better one: the student has not learned all that the teacher knows.
 
 Not tried: a larger network of our own as a teacher, a second round of labels by these weights, more photographs."""

@@ -41,7 +41,7 @@ FEWEST = 4
 
 def people_of(source: Path, images: Path | None) -> dict[str, Any]:
     """COCO annotations of boxes: those of Stanford 40 Actions' folder, or the largest of each image of a detections
-    file, weighted by its score. The points are placeholders, as whoever has none would be left out.
+    file, weighted by its score. The points are placeholders, as people without any would be left out.
     """
     from posewright import image
     from posewright.files import read_json
@@ -157,7 +157,7 @@ class BlazePose:
         return found[self.mirrored] if mirror else found
 
     def person(self, path: str, box: np.ndarray, xy: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-        """Two looks [2, 39, 4]: around the other teacher's hips; mirrored, around those of the first look."""
+        """Two looks [2, 39, 4]: around the other teacher's hips; mirrored, around those that it found."""
         import cv2
 
         pixels = cv2.imread(path)
@@ -166,8 +166,8 @@ class BlazePose:
         if confidence[HIPS + SHOULDERS].min() > 0.25:
             middle = xy[HIPS].mean(0)
             up = xy[SHOULDERS].mean(0) - middle
-            seen = xy[confidence > 0.25] - middle
-            reach = max(1.12 * np.hypot(*seen.T).max(), 0.5 * max(box[2:]))
+            known = xy[confidence > 0.25] - middle
+            reach = max(1.12 * np.hypot(*known.T).max(), 0.5 * max(box[2:]))
         place = (*middle, 2 * reach * 1.25, np.arctan2(up[0], -up[1]))
         first = self(pixels, place, mirror=False)
         middle, up = first[33, :2], first[34, :2] - first[33, :2]  # two more landmarks: the hips' middle, the circle
@@ -209,9 +209,9 @@ def chosen(own: Any, looks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     unit = np.maximum(torso, 0.15 * box[:, 2:].max(1))[:, None]
     edge = 0.03 * box[:, None, 2:]
     inside = ((xy > box[:, None, :2] - edge) & (xy < box[:, None, :2] + box[:, None, 2:] + edge)).all(2)
-    apart = np.linalg.norm(both[:, 0, :, :2] - both[:, 1, :, :2], axis=2) / unit
+    moved = np.linalg.norm(both[:, 0, :, :2] - both[:, 1, :, :2], axis=2) / unit
     between = np.linalg.norm(theirs - xy, axis=2) / unit
-    good = (present > 0.9) & (apart < STEADY) & inside & (visible > 0.8)
+    good = (present > 0.9) & (moved < STEADY) & inside & (visible > 0.8)
     for hip, knee in ((2, 1), (3, 4)):
         good[:, hip] &= good[:, knee] | (between[:, hip] < SAME)
     same = (between < SAME) & inside & (sure > 0.25) & (present > 0.5)
@@ -233,8 +233,8 @@ def choose(people: Path) -> None:
         triples[:12] = np.where(which[:, None], np.column_stack([points, np.full(12, 2)]), 0)
         labels = {"keypoints": triples.round(1).ravel().tolist(), "num_keypoints": int(which.sum())}
         labelled.append(entries[number] | labels)
-    there = {entry["image_id"] for entry in labelled}
-    images = [entry for entry in listing["images"] if entry["id"] in there]
+    kept_images = {entry["image_id"] for entry in labelled}
+    images = [entry for entry in listing["images"] if entry["id"] in kept_images]
     out = people.with_suffix(".labels.json")
     write_json(out, listing | {"images": images, "annotations": labelled})
     print(f"{enough.sum()} of {len(enough)} people, {kept[enough].sum()} points: {out}")

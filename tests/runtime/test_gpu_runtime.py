@@ -62,12 +62,12 @@ def test_keypoints_of_a_gpu_are_those_of_the_cpu(name: str, flip: bool) -> None:
     spec = models.find(name)
     net = lively(spec)
     crops = np.random.default_rng(0).integers(0, 256, (11, *spec.size, 3), np.uint8)
-    here = Predictor(spec, net, flip=flip, device="cpu")
-    there = Predictor(spec, net, flip=flip, device="cuda", batch=4)
-    (want, sure), (xy, score) = here.keypoints(crops), there.keypoints(crops)
+    on_cpu = Predictor(spec, net, flip=flip, device="cpu")
+    on_gpu = Predictor(spec, net, flip=flip, device="cuda", batch=4)
+    (want, sure), (xy, score) = on_cpu.keypoints(crops), on_gpu.keypoints(crops)
     assert np.median(np.abs(xy - want)) < 0.05
     assert np.allclose(score, sure, rtol=1e-2, atol=1e-3)
-    assert all(np.array_equal(a, b) for a, b in zip(there.keypoints(crops), (xy, score)))  # replayed
+    assert all(np.array_equal(a, b) for a, b in zip(on_gpu.keypoints(crops), (xy, score)))  # replayed
 
 
 @on_a_gpu
