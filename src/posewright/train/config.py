@@ -136,7 +136,7 @@ class TrainConfig:
         pseudo: how it is labelled and learned from; see `PseudoLabels`. It makes the rounds, whatever `rounds` says.
         file_weights: the weight of the loss of each file of `train`; empty is 1 for all.
         file_partial: whether each file of `train` leaves points unlabelled that may be seen, such as those that a
-            teacher was not sure of: with `use_target_weight` off, they alone are left out; empty is no file.
+            teacher was not sure of: with `use_target_weight` off, they alone are left out; empty takes all as whole.
         turns: the turn that each file of `train` has: batches hold samples of one turn alone, the turns follow one
             another, and samples of smaller turns come more often; empty mixes all.
         domains: what each file of `train` holds, "people", "animals", "unlabelled" or "target", which trains by WS-CDA;
