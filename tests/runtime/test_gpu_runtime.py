@@ -74,7 +74,7 @@ def test_keypoints_of_a_gpu_are_those_of_the_cpu(name: str, flip: bool) -> None:
 def test_threads_share_a_gpu_without_mixing_their_crops() -> None:
     spec = models.find(SYSTEMS[0])
     predictor = Predictor(spec, lively(spec), device="cuda", batch=4)
-    crops = np.random.default_rng(1).integers(0, 256, (24, 1 + 3, *spec.size, 3), np.uint8)
+    crops = np.random.default_rng(1).integers(0, 256, (24, 4, *spec.size, 3), np.uint8)
     alone = [predictor.keypoints(batch) for batch in crops]
     with ThreadPoolExecutor(3) as pool:
         together = list(pool.map(predictor.keypoints, crops))

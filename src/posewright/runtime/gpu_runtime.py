@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from threading import Lock
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -14,6 +16,9 @@ from torch import Tensor
 from posewright.progress import say
 from posewright.runtime.graph import PoseGraph
 from posewright.spec import Spec
+
+_Run: TypeAlias = Callable[[], tuple[Tensor, Tensor]]
+"""Finds the keypoints and scores of the crops that lie on the GPU."""
 
 SLOTS = 2
 """Batches under way: one is sent, or read, while the GPU computes the other."""
@@ -47,7 +52,7 @@ class GpuNetwork:
         self._graph, self._device, self._batch = graph, device, batch
         self._stream, self._lock = torch.cuda.Stream(self._device), Lock()
         self._crops = torch.zeros((batch, *size, 3), dtype=torch.uint8, device=self._device)
-        self._recorded: dict[int, Callable[[], tuple[Tensor, Tensor]]] = {}
+        self._recorded: dict[int, _Run] = {}
         self._memory = torch.cuda.graph_pool_handle()
         self._free: SimpleQueue[_Slot] = SimpleQueue()
         for _ in range(SLOTS):
@@ -84,16 +89,14 @@ class GpuNetwork:
         finally:
             self._free.put(slot)
 
-    def _of_size(self, count: int) -> Callable[[], tuple[Tensor, Tensor]]:
+    def _of_size(self, count: int) -> _Run:
         """What finds the keypoints of the first `count` crops on the GPU, recorded the first time."""
         if count not in self._recorded:
             self._recorded[count] = self._record(self._crops[:count])
         return self._recorded[count]
 
-    def _record(self, crops: Tensor) -> Callable[[], tuple[Tensor, Tensor]]:
-        def run() -> tuple[Tensor, Tensor]:
-            return self._graph(crops)
-
+    def _record(self, crops: Tensor) -> _Run:
+        run = partial(self._graph, crops)
         chooses, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
         recording = torch.cuda.CUDAGraph()
         try:

@@ -45,21 +45,16 @@ class PoseGraph(nn.Module):
 
     def forward(self, crops: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """The keypoints and scores, or the maps."""
-        maps = self.maps(crops)
-        return maps if self.decoder is None else self.decoder(maps)
-
-    def maps(self, crops: Tensor) -> Tensor:
-        """The maps [N, C, h, w], averaged where the crops are mirrored."""
         images = self.normalise(crops)
         if self.unflip is not None:
             images = torch.cat([images, images.flip(3)])
         # No number is smaller than that one. In int8, OpenVINO 2026.4 moves scales of channels from the network's end
         # into what follows, and fails where that reshapes; it does not move them beyond this.
         maps = torch.maximum(self.net(images), self.least)  # pyright: ignore[reportArgumentType]
-        if self.unflip is None:
-            return maps
-        straight, mirrored = maps.reshape(2, -1, *maps.shape[1:]).unbind()
-        return (straight + self.unflip(mirrored)) / 2
+        if self.unflip is not None:
+            straight, mirrored = maps.reshape(2, -1, *maps.shape[1:]).unbind()
+            maps = (straight + self.unflip(mirrored)) / 2
+        return maps if self.decoder is None else self.decoder(maps)
 
 
 class Unflip(nn.Module):

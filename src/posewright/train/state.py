@@ -150,11 +150,15 @@ class Run:
         return total, found
 
     def _weighted(self, outputs: tuple[Tensor, ...], target: Tensor, weight: Tensor, index: np.ndarray) -> Tensor:
-        """The loss of samples, each counted as much as its file and its species do."""
+        """The loss of samples, each counted as much as its file and its species do.
+
+        Where unlabelled points are learned as empty, those of partly labelled files are left out.
+        """
         origin, partial = self.loader.people.origin, self.config.file_partial
         if partial:
-            partly = torch.from_numpy(np.array(partial)[origin[index] if origin is not None else 0 * index])
-            weight = torch.where(partly[:, None].to(weight.device), weight, torch.ones_like(weight))
+            file = np.zeros_like(index) if origin is None else origin[index]
+            partly = torch.from_numpy(np.array(partial)[file]).to(weight.device)
+            weight = torch.where(partly[:, None], weight, 1.0)
         files = self.config.file_weights
         if not files and (self.domains is None or self.domains.settings.animal_factor == 1):
             return self.objective(outputs, target, weight)
