@@ -57,15 +57,37 @@ def cleaned(people: KeypointDataset, found: np.ndarray, confidence: np.ndarray) 
     return Cleaned(xy, swapped, labelled & far & (confidence > SURE))
 
 
-def look(annotations: Path, weights: str, model: str, parts: int, part: int) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Whose look, at whom, and from which views; `images` is the folder, or "" for that of the annotations."""
+
+    annotations: Path
+    images: str
+    weights: str
+    model: str
+    views: PseudoLabels
+    parts: int
+
+
+def look(at: Look, part: int) -> tuple[np.ndarray, np.ndarray]:
     """What the weights find of every `parts`-th person [n, K, 2], and how sure they are [n, K]."""
     torch.set_num_threads(1)
-    people = sources.read_all([annotations], [""]).subset(slice(part, None, parts))
-    spec = find(model).with_skeleton(people.skeleton)
+    people = sources.read_all([at.annotations], [at.images]).subset(slice(part, None, at.parts))
+    spec = find(at.model).with_skeleton(people.skeleton)
     net = spec.build()
-    checkpoint.load(net, hub.resolve(weights), spec)
+    checkpoint.load(net, hub.resolve(at.weights), spec)
     with torch.autocast("cpu", torch.bfloat16):
-        return pseudo_labels(spec, net.eval(), people, VIEWS, part)
+        return pseudo_labels(spec, net.eval(), people, at.views, part)
+
+
+def look_at_all(at: Look) -> tuple[KeypointDataset, np.ndarray, np.ndarray]:
+    """The people, what is found of them [N, K, 2] and how surely [N, K], by as many processes as there are parts."""
+    people = sources.read_all([at.annotations], [at.images])
+    found, confidence = np.zeros(people.xy.shape), np.zeros(people.visibility.shape)
+    with get_context("spawn").Pool(at.parts) as pool:
+        for part, (xy, sure) in enumerate(pool.map(partial(look, at), range(at.parts))):
+            found[part :: at.parts], confidence[part :: at.parts] = xy, sure
+    return people, found, confidence
 
 
 def main() -> None:
@@ -77,13 +99,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="other numbers of them draw other views")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    people = sources.read_all([options.annotations], [""])
-    found, confidence = np.zeros(people.xy.shape), np.zeros(people.visibility.shape)
-    parts = options.processes
-    with get_context("spawn").Pool(parts) as pool:
-        work = partial(look, options.annotations, options.weights, options.model, parts)
-        for part, (xy, sure) in enumerate(pool.map(work, range(parts))):
-            found[part::parts], confidence[part::parts] = xy, sure
+    at = Look(options.annotations, "", options.weights, options.model, VIEWS, options.processes)
+    people, found, confidence = look_at_all(at)
     result = cleaned(people, found, confidence)
     content = read_json(options.annotations, dict, "COCO annotations")
     entries = {entry["id"]: entry for entry in content["annotations"]}

@@ -25,7 +25,7 @@ import time
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from xml.etree import ElementTree
 
 import numpy as np
@@ -39,34 +39,41 @@ FEWEST = 4
 """Points that a person needs to be kept."""
 
 
-def people_of(source: Path, images: Path | None) -> dict[str, Any]:
-    """COCO annotations of boxes: those of Stanford 40 Actions' folder, or the largest of each image of a detections
-    file, weighted by its score. The points are placeholders, as people without any would be left out.
-    """
+Box: TypeAlias = tuple[str, float, float, float, float]
+"""An image's name, and a person's left, top, right and bottom in it."""
+
+
+def boxes_of_stanford40(folder: Path) -> list[Box]:
+    """The annotated boxes of Stanford 40 Actions, whose pixels count from 1."""
+    boxes = []
+    for path in sorted((folder / "XMLAnnotations").glob("*.xml")):
+        said = ElementTree.parse(path).getroot()
+        sides = ("xmin", "ymin", "xmax", "ymax")
+        x, y, right, bottom = (float(said.findtext(f"object/bndbox/{side}", "")) for side in sides)
+        boxes.append((said.findtext("filename", ""), x - 1, y - 1, right, bottom))
+    return boxes
+
+
+def largest_boxes(detections: list[dict[str, Any]], images: Path) -> list[Box]:
+    """The largest box of each image, weighted by its score; an image's name is its number."""
+    best: dict[int, dict[str, Any]] = {}
+    for found in detections:
+        weight = found["score"] * found["bbox"][2] * found["bbox"][3]
+        if weight > best.get(found["image_id"], {"weight": 0})["weight"]:
+            best[found["image_id"]] = found | {"weight": weight}
+    boxes = []
+    for path in sorted(images.iterdir()):
+        if found := best.get(int(path.stem)):
+            x, y, width, height = found["bbox"]
+            boxes.append((path.name, x, y, x + width, y + height))
+    return boxes
+
+
+def people_of(boxes: list[Box], images: Path) -> dict[str, Any]:
+    """COCO annotations of boxes. The points are placeholders, as people without any would be left out."""
     from posewright import image
-    from posewright.files import read_json
     from posewright.skeletons import LSP14, to_category
 
-    boxes: list[tuple[str, float, float, float, float]] = []
-    if source.is_dir():
-        images = source / "JPEGImages"
-        for path in sorted((source / "XMLAnnotations").glob("*.xml")):
-            said = ElementTree.parse(path).getroot()
-            x, y, right, bottom = (
-                float(said.findtext(f"object/bndbox/{k}", "")) for k in ("xmin", "ymin", "xmax", "ymax")
-            )
-            boxes.append((said.findtext("filename", ""), x - 1, y - 1, right, bottom))
-    else:
-        assert images is not None, "say with --images where the detections' images are"
-        best: dict[int, dict[str, Any]] = {}
-        for found in read_json(source, list, "detections"):
-            weight = found["score"] * found["bbox"][2] * found["bbox"][3]
-            if weight > best.get(found["image_id"], {"weight": 0})["weight"]:
-                best[found["image_id"]] = found | {"weight": weight}
-        for path in sorted(images.iterdir()):
-            if found := best.get(int(path.stem)):
-                x, y, width, height = found["bbox"]
-                boxes.append((path.name, x, y, x + width, y + height))
     listing: dict[str, Any] = {"images": [], "annotations": [], "categories": [to_category(LSP14)]}
     for number, (name, left, top, right, bottom) in enumerate(boxes, 1):
         height, width = image.read(images / name, upright=False).shape[:2]
@@ -83,35 +90,22 @@ def people_of(source: Path, images: Path | None) -> dict[str, Any]:
     return listing
 
 
-def look(people: Path, images: Path, weights: str, parts: int, part: int) -> tuple[np.ndarray, np.ndarray]:
-    """What our weights find of every `parts`-th person [n, K, 2], and how sure they are [n, K]."""
-    import torch
-
-    from posewright.data import sources
-    from posewright.models import find
-    from posewright.train.adapt import pseudo_labels
-    from posewright.train.config import PseudoLabels
-    from posewright.weights import checkpoint, hub
-
-    torch.set_num_threads(1)
-    views = PseudoLabels(views=7, scale=0.15, rotation=20, mirrored=True, temporal=False)
-    them = sources.read_all([people], [images]).subset(slice(part, None, parts))
-    spec = find("default").with_skeleton(them.skeleton)
-    net = spec.build()
-    checkpoint.load(net, hub.resolve(weights), spec)
-    with torch.autocast("cpu", torch.bfloat16):
-        return pseudo_labels(spec, net.eval(), them, views, part)
+def people_in(source: Path, images: Path | None) -> dict[str, Any]:
+    """Those of Stanford 40's folder, or of a detections file whose images are in a folder."""
+    if source.is_dir():
+        return people_of(boxes_of_stanford40(source), source / "JPEGImages")
+    assert images is not None, "say with --images where the detections' images are"
+    return people_of(largest_boxes(json.loads(source.read_text()), images), images)
 
 
 def look_at_all(people: Path, images: Path, weights: str, parts: int) -> None:
     """Write what our weights find beside the annotations."""
-    from posewright.data import sources
+    import clean_labels
+    from posewright.train.config import PseudoLabels
 
-    them = sources.read_all([people], [images])
-    xy, confidence = np.zeros(them.xy.shape), np.zeros(them.visibility.shape)
-    with get_context("spawn").Pool(parts) as pool:
-        for part, found in enumerate(pool.map(partial(look, people, images, weights, parts), range(parts))):
-            xy[part::parts], confidence[part::parts] = found
+    views = PseudoLabels(views=7, scale=0.15, rotation=20, mirrored=True, recoloured=0, temporal=False)
+    at = clean_labels.Look(people, str(images), weights, "default", views, parts)
+    them, xy, confidence = clean_labels.look_at_all(at)
     paths = np.array([str(them[n].path) for n in range(len(them))])
     np.savez(
         people.with_suffix(".own.npz"), xy=xy, confidence=confidence, ids=them.annotation_id, box=them.box, paths=paths
@@ -242,7 +236,7 @@ def choose(people: Path) -> None:
 
 def main() -> None:
     """One of the four steps."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = parser.add_subparsers(dest="step", required=True)
     names = ("people", "look", "landmarks", "choose")
     people, looking, landmarks, choosing = (steps.add_parser(name) for name in names)
@@ -258,7 +252,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.step == "people":
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(people_of(options.source, options.images)))
+        options.out.write_text(json.dumps(people_in(options.source, options.images)))
     elif options.step == "look":
         look_at_all(options.people, options.images, options.weights, options.processes)
     elif options.step == "landmarks":
