@@ -179,6 +179,11 @@ def test_a_sheet_shows_the_worst(made):
     assert quality.sheet(checked(made(person(1)))) is None
 
 
+def test_what_a_drawing_does_not_show_comes_last_on_the_sheet(made):
+    (one,) = checked(made(person(1, area=0), person(2, 2, area=0), person(3, 2, 50, bbox=[30, 5, 40, 40])))
+    assert [f.kind for f in one.worst()] == ["outside box", "no area", "no area"]
+
+
 @pytest.mark.shared
 def test_real_sets(shared):
     (mini,) = checked(shared / "data/coco_mini/annotations/person_keypoints_train2017.json")

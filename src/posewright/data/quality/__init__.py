@@ -60,9 +60,13 @@ class Checked:
         return lines if self.findings else [f"{lines[0]}: nothing found"]
 
     def worst(self, most: int = 24) -> list[Finding]:
-        """The findings to look at first, of images that are there: one of each kind, then another of each, ..."""
+        """The findings to look at first, of images that are there: one of each kind, then another of each, ...
+
+        Kinds of which a drawing shows nothing, such as a missing area, come after all others.
+        """
         kinds = [[f for f in self.findings if f.kind == name and f.image >= 0] for name in KINDS]
         turns = [f for turn in range(most) for these in kinds for f in these[turn : turn + 1]]
+        turns.sort(key=lambda f: not KINDS[f.kind].drawable)
         return [f for f in turns if self.paths and self.paths[f.image] and f.kind != "unreadable image"][:most]
 
 
