@@ -1,20 +1,25 @@
-"""Labels for photographs of people that have none, from two teachers that check each other: the default model's fourth
+r"""Labels for photographs of people that have none, from two teachers that check each other: the default model's fifth
 part learns from them.
 
     .venv/bin/python benchmarks/label_people.py people stanford40 --out data/street/stanford40.json
     posewright boxes ccp/photos --detector yolox-nano --box-threshold 0.5 --out ccp.json
     .venv/bin/python benchmarks/label_people.py people ccp.json --images ccp/photos --out data/street/ccp.json
+    posewright boxes stanford40/JPEGImages --detector yolox-nano --box-threshold 0.5 --out found.json \
+        --annotations data/street/stanford40.json
+    .venv/bin/python benchmarks/label_people.py people found.json --beside data/street/stanford40.json \
+        --out data/street/others.json
     .venv/bin/python benchmarks/label_people.py look data/street/ccp.json --images ccp/photos
+    .venv/bin/python benchmarks/label_people.py ask data/street/ccp.json efficientpose --model EfficientPoseII.tflite
     python -m venv lite; lite/bin/pip install ai-edge-litert opencv-python-headless
     npm pack @mediapipe/pose; tar xzf mediapipe-pose-*.tgz
-    lite/bin/python benchmarks/label_people.py landmarks data/street/ccp.json --model package/pose_landmark_heavy.tflite
+    lite/bin/python benchmarks/label_people.py ask data/street/ccp.json blazepose \
+        --model package/pose_landmark_heavy.tflite
     .venv/bin/python benchmarks/label_people.py choose data/street/ccp.json
 
-One teacher is the default model, from several views of each box. The other is BlazePose's heavy network (Bazarevsky et
-al., "BlazePose", arXiv 2006.10204; MediaPipe, Apache-2.0), which looks twice, the second time at the mirror image of
-where it found the person. A point is kept where it is visible, steady from one look to the other and in the box, or
-where both teachers say the same; a hip also needs its knee, or both teachers, since it is guessed where people are cut
-off at the waist. Neck and top of the head are left out, which MediaPipe does not have.
+EfficientPoseII.tflite is in github.com/daniegr/EfficientPose, and package/ is what npm packed. These two networks are
+the teachers (`teachers.py`), each of which looks twice; the default model says to BlazePose where the hips are. A point
+is kept where both say the same and either is sure, or where EfficientPose is sure and BlazePose does not contradict.
+The other people of Stanford 40's photographs, who have no box there, were labelled by EfficientPose alone.
 """
 
 from __future__ import annotations
@@ -30,14 +35,21 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-POINTS = (28, 26, 24, 23, 25, 27, 16, 14, 12, 11, 13, 15)
-"""LSP's points but neck and top of the head, by their numbers among MediaPipe's."""
-SHOULDERS, HIPS = [8, 9], [2, 3]
+from teachers import BlazePose, EfficientPose
+
+SHOULDERS, HIPS = [8, 9], [3, 2]
+"""Among LSP's points, each shoulder with the hip of the other side."""
 STEADY, SAME, APART = 0.15, 0.2, 0.3
 """Distances in torsos: of two looks of one teacher; of two teachers who say the same; of two who contradict."""
+LIKELY, SURE = 0.3, 0.4
+"""Heights of EfficientPose's maps."""
+LIKE_LSP = np.arange(14) != 13
+"""Heads end 0.15 torsos higher for MPII than in LSPET's labels."""
 FEWEST = 4
 """Points that a person needs to be kept."""
 
+
+TEACHERS = {"blazepose": BlazePose, "efficientpose": EfficientPose}
 
 Box: TypeAlias = tuple[str, float, float, float, float]
 """An image's name, and a person's left, top, right and bottom in it."""
@@ -79,32 +91,55 @@ def people_of(boxes: list[Box], images: Path) -> dict[str, Any]:
         height, width = image.read(images / name, upright=False).shape[:2]
         x, y = max(left, 0), max(top, 0)
         wide, high = min(right, width) - x, min(bottom, height) - y
-        if wide < 40 or high < 60:
-            continue
         listing["images"].append({"id": number, "file_name": name, "width": width, "height": height})
-        entry = {"id": number, "image_id": number, "category_id": 1, "bbox": [x, y, wide, high], "iscrowd": 0}
-        middle = [x + wide / 2, y + high / 2, 2]
-        listing["annotations"].append(
-            entry | {"area": 0.53 * wide * high, "keypoints": middle * 14, "num_keypoints": 14}
-        )
+        if wide >= 40 and high >= 60:
+            listing["annotations"].append(person(number, number, (x, y, wide, high)))
     return listing
 
 
-def people_in(source: Path, images: Path | None) -> dict[str, Any]:
-    """Those of Stanford 40's folder, or of a detections file whose images are in a folder."""
+def person(number: int, image: int, box: tuple[float, float, float, float]) -> dict[str, Any]:
+    """An annotation of a box (x, y, width, height), whose points are its middle."""
+    x, y, width, height = box
+    entry = {"id": number, "image_id": image, "category_id": 1, "bbox": list(box), "iscrowd": 0}
+    middle = [x + width / 2, y + height / 2, 2]
+    return entry | {"area": 0.53 * width * height, "keypoints": middle * 14, "num_keypoints": 14}
+
+
+def others_of(detections: list[dict[str, Any]], beside: dict[str, Any]) -> dict[str, Any]:
+    """COCO annotations of the people that a detector found in the images of other annotations, but those annotated."""
+    known = {entry["image_id"]: entry["bbox"] for entry in beside["annotations"]}
+    annotations = []
+    for found in detections:
+        if found["image_id"] not in known:
+            continue
+        (x, y, width, height), (left, top, wide, high) = found["bbox"], known[found["image_id"]]
+        across, down = min(x + width, left + wide) - max(x, left), min(y + height, top + high) - max(y, top)
+        shared, smaller = max(across, 0) * max(down, 0), min(width * height, wide * high)
+        same = shared > 0.3 * (width * height + wide * high - shared) or shared > 0.7 * smaller
+        if not same and width >= 40 and height >= 90 and found["score"] >= 0.5:
+            annotations.append(person(100_001 + len(annotations), found["image_id"], found["bbox"]))
+    used = {entry["image_id"] for entry in annotations}
+    return beside | {"images": [i for i in beside["images"] if i["id"] in used], "annotations": annotations}
+
+
+def people_in(source: Path, images: Path | None, beside: Path | None) -> dict[str, Any]:
+    """Those of Stanford 40's folder, or of a detections file whose images are in a folder, or of other annotations."""
     if source.is_dir():
         return people_of(boxes_of_stanford40(source), source / "JPEGImages")
+    detections = json.loads(source.read_text())
+    if beside is not None:
+        return others_of(detections, json.loads(beside.read_text()))
     assert images is not None, "say with --images where the detections' images are"
-    return people_of(largest_boxes(json.loads(source.read_text()), images), images)
+    return people_of(largest_boxes(detections, images), images)
 
 
-def look_at_all(people: Path, images: Path, weights: str, parts: int) -> None:
+def look_at_all(people: Path, images: Path, weights: str, views: int, parts: int) -> None:
     """Write what our weights find beside the annotations."""
     import clean_labels
     from posewright.train.config import PseudoLabels
 
-    views = PseudoLabels(views=7, scale=0.15, rotation=20, mirrored=True, recoloured=0, temporal=False)
-    at = clean_labels.Look(people, str(images), weights, "default", views, parts)
+    seen_from = PseudoLabels(views=views, scale=0.15, rotation=20, mirrored=True, recoloured=0, temporal=False)
+    at = clean_labels.Look(people, str(images), weights, "default", seen_from, parts)
     them, xy, confidence = clean_labels.look_at_all(at)
     paths = np.array([str(them[n].path) for n in range(len(them))])
     np.savez(
@@ -112,153 +147,104 @@ def look_at_all(people: Path, images: Path, weights: str, parts: int) -> None:
     )
 
 
-class BlazePose:
-    """MediaPipe's landmark network on crops that it chooses as MediaPipe does: upright, around the middle of the hips.
-
-    It runs in an environment that Posewright is not installed in.
-    """
-
-    def __init__(self, model: Path) -> None:
-        from ai_edge_litert.interpreter import Interpreter  # pyright: ignore[reportMissingImports]
-
-        self.network = Interpreter(str(model), num_threads=1)
-        self.network.allocate_tensors()
-        self.input = self.network.get_input_details()[0]["index"]
-        self.output = {tuple(d["shape"]): d["index"] for d in self.network.get_output_details()}
-        pairs = [(1, 4), (2, 5), (3, 6), (7, 8), (9, 10), *((k, k + 1) for k in range(11, 33, 2))]
-        self.mirrored = np.arange(39)
-        for a, b in pairs:
-            self.mirrored[[a, b]] = b, a
-
-    def __call__(self, pixels: np.ndarray, place: tuple[float, float, float, float], *, mirror: bool) -> np.ndarray:
-        """Landmarks [39, 4] in a square (x, y of its middle, side, turn in radians): x, y, visibility, presence."""
-        import cv2
-
-        x, y, side, turn = place
-        along, across = np.cos(turn), np.sin(turn)
-        turned = np.array([[along, across], [-across, along]]) * 256 / side
-        if mirror:
-            turned[0] *= -1
-        matrix = np.column_stack([turned, 128 - turned @ (x, y)])
-        crop = cv2.warpAffine(pixels, matrix, (256, 256), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        self.network.set_tensor(self.input, (crop[None, :, :, ::-1] / np.float32(255)).astype(np.float32))
-        self.network.invoke()
-        points = self.network.get_tensor(self.output[1, 195]).reshape(39, 5)
-        back = cv2.invertAffineTransform(matrix)
-        xy = points[:, :2] @ back[:, :2].T + back[:, 2]
-        present = float(self.network.get_tensor(self.output[1, 1])[0, 0])
-        found = np.column_stack([xy, 1 / (1 + np.exp(-points[:, 3])), np.full(39, present)])
-        return found[self.mirrored] if mirror else found
-
-    def person(self, path: str, box: np.ndarray, xy: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-        """Two looks [2, 39, 4]: around the other teacher's hips; mirrored, around those that it found."""
-        import cv2
-
-        pixels = cv2.imread(path)
-        assert pixels is not None, f"{path}: no image"
-        middle, up, reach = box[:2] + box[2:] / 2, np.array([0.0, -1.0]), 1.05 * max(box[2:]) / 2
-        if confidence[HIPS + SHOULDERS].min() > 0.25:
-            middle = xy[HIPS].mean(0)
-            up = xy[SHOULDERS].mean(0) - middle
-            known = xy[confidence > 0.25] - middle
-            reach = max(1.12 * np.hypot(*known.T).max(), 0.5 * max(box[2:]))
-        place = (*middle, 2 * reach * 1.25, np.arctan2(up[0], -up[1]))
-        first = self(pixels, place, mirror=False)
-        middle, up = first[33, :2], first[34, :2] - first[33, :2]  # two more landmarks: the hips' middle, the circle
-        side = 2.5 * np.hypot(*up)
-        if first[0, 3] > 0.5 and place[2] / 2 < side < place[2] * 2:
-            place = (*middle, side, np.arctan2(up[0], -up[1]))
-        return np.array([first, self(pixels, place, mirror=True)])
-
-
-opened = cache(BlazePose)
+opened = cache(lambda teacher, model: TEACHERS[teacher](model))
 """By each process once."""
 
 
-def find_landmarks(model: Path, job: tuple[str, np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
-    """One person's; see `BlazePose.person`."""
-    return opened(model).person(*job)
+def find_points(teacher: str, model: Path, job: tuple[str, np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+    """What a teacher finds of one person."""
+    return opened(teacher, model)(*job)
 
 
-def landmarks_of_all(people: Path, model: Path, parts: int) -> None:
-    """Write what BlazePose finds beside the annotations."""
+def ask(people: Path, teacher: str, model: Path, parts: int) -> None:
+    """Write what a teacher finds beside the annotations."""
     own = np.load(people.with_suffix(".own.npz"))
     jobs = list(zip(own["paths"].tolist(), own["box"], own["xy"], own["confidence"]))
     start, found = time.monotonic(), []
     with get_context("spawn").Pool(parts) as pool:
-        for person in pool.imap(partial(find_landmarks, model), jobs, 8):
+        for person in pool.imap(partial(find_points, teacher, model), jobs, 8):
             found.append(person)
             if len(found) % 100 == 0:
                 left = (time.monotonic() - start) / len(found) * (len(jobs) - len(found))
                 print(f"\r{len(found)}/{len(jobs)} people, {left:.0f} s left", end="", flush=True)
-    np.savez(people.with_suffix(".landmarks.npz"), found=np.array(found, np.float32))
+    np.savez(people.with_suffix(f".{teacher}.npz"), found=np.array(found, np.float32))
 
 
-def chosen(own: Any, looks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points [N, 12, 2] and which of them to keep [N, 12], from what the teachers found; see the top of this file."""
-    box, theirs, sure = own["box"], own["xy"][:, :12], own["confidence"][:, :12]
-    both = looks[:, :, POINTS]
-    xy, visible, present = both[..., :2].mean(1), both[..., 2].mean(1), looks[:, :, 0, 3].min(1)[:, None]
-    torso = (np.linalg.norm(xy[:, 8] - xy[:, 3], axis=1) + np.linalg.norm(xy[:, 9] - xy[:, 2], axis=1)) / 2
-    unit = np.maximum(torso, 0.15 * box[:, 2:].max(1))[:, None]
+def chosen(box: np.ndarray, blaze: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points [N, 14, 2] and which of them to keep [N, 14], from what the teachers found; see the top of this file."""
+    blaze = np.concatenate([blaze[:, :, BlazePose.POINTS], np.full((len(box), 2, 2, 4), np.nan)], 2)
+    found, height = other[..., :2].mean(1), other[..., 2].min(1)
+    theirs, visible, present = blaze[..., :2].mean(1), blaze[..., 2].mean(1), blaze[..., 3].min(1)
+    torsos = np.linalg.norm(found[:, SHOULDERS] - found[:, HIPS], axis=2).mean(1)
+    unit = np.maximum(torsos, 0.15 * box[:, 2:].max(1))[:, None]
+    steady, theirs_steady = (
+        np.linalg.norm(looks[:, 0, :, :2] - looks[:, 1, :, :2], axis=2) / unit < STEADY for looks in (other, blaze)
+    )
+    between = np.linalg.norm(theirs - found, axis=2) / unit
+    theirs_sure = theirs_steady & (present > 0.9) & (visible > 0.8)
+    same = (between < SAME) & (theirs_sure | (height > LIKELY))
+    alone = steady & (height > SURE) & ~(theirs_sure & (between > APART))
+    xy = np.where(same[..., None], (found + theirs) / 2, found)
     edge = 0.03 * box[:, None, 2:]
     inside = ((xy > box[:, None, :2] - edge) & (xy < box[:, None, :2] + box[:, None, 2:] + edge)).all(2)
-    moved = np.linalg.norm(both[:, 0, :, :2] - both[:, 1, :, :2], axis=2) / unit
-    between = np.linalg.norm(theirs - xy, axis=2) / unit
-    good = (present > 0.9) & (moved < STEADY) & inside & (visible > 0.8)
-    for hip, knee in ((2, 1), (3, 4)):
-        good[:, hip] &= good[:, knee] | (between[:, hip] < SAME)
-    same = (between < SAME) & inside & (sure > 0.25) & (present > 0.5)
-    return xy, (good | same) & ~((between > APART) & (sure > 0.6))
+    return xy, (same | alone) & inside & LIKE_LSP
 
 
-def choose(people: Path) -> None:
+def choose(people: Path, measured: Path | None) -> None:
     """Write the annotations again with the points that are kept, and without the people who keep too few."""
     from posewright.files import read_json, write_json
 
-    own = np.load(people.with_suffix(".own.npz"))
-    xy, kept = chosen(own, np.load(people.with_suffix(".landmarks.npz"))["found"])
-    enough = kept.sum(1) >= FEWEST
+    own, landmarks = np.load(people.with_suffix(".own.npz")), people.with_suffix(".blazepose.npz")
+    blaze = np.load(landmarks)["found"] if landmarks.exists() else np.full((len(own["ids"]), 2, 39, 4), np.nan)
+    xy, kept = chosen(own["box"], blaze, np.load(people.with_suffix(".efficientpose.npz"))["found"])
     listing = read_json(people, dict, "COCO annotations")
     entries = {entry["id"]: entry for entry in listing["annotations"]}
+    apart = (
+        {entry["file_name"] for entry in read_json(measured, dict, "COCO annotations")["images"]} if measured else ()
+    )
+    images = {entry["id"]: entry for entry in listing["images"] if entry["file_name"] not in apart}
     labelled = []
-    for number, points, which in zip(own["ids"][enough].tolist(), xy[enough], kept[enough]):
-        triples = np.zeros((14, 3))
-        triples[:12] = np.where(which[:, None], np.column_stack([points, np.full(12, 2)]), 0)
+    for number, points, which in zip(own["ids"].tolist(), xy, kept):
+        if which.sum() < FEWEST or entries[number]["image_id"] not in images:
+            continue
+        triples = np.where(which[:, None], np.column_stack([points, np.full(14, 2)]), 0)
         labels = {"keypoints": triples.round(1).ravel().tolist(), "num_keypoints": int(which.sum())}
         labelled.append(entries[number] | labels)
-    kept_images = {entry["image_id"] for entry in labelled}
-    images = [entry for entry in listing["images"] if entry["id"] in kept_images]
+    used = {entry["image_id"] for entry in labelled}
     out = people.with_suffix(".labels.json")
-    write_json(out, listing | {"images": images, "annotations": labelled})
-    print(f"{enough.sum()} of {len(enough)} people, {kept[enough].sum()} points: {out}")
+    write_json(out, listing | {"images": [images[k] for k in sorted(used)], "annotations": labelled})
+    count = sum(entry["num_keypoints"] for entry in labelled)
+    print(f"{len(labelled)} of {len(own['ids'])} people, {count} points: {out}")
 
 
 def main() -> None:
     """One of the four steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = parser.add_subparsers(dest="step", required=True)
-    names = ("people", "look", "landmarks", "choose")
-    people, looking, landmarks, choosing = (steps.add_parser(name) for name in names)
+    people, looking, asking, choosing = (steps.add_parser(name) for name in ("people", "look", "ask", "choose"))
     people.add_argument("source", type=Path, help="Stanford 40's folder, or a detections file")
     people.add_argument("--images", type=Path)
+    people.add_argument("--beside", type=Path, help="annotations of one person of each of the detections' images")
     people.add_argument("--out", type=Path, required=True)
-    for step in (looking, landmarks, choosing):
+    for step in (looking, asking, choosing):
         step.add_argument("people", type=Path)
         step.add_argument("--processes", type=int, default=2)
     looking.add_argument("--images", type=Path, required=True)
     looking.add_argument("--weights", default="default")
-    landmarks.add_argument("--model", type=Path, required=True)
+    looking.add_argument("--views", type=int, default=7)
+    choosing.add_argument("--measured", type=Path, help="annotations of images to leave out")
+    asking.add_argument("teacher", choices=TEACHERS)
+    asking.add_argument("--model", type=Path, required=True)
     options = parser.parse_args()
     if options.step == "people":
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(people_in(options.source, options.images)))
+        options.out.write_text(json.dumps(people_in(options.source, options.images, options.beside)))
     elif options.step == "look":
-        look_at_all(options.people, options.images, options.weights, options.processes)
-    elif options.step == "landmarks":
-        landmarks_of_all(options.people, options.model, options.processes)
+        look_at_all(options.people, options.images, options.weights, options.views, options.processes)
+    elif options.step == "ask":
+        ask(options.people, options.teacher, options.model, options.processes)
     else:
-        choose(options.people)
+        choose(options.people, options.measured)
 
 
 if __name__ == "__main__":

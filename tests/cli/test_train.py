@@ -1,5 +1,7 @@
 """`posewright train` as a user meets it: one clear line for bad input."""
 
+import json
+
 import pytest
 
 SLIM = "simplebaseline-r18-slim-128x96"
@@ -114,6 +116,18 @@ def test_domains_are_named_beside_the_files(run, listing, tmp_path):
         "train", SLIM, *files, "--domains", "people", "cats", *settings, "--out", tmp_path / "other"
     )
     assert (status, "no domain 'cats'; there are people, animals, unlabelled, target" in errors) == (2, True)
+
+
+def test_settings_of_single_files_are_those_of_the_files_given(run, listing, tmp_path):
+    """A recipe's list of which of its files are partial says nothing of others, for which --set names them."""
+    own = ("people14", "--reset-head", "--set", "init=", "model=litebaseline-128x96", "freeze=", "steps=1", "batch=2")
+    settings = (*own, "workers=0", "device=cpu", "flip_test=false")
+    for files, partial in (((listing,), ()), ((listing, listing), (False, True))):
+        out = tmp_path / f"run{len(files)}"
+        named = [f"file_partial={json.dumps(partial)}"] if partial else []
+        status, _, errors = run("train", *settings, *named, "--train", *files, "--out", out)
+        assert status == 0, errors
+        assert tuple(json.loads((out / "config.json").read_text())["file_partial"]) == partial
 
 
 def test_own_points_start_from_the_default_models_weights(run, listing, tmp_path):

@@ -156,6 +156,7 @@ def test_settings_are_typed_and_suggest():
     assert override(config, ['train=["a.json", "b.json"]']).train == ("a.json", "b.json")
     assert override(config, ["loggers=wandb,mlflow"]).loggers == ("wandb", "mlflow")
     assert override(config, ["loggers=mlflow"]).loggers == ("mlflow",)
+    assert override(config, ["freeze="]).freeze == ()
     with pytest.raises(ValueError, match="loggers"):
         override(config, ["loggers=comet"])
     assert override(config, ['keypoint_weight={"nose": 2}']).keypoint_weight == {"nose": 2}

@@ -142,6 +142,7 @@ def _with_paths(config: TrainConfig, options: argparse.Namespace) -> TrainConfig
     if "train" in given:  # own data: nothing of the recipe's own paths may linger
         given = (
             dict.fromkeys(("train_images", "val", "val_images", "val_boxes", "skeleton", "target", "target_images"), "")
+            | {"file_partial": ()}
             | given
         )
     if "val" in given and "val_boxes" not in given:

@@ -346,7 +346,7 @@ def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
             hint = f"did you mean {near[0]!r}?" if near else f"settings: {', '.join(known)}"
             raise ValueError(f"no setting {key!r}; {hint}")
         several = isinstance(place.get(last), list | tuple) and isinstance(value, str)
-        place[last] = value.split(",") if several else value
+        place[last] = list(filter(None, value.split(","))) if several else value
     try:
         changed = msgspec.convert(plain, type(config))
     except msgspec.ValidationError as error:
