@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
+from torch.backends import cudnn
 
 from posewright import models
 from posewright.predict.predictor import Predictor
 from posewright.runtime.decoders import decoder, has_decoder
+from posewright.runtime.gpu_runtime import exact_convolutions
 from posewright.runtime.graph import PoseGraph
 from posewright.spec import Spec
 
@@ -53,6 +56,15 @@ def lively(spec: Spec) -> torch.nn.Module:
     for parameter in net.parameters():
         parameter.data *= 1.2
     return net
+
+
+def test_float32_is_no_tf32_while_keypoints_are_sought() -> None:
+    before = cudnn.benchmark, cudnn.allow_tf32
+    with exact_convolutions():
+        assert (cudnn.benchmark, cudnn.allow_tf32) == (True, False)
+    with suppress(ValueError), exact_convolutions():
+        raise ValueError("unusable")
+    assert (cudnn.benchmark, cudnn.allow_tf32) == before
 
 
 @on_a_gpu

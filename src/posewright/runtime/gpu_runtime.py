@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
@@ -12,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch.backends import cudnn
 
 from posewright.progress import say
 from posewright.runtime.graph import PoseGraph
@@ -78,7 +80,13 @@ class GpuNetwork:
         count, slot = len(crops), self._free.get()
         try:
             slot.crops[:count].copy_(torch.from_numpy(crops))
-            with self._lock, torch.inference_mode(), torch.cuda.device(self._device), torch.cuda.stream(self._stream):
+            with (
+                self._lock,
+                exact_convolutions(),
+                torch.inference_mode(),
+                torch.cuda.device(self._device),
+                torch.cuda.stream(self._stream),
+            ):
                 run = self._of_size(min(1 << (count - 1).bit_length(), self._batch))
                 self._crops[:count].copy_(slot.crops[:count], non_blocking=True)
                 for kept, found in zip((slot.keypoints, slot.scores), run()):
@@ -97,7 +105,6 @@ class GpuNetwork:
 
     def _record(self, crops: Tensor) -> _Run:
         run = partial(self._graph, crops)
-        chooses, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
         recording = torch.cuda.CUDAGraph()
         try:
             for _ in range(3):  # cuDNN chooses its kernels, and libraries get their memory, before anything is recorded
@@ -110,11 +117,20 @@ class GpuNetwork:
         except RuntimeError as error:
             say(f"GPU: the network runs operation by operation, as it cannot be recorded: {str(error).splitlines()[0]}")
             return run
-        finally:
-            torch.backends.cudnn.benchmark = chooses
 
         def replay() -> tuple[Tensor, Tensor]:
             recording.replay()
             return found
 
         return replay
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Convolutions on a GPU in float32, not rounded to the 10 bits of TF32 as by default, in the fastest way tried."""
+    before = cudnn.benchmark, cudnn.allow_tf32
+    cudnn.benchmark, cudnn.allow_tf32 = True, False
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.allow_tf32 = before
