@@ -11,6 +11,7 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -42,7 +43,8 @@ DOCS = Path(__file__).parent.parent / "docs"
 THRESHOLD = 0.2
 CURVE = np.arange(0, 0.501, 0.02)
 SCORES = (0, 0.15, 0.3, 0.4, 0.5, 0.7)
-TURNS = 60
+TURNS, MANY = 60, 256
+"""Calls whose times are taken of one person, a tenth of them of so many people."""
 DRAWN = 0.3
 """The score above which `posewright predict` draws a point."""
 
@@ -118,22 +120,28 @@ def calibrated(weights: Path) -> str:
     )
 
 
-def milliseconds(predictor: Predictor, people: coco.KeypointDataset) -> float:
-    """Of one person in an image that is in memory: the median of many calls."""
+def milliseconds(predictor: Predictor, people: coco.KeypointDataset) -> tuple[float, float]:
+    """Per person in images that are in memory: one person at a time, and `MANY` together. Medians of many turns."""
     sample = people[0]
     image, boxes = read(sample.path, upright=False), Boxes.of(sample.box[None])
+    crowd = [(read(people.paths[i], upright=False), people.gt_boxes()[i]) for i in list(people.by_image())[:MANY]]
+    alone = _median_time(lambda: predictor(image, boxes), TURNS)
+    return 1000 * alone, 1000 * _median_time(lambda: list(predictor.many(crowd)), TURNS // 10) / len(crowd)
+
+
+def _median_time(work: Callable[[], object], turns: int) -> float:
     took = []
-    for _ in range(10 + TURNS):
+    for _ in range(turns + turns // 6):
         start = time.perf_counter()
-        predictor(image, boxes)
+        work()
         took.append(time.perf_counter() - start)
-    return 1000 * statistics.median(took[10:])
+    return statistics.median(took[turns // 6 :])
 
 
-def row(name: str, found: Found, took: float | None) -> str:
+def row(name: str, found: Found, took: tuple[float, float] | None) -> str:
     """A line of the table of metrics."""
-    cells = (f"{found.pck().mean:.3f}", f"{found.pck(0.1).mean:.3f}", f"{took:.1f}" if took else "–")
-    return f"| {name} | {' | '.join(cells)} |"
+    times = [f"{one:.1f}" for one in took] if took else ["–", "–"]
+    return f"| {name} | {found.pck().mean:.3f} | {found.pck(0.1).mean:.3f} | {' | '.join(times)} |"
 
 
 def beside(paths: list[Path], columns: dict[str, Found], people: dict[str, coco.KeypointDataset]) -> str:
@@ -186,6 +194,7 @@ def write_card(
         lspet=f"Of the {len(lspet.torso)} people, {shares['LSPET'].left_out} lack a torso and are left out.",
         rows="\n".join(rows),
         turns=TURNS,
+        many=MANY,
         threads=torch.get_num_threads(),
         other=other,
         heads=" | ".join(f"{name} PCK@{THRESHOLD}" for name in shares),

@@ -84,8 +84,8 @@ FOURTH = replace(
     train=(
         "data/lspet/train_clean2.json",
         "data/everyday/annotations/person_keypoints_train.json",
-        "data/street/stanford40.labels.json",
-        "data/street/ccp.labels.json",
+        "data/street/stanford40.first.json",
+        "data/street/ccp.first.json",
     ),
     train_images=("", "", "data/stanford40/JPEGImages", "data/ccp/photos"),
     file_partial=(False, False, True, True),
@@ -93,6 +93,20 @@ FOURTH = replace(
     epochs=6,
 )
 """With photographs of everyday people, labelled by teachers: a point that they left out may be seen."""
+
+FIFTH = replace(
+    FOURTH,
+    train=(
+        *FOURTH.train[:2],
+        "data/street/stanford40.labels.json",
+        "data/street/ccp.labels.json",
+        "data/street/others.labels.json",
+    ),
+    train_images=(*FOURTH.train_images, "data/stanford40/JPEGImages"),
+    file_partial=(*FOURTH.file_partial, True),
+    init="runs/people14_street.pt",
+)
+"""With more of these people, and fewer wrong points: another teacher has labelled them."""
 
 RECIPES = (
     Recipe(
@@ -123,12 +137,20 @@ RECIPES = (
         " label are learned as empty maps, so that what is hidden or cut off scores low.",
     ),
     Recipe(
-        "people14",
-        "The default model: its fourth part, with photographs of everyday people that have no labels of their own",
+        "people14_street",
+        "The default model's fourth part, with photographs of everyday people that have no labels of their own",
         FOURTH,
         source="not from a paper",
-        note="After people14_drawn, from its best weights (--init). benchmarks/label_people.py labels the people of"
-        " Stanford 40 Actions and of Clothing Co-Parsing, by BlazePose and by this model's own third part.",
+        note="After people14_drawn, from its best weights (--init). BlazePose and this model's own third part labelled"
+        " the people of Stanford 40 Actions and of Clothing Co-Parsing.",
+    ),
+    Recipe(
+        "people14",
+        "The default model: its fifth part, with everyday people whom two teachers labelled together",
+        FIFTH,
+        source="not from a paper",
+        note="After people14_street, from the mean of two seeds (--init; benchmarks/average_weights.py)."
+        " benchmarks/label_people.py labels the people, by BlazePose and by EfficientPose.",
     ),
     Recipe(
         "finetune",
