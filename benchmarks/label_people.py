@@ -199,10 +199,9 @@ def choose(people: Path, measured: Path | None) -> None:
     xy, kept = chosen(own["box"], blaze, np.load(people.with_suffix(".efficientpose.npz"))["found"])
     listing = read_json(people, dict, "COCO annotations")
     entries = {entry["id"]: entry for entry in listing["annotations"]}
-    apart = (
-        {entry["file_name"] for entry in read_json(measured, dict, "COCO annotations")["images"]} if measured else ()
-    )
-    images = {entry["id"]: entry for entry in listing["images"] if entry["file_name"] not in apart}
+    left_out = read_json(measured, dict, "COCO annotations")["images"] if measured else []
+    names = {entry["file_name"] for entry in left_out}
+    images = {entry["id"]: entry for entry in listing["images"] if entry["file_name"] not in names}
     labelled = []
     for number, points, which in zip(own["ids"].tolist(), xy, kept):
         if which.sum() < FEWEST or entries[number]["image_id"] not in images:
