@@ -14,6 +14,7 @@ from posewright.files import regular, short
 from posewright.runtime.parts import Parts, Run
 
 _TYPES = {"float32": "f32", "bf16": "bf16", "fp16": "f16"}
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class OpenVinoModel:
@@ -78,6 +79,10 @@ def _core(path: str | os.PathLike[str]) -> Any:
         raise ModuleNotFoundError(
             f"{path}: this needs OpenVINO; install it with `pip install posewright[openvino]`"
         ) from None
+    with _ONE_AT_A_TIME:
+        # OpenVINO 2026.4 builds its table of number types at the first need, and releases Python's lock meanwhile. A
+        # second thread that needs the table then waits for it with that lock in hand, so both wait for ever.
+        openvino.Type.f32.to_dtype()
     return openvino.Core()
 
 
