@@ -44,7 +44,7 @@ THRESHOLD = 0.2
 CURVE = np.arange(0, 0.501, 0.02)
 SCORES = (0, 0.15, 0.3, 0.4, 0.5, 0.7)
 TURNS, MANY = 60, 256
-"""Calls whose times are taken of one person, a tenth of them of so many people."""
+"""Calls that are timed with one person each, and people per call in a tenth as many calls."""
 DRAWN = 0.3
 """The score above which `posewright predict` draws a point."""
 
@@ -124,7 +124,8 @@ def milliseconds(predictor: Predictor, people: coco.KeypointDataset) -> tuple[fl
     """Per person in images that are in memory: one person at a time, and `MANY` together. Medians of many turns."""
     sample = people[0]
     image, boxes = read(sample.path, upright=False), Boxes.of(sample.box[None])
-    crowd = [(read(people.paths[i], upright=False), people.gt_boxes()[i]) for i in list(people.by_image())[:MANY]]
+    everybody, images = people.gt_boxes(), list(people.by_image())[:MANY]
+    crowd = [(read(people.paths[i], upright=False), everybody[i]) for i in images]
     alone = _median_time(lambda: predictor(image, boxes), TURNS)
     return 1000 * alone, 1000 * _median_time(lambda: list(predictor.many(crowd)), TURNS // 10) / len(crowd)
 

@@ -48,7 +48,6 @@ LIKE_LSP = np.arange(14) != 13
 FEWEST = 4
 """Points that a person needs to be kept."""
 
-
 TEACHERS = {"blazepose": BlazePose, "efficientpose": EfficientPose}
 
 Box: TypeAlias = tuple[str, float, float, float, float]
@@ -99,25 +98,28 @@ def people_of(boxes: list[Box], images: Path) -> dict[str, Any]:
 
 def person(number: int, image: int, box: tuple[float, float, float, float]) -> dict[str, Any]:
     """An annotation of a box (x, y, width, height), whose points are its middle."""
+    from posewright.coco_format import AREA_OF_BOX
+
     x, y, width, height = box
     entry = {"id": number, "image_id": image, "category_id": 1, "bbox": list(box), "iscrowd": 0}
     middle = [x + width / 2, y + height / 2, 2]
-    return entry | {"area": 0.53 * width * height, "keypoints": middle * 14, "num_keypoints": 14}
+    return entry | {"area": AREA_OF_BOX * width * height, "keypoints": middle * 14, "num_keypoints": 14}
 
 
 def others_of(detections: list[dict[str, Any]], beside: dict[str, Any]) -> dict[str, Any]:
     """COCO annotations of the people that a detector found in the images of other annotations, but those annotated."""
+    from posewright.geometry import box_iou
+
     known = {entry["image_id"]: entry["bbox"] for entry in beside["annotations"]}
     annotations = []
     for found in detections:
-        if found["image_id"] not in known:
+        box = found["bbox"]
+        if found["score"] < 0.5 or box[2] < 40 or box[3] < 90 or found["image_id"] not in known:
             continue
-        (x, y, width, height), (left, top, wide, high) = found["bbox"], known[found["image_id"]]
-        across, down = min(x + width, left + wide) - max(x, left), min(y + height, top + high) - max(y, top)
-        shared, smaller = max(across, 0) * max(down, 0), min(width * height, wide * high)
-        same = shared > 0.3 * (width * height + wide * high - shared) or shared > 0.7 * smaller
-        if not same and width >= 40 and height >= 90 and found["score"] >= 0.5:
-            annotations.append(person(100_001 + len(annotations), found["image_id"], found["bbox"]))
+        pair = np.array([box, known[found["image_id"]]])
+        iou, areas = box_iou(pair[:1], pair[1:]).item(), pair[:, 2] * pair[:, 3]
+        if iou <= 0.3 and iou / (1 + iou) * areas.sum() <= 0.7 * areas.min():  # by how much of the smaller they share
+            annotations.append(person(100_001 + len(annotations), found["image_id"], box))
     used = {entry["image_id"] for entry in annotations}
     return beside | {"images": [i for i in beside["images"] if i["id"] in used], "annotations": annotations}
 
@@ -133,13 +135,13 @@ def people_in(source: Path, images: Path | None, beside: Path | None) -> dict[st
     return people_of(largest_boxes(detections, images), images)
 
 
-def look_at_all(people: Path, images: Path, weights: str, views: int, parts: int) -> None:
+def look_at_all(people: Path, images: Path, weights: str, parts: int) -> None:
     """Write what our weights find beside the annotations."""
     import clean_labels
     from posewright.train.config import PseudoLabels
 
-    seen_from = PseudoLabels(views=views, scale=0.15, rotation=20, mirrored=True, recoloured=0, temporal=False)
-    at = clean_labels.Look(people, str(images), weights, "default", seen_from, parts)
+    views = PseudoLabels(views=7, scale=0.15, rotation=20, mirrored=True, recoloured=0, temporal=False)
+    at = clean_labels.Look(people, str(images), weights, "default", views, parts)
     them, xy, confidence = clean_labels.look_at_all(at)
     paths = np.array([str(them[n].path) for n in range(len(them))])
     np.savez(
@@ -230,7 +232,6 @@ def main() -> None:
         step.add_argument("--processes", type=int, default=2)
     looking.add_argument("--images", type=Path, required=True)
     looking.add_argument("--weights", default="default")
-    looking.add_argument("--views", type=int, default=7)
     choosing.add_argument("--measured", type=Path, help="annotations of images to leave out")
     asking.add_argument("teacher", choices=TEACHERS)
     asking.add_argument("--model", type=Path, required=True)
@@ -239,7 +240,7 @@ def main() -> None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(people_in(options.source, options.images, options.beside)))
     elif options.step == "look":
-        look_at_all(options.people, options.images, options.weights, options.views, options.processes)
+        look_at_all(options.people, options.images, options.weights, options.processes)
     elif options.step == "ask":
         ask(options.people, options.teacher, options.model, options.processes)
     else:

@@ -80,7 +80,6 @@ class EfficientPose:
 
     POINTS = (12, 11, 10, 13, 14, 15, 4, 3, 2, 6, 7, 8, 1, 0)
     """LSP's points by their numbers among its own."""
-    MIRRORED = (5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13)
     SIDES = (1.4, 1.65)
     """Of the square of each look, in larger sides of the box."""
     MEAN, STD = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
@@ -113,10 +112,12 @@ class EfficientPose:
         """Two looks [2, 14, 3]; see `look`."""
         import cv2
 
+        from posewright.skeletons import LSP14
+
         pixels = cv2.imread(path)
         assert pixels is not None, f"{path}: no image"
         (x, y), largest, last = box[:2] + box[2:] / 2, max(box[2:]), pixels.shape[1] - 1
         first = self.look(pixels, x, y, largest * self.SIDES[0])
         second = self.look(np.ascontiguousarray(pixels[:, ::-1]), last - x, y, largest * self.SIDES[1])
         second[:, 0] = last - second[:, 0]
-        return np.array([first, second[list(self.MIRRORED)]])
+        return np.array([first, second[LSP14.flip_index]])
