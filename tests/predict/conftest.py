@@ -22,7 +22,8 @@ def write_video() -> Callable[..., Path]:
             video = file.add_stream(codec, rate=25)
             video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
             video.codec_context.time_base, video.codec_context.gop_size = Fraction(1, 1000), 1
-            audio = file.add_stream(sound, rate=16000, layout="mono") if sound else None
+            rate = 48000 if sound == "ac3" else 16000
+            audio = file.add_stream(sound, rate=rate, layout="mono") if sound else None
             for n, (picture, time) in enumerate(zip(pictures, times)):
                 frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
                 frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
@@ -30,8 +31,8 @@ def write_video() -> Callable[..., Path]:
                 if audio:
                     noise = np.random.default_rng(n).integers(-9000, 9000, (1, 1024)).astype(np.int16)
                     part = av.AudioFrame.from_ndarray(noise, format="s16", layout="mono")
-                    part.sample_rate, part.pts, part.time_base = 16000, n * 1024, Fraction(1, 16000)
-                    for resampled in av.AudioResampler(format=audio.format, layout="mono", rate=16000).resample(part):
+                    part.sample_rate, part.pts, part.time_base = rate, n * 1024, Fraction(1, rate)
+                    for resampled in av.AudioResampler(format=audio.format, layout="mono", rate=rate).resample(part):
                         file.mux(audio.encode(resampled))
             for stream in file.streams:
                 file.mux(stream.encode(None))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posewright.predict.frames import open_frames, read_ahead
+from posewright.predict.frames import distinct_stems, is_video, open_frames, read_ahead
 
 av = pytest.importorskip("av")
 
@@ -58,11 +58,28 @@ def test_what_is_not_a_video_is_refused_in_one_line(clip, tmp_path, monkeypatch)
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.raises(ValueError, match="got a pipe or a device"):
         open_frames(tmp_path / "pipe.mp4")
+    with pytest.raises(ValueError, match="camera -1: cameras are numbered from 0"):
+        open_frames(-1)
     with pytest.raises(ValueError, match="camera 97: not there, in use by another program, or not permitted"):
         open_frames(97)
     monkeypatch.setattr("posewright.predict.frames._next", lambda packets: (None, ""))
     with pytest.raises(ValueError, match="no picture in it can be decoded"):
         next(open_frames(clip).frames)
+
+
+def test_folders_are_no_videos_whatever_they_are_called(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("2024", "clip.mp4"):
+        Path(name).mkdir()
+        assert not is_video(name)
+    assert all(map(is_video, ["0", 2024, "gone.mp4", "rtsp://host/stream"]))
+
+
+def test_videos_of_one_name_are_told_apart():
+    assert distinct_stems(["a/x.mp4", "b/y.mp4"]) == ["x", "y"]
+    assert distinct_stems(["v/a/x.mp4", "v/b/x.mp4", "v/b/y.mp4"]) == ["a/x", "b/x", "y"]
+    assert distinct_stems(["a/x.mp4", "a/x.mov"]) == ["x.mp4", "x.mov"]
+    assert distinct_stems([]) == []
 
 
 def test_reading_ahead_passes_errors_on_after_what_came_before():

@@ -9,7 +9,8 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 
 from posewright import image
 from posewright.predict.images import images_of
+from posewright.predict.video_file import start_of
 
 SUFFIXES = (
     ".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp",
@@ -76,7 +78,27 @@ class Frames:
 def is_video(source: VideoSource) -> bool:
     """Whether a source is a camera's number, a stream's address, or a file that is called as videos are."""
     text = str(source)
-    return text.isdecimal() or "://" in text or Path(text).suffix.lower() in SUFFIXES
+    if "://" in text or isinstance(source, int) or (text.isdecimal() and not Path(text).exists()):
+        return True
+    return Path(text).suffix.lower() in SUFFIXES and not Path(text).is_dir()
+
+
+def distinct_stems(sources: Sequence[str]) -> list[str]:
+    """What the files about each video are called: as it is, or where two are called the same, with its folders, too.
+
+    These are folders inside the one that holds them all; a suffix stays where two differ in that alone.
+    """
+    paths = [Path(source) for source in sources]
+    stems = [path.stem for path in paths]
+    times = Counter(stems)
+    if len(times) == len(stems):
+        return stems
+    twice = [path.absolute() for path in paths if times[path.stem] > 1]
+    root = os.path.commonpath([path.parent for path in twice])
+    inside = [path.absolute().relative_to(root) if times[path.stem] > 1 else path for path in paths]
+    longer = [path.with_suffix("").as_posix() if times[path.stem] > 1 else path.stem for path in inside]
+    times = Counter(longer)
+    return [path.as_posix() if times[name] > 1 else name for path, name in zip(inside, longer)]
 
 
 def open_frames(source: VideoSource, *, rate: float = 25.0) -> Frames:
@@ -157,6 +179,8 @@ def read_ahead(items: Iterator[_T], *, latest: bool = False) -> Generator[_T, No
 
 
 def _camera(number: int) -> Frames:
+    if number < 0:
+        raise ValueError(f"camera {number}: cameras are numbered from 0")
     pictures = image.capture(number)
     first = next(pictures, None)  # here, so that a camera that is not there is reported at once
     if first is None:
@@ -232,7 +256,7 @@ def _by_pyav(path: str) -> Frames:
 
 def _decoded(container: Any, stream: Any, made: Frames) -> Iterator[Frame]:
     """Upright frames with rising times; what is broken goes into the notes."""
-    number, broken, last, error = 0, 0, -math.inf, ""
+    number, broken, last, error, start = 0, 0, -math.inf, "", start_of(container)
     packets = container.demux(stream)
     with container:
         while True:
@@ -242,8 +266,12 @@ def _decoded(container: Any, stream: Any, made: Frames) -> Iterator[Frame]:
                 break
             broken += bool(reason)
             for picture in decoded:
-                at = picture.time if picture.time is not None else last + 1 / made.rate if number else 0.0
-                at = max(float(at), last + 1e-6)  # some files give two frames one time
+                if not number and container.start_time is None and not container.streams.audio:
+                    start = float(picture.time or 0.0)  # some files do not say it
+                at = picture.time if picture.time is not None else last + start + 1 / made.rate if number else start
+                if (at := float(at) - start) < last - 1 / made.rate:  # files joined end to end start at 0 again
+                    start, at = start + at - last - 1 / made.rate, last + 1 / made.rate
+                at = max(at, last + 1e-6)  # some files give two frames one time
                 turns = round(picture.rotation / 90) % 4
                 pixels = np.rot90(picture.to_ndarray(format="rgb24"), turns)
                 yield Frame(number, at, np.ascontiguousarray(pixels))

@@ -106,7 +106,8 @@ def predict_video(
         first = next(found, None)
         if first is None:
             raise ValueError(f"{frames.name}: holds no frame")
-        tables = open_files.enter_context(_tables(ready_folder(out) / f"{frames.stem}_poses", predictor, summary))
+        ready_folder((out / frames.stem).parent)
+        tables = open_files.enter_context(_tables(out / f"{frames.stem}_poses", predictor, summary))
         drawing = open_files.enter_context(_drawing(out / f"{frames.stem}_pose.mp4", frames, first, summary))
         for each in itertools.chain([first], found):
             tables(each)
@@ -120,7 +121,7 @@ def predict_video(
             summary.frames, summary.length = each.number + 1, each.time
             summary.poses, summary.people = summary.poses + len(each.poses), len(ids)
             summary.best = max(summary.best, float(each.poses.score.max(initial=0.0)))
-            report(summary.frames, frames.total or summary.frames + 1, f"{len(ids)} people")
+            report(summary.frames, max(frames.total or summary.frames + 1, summary.frames), f"{len(ids)} people")
             if asked:
                 summary.stopped = asked[0]
                 break

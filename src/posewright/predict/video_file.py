@@ -15,8 +15,8 @@ from posewright.files import unwritten
 _CLOCK = 60_000
 """Ticks per second: times of frames are kept, even or not. MPEG-4 part 2 takes no more than 65,535."""
 
-_COPIED = frozenset(("aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"))
-"""Sound that MP4 holds as it is; any other becomes AAC."""
+_COPIED = frozenset(("aac", "mp3", "opus", "alac", "flac"))
+"""Sound that MP4 holds as it is, known before its first packet, unlike AC-3; any other becomes AAC."""
 
 _KEPT = "what was written until then plays"
 
@@ -51,7 +51,7 @@ class VideoFile:
         except ModuleNotFoundError:
             raise ModuleNotFoundError("videos are written by PyAV: pip install posewright[video]") from None
         self.path, self.notes, self._failed = path, list[str](), False
-        self._rate, self._last = max(rate, 1e-3), 0.0
+        self._rate, self._last, self._tick = max(rate, 1e-3), 0.0, -1
         self._size = (max(2, size[0] // 2 * 2), max(2, size[1] // 2 * 2))
         flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
         self._file = av.open(str(path), "w", format="mp4", options=flags)
@@ -93,9 +93,9 @@ class VideoFile:
         if pixels.shape[0] // 2 * 2 != height or pixels.shape[1] // 2 * 2 != width:
             pixels = image.resize(pixels, self._size)
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), format="rgb24")
-        frame.pts, frame.time_base = round(time * _CLOCK), Fraction(1, _CLOCK)
+        self._last, self._tick = time, max(round(time * _CLOCK), self._tick + 1)
+        frame.pts, frame.time_base = self._tick, Fraction(1, _CLOCK)
         self._write(self._video.encode(frame))
-        self._last = time
         self._add_sound(time)
 
     def close(self) -> None:
@@ -116,11 +116,14 @@ class VideoFile:
             self._waiting = next(self._sound, None)
 
     def _write(self, packets: Any) -> None:
+        from av.error import FFmpegError
+
         try:
             self._file.mux(packets)
-        except OSError as error:
+        except (OSError, FFmpegError) as error:
             self._failed = True
-            raise unwritten(self.path, error, _KEPT) from None
+            why = error if isinstance(error, OSError) else OSError(error.errno, error.strerror)
+            raise unwritten(self.path, why, _KEPT) from None
 
 
 def _sound(file: Any, source: str, notes: list[str]) -> Iterator[tuple[float, Any]] | None:
@@ -134,7 +137,8 @@ def _sound(file: Any, source: str, notes: list[str]) -> Iterator[tuple[float, An
         return None
     track = container.streams.audio[0]
     name = track.codec_context.name if track.codec_context else "unknown"
-    copied = name.removesuffix("float") in _COPIED
+    # Sound of broadcasts repeats in each packet what MP4 says once, in front.
+    copied = name.removesuffix("float") in _COPIED and (name != "aac" or bool(track.codec_context.extradata))
     try:
         if copied:
             stream = file.add_stream_from_template(track)
@@ -144,19 +148,32 @@ def _sound(file: Any, source: str, notes: list[str]) -> Iterator[tuple[float, An
         container.close()
         notes.append(f"the sound ({name}) cannot be kept: {error}")
         return None
-    return _copied(container, track, stream) if copied else _encoded(container, track, stream, notes)
+    return (_copied if copied else _encoded)(container, track, stream, notes)
 
 
-def _copied(container: Any, track: Any, stream: Any) -> Iterator[tuple[float, Any]]:
+def start_of(container: Any) -> float:
+    """Seconds that the times of an open file's first picture or sound begin at, which count as 0."""
+    return max(float(container.start_time or 0) / 1e6, 0.0)
+
+
+def _copied(container: Any, track: Any, stream: Any, notes: list[str]) -> Iterator[tuple[float, Any]]:
     from av.error import FFmpegError
 
+    start, last = round(start_of(container) / track.time_base), -1
     with container:
         try:
             for packet in container.demux(track):
-                if packet.dts is not None and packet.dts >= 0:  # before it, codecs only warm up
-                    time = float(packet.dts * packet.time_base)
-                    packet.stream = stream
-                    yield time, packet
+                if packet.dts is None or packet.dts < start:  # before it, codecs only warm up
+                    continue
+                packet.dts, packet.pts = packet.dts - start, (packet.dts if packet.pts is None else packet.pts) - start
+                if packet.dts <= last:
+                    notes.append(
+                        f"the sound ends after {float(last * track.time_base):.2f} s, where its times jump back"
+                    )
+                    return
+                last, time = packet.dts, float(packet.dts * packet.time_base)
+                packet.stream = stream
+                yield time, packet
         except FFmpegError:
             return  # cut short, as the pictures say
 
@@ -167,11 +184,16 @@ def _encoded(container: Any, track: Any, stream: Any, notes: list[str]) -> Itera
 
     about = track.codec_context
     resampler = AudioResampler(format="fltp", layout=_layout(about), rate=_RATE)
-    time = 0.0
+    start, time = start_of(container), -1.0
     with container:
         try:
             for frame in container.decode(track):
-                time = float(frame.time or 0.0)
+                if frame.pts is not None:
+                    frame.pts -= round(start / frame.time_base)
+                if (at := float(frame.time or 0.0)) <= time:
+                    notes.append(f"the sound ends after {time:.2f} s, where its times jump back")
+                    break
+                time = at
                 if about.layout.name != _layout(about):  # FFmpeg cannot mix channels without names
                     named = AudioFrame.from_ndarray(frame.to_ndarray(), frame.format.name, _layout(about))
                     named.sample_rate, named.pts, named.time_base = frame.sample_rate, frame.pts, frame.time_base
