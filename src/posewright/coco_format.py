@@ -84,6 +84,7 @@ class Detection(msgspec.Struct, gc=False):
     category_id: Checked[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     bbox: tuple[float, float, float, float]
     score: float
+    file_name: str = ""
 
 
 class Result(msgspec.Struct, gc=False):
@@ -95,6 +96,7 @@ class Result(msgspec.Struct, gc=False):
     score: float
     bbox: list[float] | None = None
     box: list[float] | None = None
+    file_name: str | None = None
 
 
 _TextFile = File[msgspec.Raw]

@@ -124,6 +124,22 @@ def test_annotated_boxes_are_cleaned_and_found_by_file_name(tmp_path):
             file.of(name)
 
 
+@pytest.mark.parametrize("wanted", ["person", 2])
+def test_annotated_boxes_of_a_category(tmp_path, wanted):
+    path = written(tmp_path / "gt.json", coco())
+    assert detect.annotated(path, category=wanted).xywh.tolist() == [[1, 2, 2, 3]]
+    with pytest.raises(ValueError, match=r"gt\.json: has no category 'cat'; it has: dog \(1\), person \(2\)"):
+        detect.annotated(path, category="cat")
+
+
+def test_detections_may_name_their_images(tmp_path):
+    named = [entry(image_id=n, file_name=f"{folder}/1.jpg") for n, folder in enumerate("ab")]
+    file = detect.detections(written(tmp_path / "boxes.json", named))
+    assert [file.id_of(f"photos/{folder}/1.jpg") for folder in "ab"] == [0, 1]
+    with pytest.raises(LookupError, match=r"c/1\.jpg: no image of this name among the 2 of the detections file"):
+        file.of("c/1.jpg")
+
+
 def test_annotations_name_the_images_of_detections(tmp_path):
     names = written(tmp_path / "gt.json", coco())
     file = detect.detections(written(tmp_path / "boxes.json", [entry(image_id=4)]), annotations=names)

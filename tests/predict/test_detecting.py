@@ -10,6 +10,7 @@ import pytest
 
 from posewright import image
 from posewright.predict import boxes as detect
+from posewright.predict import detections_file
 from posewright.predict.detecting import detections_in
 from posewright.types import Boxes
 
@@ -49,6 +50,17 @@ def test_ids_come_from_annotations(folder, tmp_path):
     (tmp_path / "gt.json").write_text(json.dumps(listing))
     found = detections_in(detector, [folder], annotations=tmp_path / "gt.json")
     assert [d["image_id"] for d in found.detections] == [10, 10, 30, 30]
+
+
+def test_images_without_boxes_are_known_by_the_note(folder, tmp_path):
+    image.write(folder / "sub" / "1.png", np.zeros((20, 9, 3), np.uint8))
+    found = detections_in(lambda pixels: detector(pixels)[: len(pixels) > 10], [folder], recursive=True)
+    assert found.named == {"1.png": 1, "3.png": 2, "sub/1.png": 3}
+    detections_file.write(
+        tmp_path / "det.json", found.detections, detections_file.Note("d", 0, "person", 0.3, images=found.named)
+    )
+    boxes = detect.detections(tmp_path / "det.json")
+    assert [len(boxes.of(folder / name)) for name in ("1.png", "3.png", "sub/1.png")] == [0, 1, 1]
 
 
 def test_images_that_cannot_be_read_are_named_unless_there_are_no_others(folder):

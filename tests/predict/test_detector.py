@@ -198,6 +198,11 @@ def test_coco_s_categories_are_those_of_its_annotations():
     assert {name: coco_classes.IDS[name] for name in known} == known
 
 
+def test_a_category_has_coco_s_id_by_name_and_by_number(tmp_path):
+    path = onnx_file(tmp_path / "yolox.onnx", {"output": yolox_rows()})
+    assert [OnnxDetector(path, category=wanted).coco_id for wanted in ("person", "dog", 16)] == [1, 18, 18]
+
+
 def test_other_networks_are_refused_with_what_they_are_and_what_is_understood(tmp_path):
     understood = re.escape(
         "understood are YOLOX's [1, 84 or 85, 5 + classes], YOLOv8's [1, 4 + classes, 84 or 85] and [1, N, 6], "

@@ -52,8 +52,8 @@ def run(options: argparse.Namespace) -> int:
     from posewright.weights import hub
 
     truth = coco_format.read_annotations(options.annotations) if options.annotations else None
-    category_id = _category_id(options.category, truth, options.annotations)
     detector = OnnxDetector(hub.resolve(options.detector), score=options.box_threshold, category=options.category)
+    category_id = detector.coco_id if truth is None else _category_id(options.category, truth, options.annotations)
     out = Path(options.out or f"runs/boxes/{Path(options.detector).stem}.json")
     with bar("detecting", "images") as report:
         found = detections_in(
@@ -66,7 +66,9 @@ def run(options: argparse.Namespace) -> int:
         )
     metrics = box_ap(truth, found.detections, category_id, found.images) if truth else {}
     category, annotations = str(options.category), Path(options.annotations or "").name
-    note = detections_file.Note(detector.name, detector.checksum, category, options.box_threshold, metrics, annotations)
+    note = detections_file.Note(
+        detector.name, detector.checksum, category, options.box_threshold, metrics, annotations, found.named
+    )
     detections_file.write(out, found.detections, note)
     lines = [*found.notes, *(f"skipped: {reason}" for reason in found.failed)]
     if metrics:
@@ -89,12 +91,8 @@ def run(options: argparse.Namespace) -> int:
     return 1 if found.failed else 0
 
 
-def _category_id(category: str | int, truth: AnyFile | None, path: str) -> int:
-    """The id of a category in the annotations; without any, COCO's, or 1 for a category that COCO has not."""
-    from posewright.predict import coco_classes
-
-    if truth is None:
-        return coco_classes.IDS.get(str(category), 1)
+def _category_id(category: str | int, truth: AnyFile, path: str) -> int:
+    """The id of a category in the annotations."""
     ids = {c.name: c.id for c in truth.categories}
     if category not in ids and len(ids) != 1:
         raise ValueError(f"{path}: has no category {category!r}; it has: {', '.join(ids) or 'none'}")

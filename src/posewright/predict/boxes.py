@@ -55,6 +55,7 @@ class BoxFile:
         score: [M] float64.
         skipped: how many entries were left out, by reason.
         ids: image ids by file name; empty where files are named by their id.
+        named_by: the kind of file that says so, for messages.
         cleaned: whether they are annotated boxes, cleaned as `Boxes` says.
     """
 
@@ -65,6 +66,7 @@ class BoxFile:
     skipped: dict[str, int]
     ids: dict[str, int] = field(repr=False)
     cleaned: bool = False
+    named_by: str = "annotation"
 
     def __len__(self) -> int:
         return len(self.xywh)
@@ -92,12 +94,12 @@ class BoxFile:
             if (known := self.ids.get("/".join(parts[start:]))) is not None:
                 return known
         raise LookupError(
-            f"{path}: no image of this name among the {len(self.ids)} of the annotation file, such as "
+            f"{path}: no image of this name among the {len(self.ids)} of the {self.named_by} file, such as "
             f"{next(iter(self.ids))}"
         )
 
 
-def annotated(path: PathLike, file: coco_format.AnyFile | None = None) -> BoxFile:
+def annotated(path: PathLike, file: coco_format.AnyFile | None = None, category: str | int | None = None) -> BoxFile:
     """The annotated boxes of a COCO annotation file, cleaned as the official loaders do (`geometry.sanitise_box`).
 
     Those of its keypoint categories; where it has none, those of "person". Crowds are skipped and counted, and so are
@@ -106,13 +108,20 @@ def annotated(path: PathLike, file: coco_format.AnyFile | None = None) -> BoxFil
     Args:
         path: the file.
         file: what was read of it already, of a file in another format.
+        category: the name or the id of the one wanted instead.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a COCO annotation file, or has neither keypoint categories nor "person".
+        ValueError: it is not a COCO annotation file, or has neither keypoint categories nor "person", or not the
+            category wanted.
     """
     coco = file or coco_format.read_annotations(path)
     wanted = {c.id for c in coco.categories if c.keypoints} or {c.id for c in coco.categories if c.name == "person"}
+    if category is not None:
+        wanted = {c.id for c in coco.categories if category in (c.id, c.name)}
+        if not wanted:
+            known = ", ".join(f"{c.name} ({c.id})" for c in coco.categories[:10])
+            raise ValueError(f"{path}: has no category {category!r}; it has: {known or 'none'}")
     if not wanted:
         names = ", ".join(c.name for c in coco.categories[:10])
         raise ValueError(f"{path}: expected a category with keypoints or one named 'person', got {names or 'none'}")
@@ -148,7 +157,7 @@ def detections(
         category: the category wanted; 1 is COCO's person.
         threshold: lowest score wanted.
         annotations: a COCO annotation file that says which image has which id; without it, image files must be named by
-            their id (`image_id_of`).
+            their id (`image_id_of`), unless the detections have a "file_name", as those of `posewright boxes` do.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -173,8 +182,12 @@ def detections(
     ):
         skipped[reason] = int((left & ~good).sum())
         left &= good
-    names = _ids_by_name(coco_format.read_annotations(annotations).images) if annotations else {}
-    return _box_file(source, ids[left], boxes[left], score[left], skipped, names)
+    if annotations:
+        return _box_file(source, ids[left], boxes[left], score[left], skipped, image_names(annotations).ids)
+    note = detections_file.note_of(Path(path))
+    named = note.images if note else {d.file_name: d.image_id for d in found if d.file_name}
+    names = _by_name(named.items())
+    return _box_file(source, ids[left], boxes[left], score[left], skipped, names, named_by="detections")
 
 
 def image_names(path: PathLike) -> BoxFile:
@@ -258,14 +271,18 @@ def _box_file(
     names: dict[str, int],
     *,
     cleaned: bool = False,
+    named_by: str = "annotation",
 ) -> BoxFile:
     order, counted = np.argsort(ids, kind="stable"), {k: n for k, n in skipped.items() if n}
-    return BoxFile(source, ids[order], boxes[order], score[order], counted, names, cleaned)
+    return BoxFile(source, ids[order], boxes[order], score[order], counted, names, cleaned, named_by)
 
 
 def _ids_by_name(images: Iterable[coco_format.Image]) -> dict[str, int]:
+    return _by_name((i.file_name, i.id) for i in images)
+
+
+def _by_name(named: Iterable[tuple[str, int]]) -> dict[str, int]:
     """Ids by file name as written, and by its last part where only one image ends in that."""
-    images = list(images)
-    ends = Counter(PurePath(i.file_name).name for i in images)
-    short = {end: i.id for i in images if ends[end := PurePath(i.file_name).name] == 1}
-    return short | {i.file_name: i.id for i in images}
+    ids = dict(named)
+    ends = Counter(PurePath(name).name for name in ids)
+    return {end: i for name, i in ids.items() if ends[end := PurePath(name).name] == 1} | ids

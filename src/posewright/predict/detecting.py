@@ -23,12 +23,14 @@ class Detections:
     Attributes:
         detections: COCO detections {image_id, category_id, bbox, score, file_name}, image by image, best first.
         images: the ids of those that were read.
+        named: the ids of all images, by name.
         failed: what is wrong with the images that could not be read.
         notes: what else there is to know, one line each.
     """
 
     detections: list[dict[str, Any]] = field(default_factory=list)
     images: list[int] = field(default_factory=list)
+    named: dict[str, int] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -58,6 +60,7 @@ def detections_in(
     images = images_of(inputs, recursive=recursive)
     ids, about_ids = image_ids(images.files, image_names(annotations) if annotations else None)
     found = Detections(notes=[words for words in (images.unread_words(), about_ids) if words])
+    found.named = {file.name: number for file, number in zip(images.files, ids)}
     for n, boxes in enumerate(_in_each(detector, images.files)):
         if isinstance(boxes, str):
             found.failed.append(boxes)
@@ -85,7 +88,7 @@ def _in_each(detector: Detector, files: list[ImageFile]) -> Iterator[Boxes | str
     def detect(file: ImageFile) -> Boxes | str:
         try:
             return detector(file.read(upright=False))
-        except (ValueError, FileNotFoundError) as error:
+        except (ValueError, FileNotFoundError, PermissionError) as error:
             return str(error)
 
     yield from in_order(detect, files, threads=4)

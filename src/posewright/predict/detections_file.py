@@ -21,6 +21,7 @@ class Note(msgspec.Struct):
         threshold: lowest score of the boxes.
         metrics: AP and AR of the boxes against annotations; empty where none were given.
         annotations: the name of their file.
+        images: the ids of the images that were looked at, by name, those without boxes among them.
         checksum: CRC-32 of the detections file that this is about.
     """
 
@@ -30,6 +31,7 @@ class Note(msgspec.Struct):
     threshold: float
     metrics: dict[str, float] = {}
     annotations: str = ""
+    images: dict[str, int] = {}
     checksum: int = 0
 
 
@@ -40,13 +42,18 @@ def write(path: Path, detections: list[dict[str, Any]], note: Note) -> None:
     write_json(path.with_suffix(".about.json"), msgspec.structs.replace(note, checksum=zlib.crc32(data)), indent=2)
 
 
-def source(path: Path) -> str:
-    """The name of a detections file, with its detector and its AP where the note beside it is about this very file."""
+def note_of(path: Path) -> Note | None:
+    """The note beside a detections file, where that is about this very file."""
     try:
         note = msgspec.json.decode(path.with_suffix(".about.json").read_bytes(), type=Note)
     except (OSError, msgspec.MsgspecError):
-        return path.name
-    if note.checksum != zlib.crc32(path.read_bytes()):
+        return None
+    return note if note.checksum == zlib.crc32(path.read_bytes()) else None
+
+
+def source(path: Path) -> str:
+    """The name of a detections file, with its detector and its AP where these are noted."""
+    if (note := note_of(path)) is None:
         return path.name
     ap = f", box AP {note.metrics['AP']:.3f}" if "AP" in note.metrics else ""
     return f"{path.name} ({note.detector}{ap})"

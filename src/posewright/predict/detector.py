@@ -85,6 +85,17 @@ class OnnxDetector:
         keep = suppress(near, far, score, 1.0 if self._output.suppressed else self.nms)
         return Boxes(np.concatenate([near, far - near], 1)[keep], score[keep], self.name)
 
+    @property
+    def coco_id(self) -> int:
+        """The id of its category in COCO's annotations; 1 for one that COCO does not have."""
+        if not isinstance(self.category, int):
+            return coco_classes.IDS.get(self.category, 1)
+        if self._output.coco_ids:
+            return self.category
+        named = _names_in(self._model.metadata.get("names", "")) or dict(zip(coco_classes.NAMES, range(80)))
+        names = {number: name for name, number in named.items()}
+        return coco_classes.IDS.get(names.get(self.category, ""), 1) if self._output.classes != 1 else 1
+
     def _outputs(self, canvas: np.ndarray) -> list[np.ndarray]:
         """What the network makes of an input [H, W, 3] uint8 RGB."""
         about = self._output.preprocessing
