@@ -96,8 +96,13 @@ def test_what_is_not_an_image(tmp_path):
 
 
 def test_a_jpeg_with_a_tail_is_whole(picture, tmp_path):
-    (tmp_path / "tail.jpg").write_bytes(image.encode(picture, ".jpg") + b"tail of another program")
-    assert image.read(tmp_path / "tail.jpg").shape == (40, 60, 3)
+    jpeg = image.encode(picture, ".jpg")
+    for tail in (b"tail of another program", b"\xff\xda of a telephone's video"):
+        (tmp_path / "tail.jpg").write_bytes(jpeg + tail)
+        assert image.read(tmp_path / "tail.jpg").shape == (40, 60, 3)
+        (tmp_path / "cut.jpg").write_bytes(jpeg[:-2] + tail)
+        with pytest.raises(ValueError, match="the JPEG is cut short"):
+            image.read(tmp_path / "cut.jpg")
 
 
 def test_warp_samples_at_pixel_centres(picture):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,8 +60,7 @@ def decode(data: bytes, name: str, *, upright: bool = True, max_pixels: int | No
     if (size := image_size(data)) is None:
         raise ValueError(f"{name}: not an image that can be read ({len(data)} bytes); expected {', '.join(READABLE)}")
     _check_size(size, name, max_pixels)
-    if data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        # Inside a scan FF is always followed by 00 or a restart marker, so an end marker must follow the last scan.
+    if data[:2] == b"\xff\xd8" and not _has_end(data):
         raise ValueError(f"{name}: the JPEG is cut short ({len(data)} bytes, no end marker); fetch it again")
     flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -70,6 +70,20 @@ def decode(data: bytes, name: str, *, upright: bool = True, max_pixels: int | No
     if bgr is None:
         raise ValueError(f"{name}: the image is damaged or cut short ({len(data)} bytes); fetch it again")
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+"""A marker of a JPEG: in the pixels' code FF is followed by 00, or is one of the eight where a decoder can start."""
+
+
+def _has_end(jpeg: bytes) -> bool:
+    """Whether a JPEG's end marker comes after its pixels; phones append videos, in which bytes mean nothing."""
+    at = 2
+    while marker := _MARKER.search(jpeg, at):
+        if marker[0][-1] == 0xD9:
+            return True
+        at = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big")
+    return False
 
 
 def _check_size(size: tuple[int, int], name: str, max_pixels: int | None) -> None:

@@ -89,6 +89,27 @@ def test_results_name_image_and_box(folder, tmp_path):
     assert not (tmp_path / "out" / NAME).exists()
 
 
+def test_a_drawing_never_replaces_an_image_of_the_run(folder):
+    image.write(folder / "0_pose.jpg", np.zeros((32, 32, 3), np.uint8))
+    before = (folder / "0_pose.jpg").read_bytes()
+    with pytest.raises(ValueError, match=r"0_pose\.jpg: the drawing of .*0\.png would replace this image"):
+        predict_images(predictor(Net()), [folder], folder, whole)
+    assert (folder / "0_pose.jpg").read_bytes() == before
+
+
+def test_an_image_that_may_not_be_read_is_skipped(folder, tmp_path, monkeypatch):
+    read = Path.read_bytes
+
+    def refused(path):
+        if path.name == "2.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    summary = predict_images(predictor(Net()), [folder], tmp_path / "out", whole)
+    assert (summary.images, len(summary.failed), "2.png" in summary.failed[0]) == (4, 1, True)
+
+
 def test_drawings_and_results_keep_the_folders(folder, tmp_path):
     for name in ("sub/0.png", "1.bmp"):
         image.write(folder / name, np.zeros((32, 32, 3), np.uint8))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +114,17 @@ def test_images_that_are_not_there_are_refused(folder):
         images_of([folder / "notes.md"])
     with pytest.raises(ValueError, match="expected at least one image file"):
         images_of([])
+
+
+def test_a_list_may_begin_with_a_byte_order_mark(folder):
+    (folder / "list.txt").write_text("b.jpg\n", encoding="utf-8-sig")
+    assert names(folder / "list.txt") == ["b.jpg"]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 by the system's rule")
+def test_names_that_are_not_utf_8_can_be_written_down(folder):
+    image.write(folder / os.fsdecode(b"caf\xe9.jpg"), np.zeros((4, 5, 3), np.uint8))
+    assert "caf\\xe9.jpg" in names(folder)
 
 
 def test_empty_folders_and_lists_are_refused(tmp_path):

@@ -16,6 +16,7 @@ from posewright.codecs.cpn import CpnMultiScaleHeatmap
 from posewright.codecs.dark import DarkHeatmap
 from posewright.codecs.heatmap import GaussianHeatmap
 from posewright.predict.boxes import two_pass_boxes
+from posewright.predict.inputs import as_image
 from posewright.predict.predictor import Predictor
 from posewright.spec import Spec
 from posewright.types import Boxes, Skeleton
@@ -286,6 +287,12 @@ def test_images_are_taken_in_every_common_form(tmp_path, predictor):
     PIL = pytest.importorskip("PIL.Image")
     np.testing.assert_array_equal(predictor(PIL.fromarray(pixels), boxes).xy, want.xy)
     np.testing.assert_array_equal(predictor(PIL.fromarray(pixels).convert("RGBA"), boxes).xy, want.xy)
+
+
+def test_16_bits_of_grey_are_scaled_to_8():
+    PIL = pytest.importorskip("PIL.Image")
+    grey = np.arange(0, 65536, 4096, dtype=np.uint16).reshape(4, 4)
+    np.testing.assert_array_equal(as_image(PIL.fromarray(grey)), np.stack([grey >> 8] * 3, -1))
 
 
 def test_many_takes_images_alone(tmp_path, predictor):

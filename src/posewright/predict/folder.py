@@ -65,6 +65,7 @@ def predict_images(
     files, summary = images.files, Summary(ready_folder(out), len(images.files))
     ids, about_ids = image_ids(files, boxes)
     drawings = [out / name for name in drawing_names([file.name for file in files])]
+    _refuse_to_replace(files, drawings)
     start = time.monotonic()
     thresholds = {k: v for k, v in asdict(output).items() if "threshold" in k}
     with Journal(out, settings_of(predictor, boxes) | {"thresholds": str(thresholds)}) as journal:
@@ -84,6 +85,21 @@ def predict_images(
             _join(journal, [file.name for file in files], predictor, out, output)
     summary.explain(output)
     return summary
+
+
+def _refuse_to_replace(files: list[ImageFile], drawings: list[Path]) -> None:
+    """Refuse a run whose drawings would replace images that it reads.
+
+    Raises:
+        ValueError: there is such a drawing.
+    """
+    read = {os.path.abspath(file.path) for file in files}  # noqa: PTH100  # links stay what they are called
+    for file, drawing in zip(files, drawings):
+        if os.path.abspath(drawing) in read:  # noqa: PTH100
+            raise ValueError(
+                f"{drawing}: the drawing of {file.path} would replace this image, which is one of the run's: choose "
+                "another folder for drawings and results, or move it away if it is an earlier drawing"
+            )
 
 
 def _predict(
@@ -152,7 +168,11 @@ def _each(
                 place += 1
                 if asked:
                     return
-        except (ValueError, FileNotFoundError) as error:  # of the image at `place`: results come in order
+        except (
+            ValueError,
+            FileNotFoundError,
+            PermissionError,
+        ) as error:  # of the image at `place`: results come in order
             failed.append(str(error))
             place += 1
 

@@ -9,7 +9,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -96,7 +96,12 @@ def images_of(inputs: Sequence[PathLike], *, recursive: bool = False, skip: Path
         paths = {file: Path(os.path.abspath(file.path)) for file in files if file.pixels is None}  # noqa: PTH100
         root = os.path.commonpath([path.parent for path in paths.values()])
         files = [ImageFile(paths[f].relative_to(root).as_posix(), f.path) if f in paths else f for f in files]
-    return Images(files, list(unread))
+    return Images([replace(file, name=_in_utf8(file.name)) for file in files], list(unread))
+
+
+def _in_utf8(name: str) -> str:
+    """A name that any file can hold: bytes that are not UTF-8, as in old archives, become a backslash and their hex."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def drawing_names(names: Sequence[str]) -> list[str]:
@@ -148,7 +153,7 @@ def _in_folder(folder: Path, unread: dict[Path, None], skip: Path | None, *, rec
 
 def _in_list(text: Path) -> Iterator[ImageFile]:
     try:
-        lines = text.read_text(encoding="utf-8").splitlines()
+        lines = text.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{text}: expected a text file with one image path per line, got other bytes") from None
     named = [(n, line.strip()) for n, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")]

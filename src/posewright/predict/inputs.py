@@ -68,7 +68,10 @@ def _from_tensor(tensor: torch.Tensor) -> np.ndarray:
 def _from_pil(image: Any, *, upright: bool) -> np.ndarray:
     from PIL import ImageOps
 
-    return np.asarray((ImageOps.exif_transpose(image) if upright else image).convert("RGB"))
+    turned = ImageOps.exif_transpose(image) if upright else image
+    if turned.mode.startswith("I;16"):  # Pillow would cut them off at 255
+        return np.stack([(np.asarray(turned) >> 8).astype(np.uint8)] * 3, -1)
+    return np.asarray(turned.convert("RGB"))
 
 
 def _hint(image: Any) -> str:
