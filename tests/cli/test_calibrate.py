@@ -14,7 +14,15 @@ def test_calibrate_says_the_error_before_and_after_and_eval_then_writes_both_sco
             triples = np.reshape(a["keypoints"], (-1, 3)).astype(float)
             triples[:, 0] += 500 * (rng.random() < 0.5)
             keypoints = triples.ravel().tolist()
-            results.append({"image_id": a["image_id"], "category_id": 1, "keypoints": keypoints, "score": 3.0})
+            results.append(
+                {
+                    "image_id": a["image_id"],
+                    "file_name": "x.jpg",
+                    "category_id": 1,
+                    "keypoints": keypoints,
+                    "score": 3.0,
+                }
+            )
     (tmp_path / "found.json").write_text(json.dumps(results))
     shutil.copy(last, weights := tmp_path / "best.pt")
     status, text, errors = run("calibrate", tmp_path / "found.json", "--data", listing, "--weights", weights)
@@ -23,6 +31,7 @@ def test_calibrate_says_the_error_before_and_after_and_eval_then_writes_both_sco
     assert (tmp_path / "best.calibration.json").is_file()
     both = json.loads((tmp_path / "found.calibrated.json").read_text())
     assert {entry["score"] for entry in both} == {3.0}
+    assert {frozenset(entry) for entry in both} == {frozenset((*results[0], "calibrated"))}  # no empty boxes
     assert all(0 <= entry["calibrated"] <= 1 for entry in both)
 
     arguments = ("--weights", weights, "--out", tmp_path / "eval", "--no-flip-test")

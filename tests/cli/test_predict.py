@@ -48,6 +48,8 @@ def test_images_named_by_number_meet_a_detections_file(run, set_up, last, tmp_pa
     assert (status, "none of the 1 detections is of category 1; there are: 18" in errors) == (2, True)
     status, text, errors = run("predict", folder, "--weights", last, *arguments, "--category", "dog")
     assert (status, "2 images, 1 people" in text) == (0, True), errors
+    status, text, errors = run("predict", folder, "--weights", last, *arguments, "--category", "unicorn")
+    assert (status, "COCO has not this one; give its number" in errors) == (2, True)
 
 
 def test_whole_image_is_said_plainly(run, set_up, last, tmp_path):
@@ -161,6 +163,13 @@ def test_a_video_is_predicted_and_what_cannot_be_one_is_refused(run, set_up, lis
         assert len(list(file.decode(video=0))) == 3
     status, text, _ = run("predict", set_up / "val", "--fps", "10", *arguments)
     assert (status, "6 frames, 0.50 s, " in text) == (0, True)
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    status, text, _ = run("predict", tmp_path / "empty.mp4", tmp_path / "*ip.mp4", *arguments)
+    assert (status, "empty.mp4: not a video" in text, "3 frames" in text) == (1, True, True)
+    assert (
+        "empty.mp4: not a video"
+        in run("predict", tmp_path / "empty.mp4", tmp_path / "clip.mp4", *arguments, "--quiet")[2]
+    )
     for words, message in (
         ((tmp_path / "clip.mp4", "--annotations", listing), "boxes in a video come from --detector"),
         (("98", "--weights", last), "camera 98: not there"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,13 +28,16 @@ def command(
 
 
 def answer(options: argparse.Namespace, text: str, **values: Any) -> None:
-    """Print the outcome of a command: `text`, with --json `values` as one object, with --quiet nothing."""
+    """Print the outcome of a command: `text`, with --json `values` as one object, with --quiet what `failed` alone."""
     if options.json:
         import msgspec
 
         print(msgspec.json.encode(values, enc_hook=str).decode())
     elif not options.quiet:
         print(text)
+    else:
+        for reason in values.get("failed", ()):
+            print(f"posewright: skipped: {reason}", file=sys.stderr)
 
 
 def existing(path: str) -> str:

@@ -34,7 +34,8 @@ def run(options: argparse.Namespace) -> int:
 
     contender = Contender.of(options.results)
     annotations = same_grounds([contender], options.data)
-    results = [msgspec.to_builtins(entry) for entry in read_results(contender.results)]
+    entries = map(msgspec.to_builtins, read_results(contender.results))
+    results = [{name: value for name, value in entry.items() if value is not None} for entry in entries]
     fitted = calibration.fit(*calibration.outcomes(diagnose(annotations, results), results))
     place = calibrated.place_of(options.weights or contender.results)
     calibrated.write(place, fitted)

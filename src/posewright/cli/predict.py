@@ -143,19 +143,41 @@ def run(options: argparse.Namespace) -> int:
         return _collection(options)
     if options.ray:
         raise ValueError("--ray goes with --shards FOLDER, where the results are written")
-    from posewright.predict.frames import is_video
+    from posewright.predict.frames import distinct_stems
 
-    videos = [path for path in options.images if is_video(path) or (options.fps and not Path(path).is_file())]
+    inputs = [path for given in options.images for path in _videos_of_pattern(given) or [given]]
+    videos = list(dict.fromkeys(path for path in inputs if _is_video(path, options)))
     if videos and (options.boxes or options.annotations):
         raise ValueError(f"{videos[0]}: boxes in a video come from --detector, not from --boxes or --annotations")
     predictor, boxes = predictor_of(options), _boxes(options)
     status = 0
-    for path in videos:
-        status = max(status, _video(options, path, predictor, boxes))
+    for path, stem in zip(videos, distinct_stems(videos)):
+        try:
+            status = max(status, _video(options, path, stem, predictor, boxes))
+        except (ValueError, FileNotFoundError, PermissionError) as error:
+            if len(inputs) == 1:
+                raise
+            answer(options, f"skipped: {error}", failed=[str(error)])
+            status = 1
         if status > 1:
             return status
-    images = [path for path in options.images if path not in videos]
+    images = [path for path in inputs if path not in videos]
     return max(status, _images(options, images, predictor, boxes)) if images else status
+
+
+def _is_video(path: str, options: argparse.Namespace) -> bool:
+    from posewright.predict.frames import is_video
+
+    return is_video(path) or (options.fps is not None and not Path(path).is_file())
+
+
+def _videos_of_pattern(given: str) -> list[str]:
+    """The files that a pattern means, where these are videos."""
+    from posewright.predict.frames import is_video
+
+    pattern = glob.has_magic(given) and not Path(given).exists()
+    found = sorted(glob.glob(given, recursive=True)) if pattern else []  # noqa: PTH207  # Path wants no absolute ones
+    return found if all(map(is_video, found)) else []
 
 
 def _images(
@@ -172,12 +194,16 @@ def _images(
     return 1 if summary.failed else 0
 
 
-def _video(options: argparse.Namespace, path: str, predictor: Predictor, boxes: BoxFile | Detector | None) -> int:
+def _video(
+    options: argparse.Namespace, path: str, stem: str, predictor: Predictor, boxes: BoxFile | Detector | None
+) -> int:
     from posewright.predict.boxes import BoxFile
     from posewright.predict.frames import open_frames
     from posewright.predict.recording import predict_video
 
-    frames = open_frames(path, rate=options.fps or 25.0)
+    frames = open_frames(path, rate=25.0 if options.fps is None else options.fps)
+    if stem != Path(path).stem:
+        frames.stem = stem
     summary = predict_video(
         frames,
         predictor,
@@ -195,7 +221,7 @@ def _video(options: argparse.Namespace, path: str, predictor: Predictor, boxes: 
 def _collection(options: argparse.Namespace) -> int:
     from posewright.predict.collection import predict_collection
 
-    if options.csv or options.coco or options.fps:
+    if options.csv or options.coco or options.fps is not None:
         raise ValueError("--csv, --coco and --fps do not go with --shards, which writes shards of results of images")
     plain = {name: value for name, value in vars(options).items() if name not in ("run", "parser")}
     summary = predict_collection(
@@ -230,11 +256,18 @@ def _boxes(options: argparse.Namespace) -> BoxFile | Detector | None:
     from posewright.weights import hub
 
     if options.boxes and formats.recognised(options.boxes) == "coco" and not coco_format.is_object(options.boxes):
-        wanted = options.category if isinstance(options.category, int) else coco_classes.IDS.get(options.category, 1)
+        wanted = options.category if isinstance(options.category, int) else coco_classes.IDS.get(options.category)
+        if wanted is None:
+            raise ValueError(
+                f"--category {options.category}: {options.boxes} numbers its categories as COCO does, and COCO has not "
+                "this one; give its number"
+            )
         return boxes.detections(options.boxes, category=wanted, threshold=options.box_threshold or 0.0)
     if source := options.boxes or options.annotations:
+        if options.box_threshold is not None:
+            raise ValueError(f"--box-threshold: annotated boxes, such as those of {source}, have no scores")
         found = formats.read(source)
-        return boxes.annotated(found.path, found.file)
+        return boxes.annotated(found.path, found.file, None if options.category == "person" else options.category)
     if options.detector:
         threshold = DETECTOR_THRESHOLD if options.box_threshold is None else options.box_threshold
         return boxes.OnnxDetector(hub.resolve(options.detector), score=threshold, category=options.category)
