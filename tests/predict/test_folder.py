@@ -97,6 +97,16 @@ def test_a_drawing_never_replaces_an_image_of_the_run(folder):
     assert (folder / "0_pose.jpg").read_bytes() == before
 
 
+def test_a_file_of_another_program_is_not_replaced(folder, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / NAME).write_text('{"my": "own"}\n')
+    with pytest.raises(ValueError, match=rf"{NAME}: expected what an interrupted run left, got another file"):
+        predict_images(predictor(Net()), [folder], tmp_path / "out", whole)
+    assert (tmp_path / "out" / NAME).read_text() == '{"my": "own"}\n'
+    (tmp_path / "out" / NAME).write_text('{"sett')  # of a run that was killed
+    assert predict_images(predictor(Net()), [folder], tmp_path / "out", whole).images == 5
+
+
 def test_an_image_that_may_not_be_read_is_skipped(folder, tmp_path, monkeypatch):
     read = Path.read_bytes
 

@@ -37,6 +37,15 @@ def test_a_rotation_flag_is_obeyed(clip, matrix, turns):
     np.testing.assert_array_equal(turned, np.rot90(upright, turns))
 
 
+def test_a_flag_that_mirrors_is_obeyed(clip):
+    upright = next(open_frames(clip).frames).image
+    data = bytearray(clip.read_bytes())
+    place = data.index(b"tkhd") + 4 + 40
+    data[place : place + 4] = (-1 << 16).to_bytes(4, "big", signed=True)
+    clip.write_bytes(data)
+    np.testing.assert_array_equal(next(open_frames(clip).frames).image, upright[:, ::-1])
+
+
 def test_what_is_not_a_video_is_refused_in_one_line(clip, tmp_path, monkeypatch):
     (tmp_path / "text.mp4").write_text("hello " * 99)
     (tmp_path / "empty.mp4").write_bytes(b"")

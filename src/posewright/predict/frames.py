@@ -272,9 +272,7 @@ def _decoded(container: Any, stream: Any, made: Frames) -> Iterator[Frame]:
                 if (at := float(at) - start) < last - 1 / made.rate:  # files joined end to end start at 0 again
                     start, at = start + at - last - 1 / made.rate, last + 1 / made.rate
                 at = max(at, last + 1e-6)  # some files give two frames one time
-                turns = round(picture.rotation / 90) % 4
-                pixels = np.rot90(picture.to_ndarray(format="rgb24"), turns)
-                yield Frame(number, at, np.ascontiguousarray(pixels))
+                yield Frame(number, at, _upright(picture))
                 number, last = number + 1, at
         length = float(container.duration or 0) / 1e6
     if not number:
@@ -283,6 +281,18 @@ def _decoded(container: Any, stream: Any, made: Frames) -> Iterator[Frame]:
         made.notes.append(f"{broken} broken pieces of the video were left out")
     if error or (last + max(0.5, 2 / made.rate) < length and not made.live):
         made.notes.append(f"the video ends early, after {last:.2f} s{f' of {length:.2f} s' if length > last else ''}")
+
+
+def _upright(picture: Any) -> np.ndarray:
+    """The pixels of a frame, turned and mirrored as it says."""
+    from av.sidedata.sidedata import Type
+
+    pixels = picture.to_ndarray(format="rgb24")
+    if matrix := picture.side_data.get(Type.DISPLAYMATRIX):
+        x, y = np.frombuffer(matrix, np.int32)[[0, 1, 3, 4]].reshape(2, 2).astype(float)
+        if x[0] * y[1] < x[1] * y[0]:  # it mirrors top to bottom before it turns
+            pixels = pixels[::-1]
+    return np.ascontiguousarray(np.rot90(pixels, round(picture.rotation / 90) % 4))
 
 
 def _next(packets: Iterator[Any]) -> tuple[list[Any] | None, str]:

@@ -17,6 +17,7 @@ import msgspec
 from posewright.files import write_with
 
 NAME = "results.jsonl"
+_START = b'{"settings":'
 
 CSV_COLUMNS = ("file_name", "image_id", "person", "point", "x", "y", "score")
 
@@ -57,6 +58,7 @@ class Journal:
 
     Raises:
         BlockingIOError: another run writes there.
+        ValueError: there is another program's file of that name.
     """
 
     def __init__(self, folder: Path, settings: dict[str, str]) -> None:
@@ -105,10 +107,16 @@ class Journal:
 
     def _load(self, settings: dict[str, str]) -> None:
         self._file.seek(0)
+        first = self._file.readline()
         try:
-            before = msgspec.json.decode(self._file.readline(), type=_Settings).settings
+            before = msgspec.json.decode(first, type=_Settings).settings
         except msgspec.MsgspecError:
             before = None
+            if first[: len(_START)] != _START[: len(first)]:  # a killed run may leave a part of the line
+                raise ValueError(
+                    f"{self._path}: expected what an interrupted run left, got another file, which this run would "
+                    "replace: move it away, or choose another folder"
+                ) from None
         if before == settings:
             self._read_lines()
             return
