@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,10 +20,12 @@ import torch
 
 from posewright import image
 from posewright.codecs.heatmap import GaussianHeatmap
+from posewright.predict import collection_ray
 from posewright.predict.boxes import detections
 from posewright.predict.collection import MANIFEST, predict_collection
 from posewright.predict.collection_ray import reason_in
-from posewright.predict.collection_sources import Unread, names_of, tar_members
+from posewright.predict.collection_sources import Unread, names_of
+from posewright.predict.collection_tars import tar_members
 from posewright.predict.predictor import Predictor
 from posewright.spec import Spec
 from posewright.types import Boxes, Skeleton
@@ -97,8 +101,8 @@ def rows(out: str | Path) -> list[dict]:
 
 
 def tar(path: Path, names: list[Path]) -> Path:
-    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as file:
-        for name in names:
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w", format=tarfile.GNU_FORMAT) as file:
+        for name in names:  # without the headers before headers that Python writes by default
             file.add(name, name.name)
     return path
 
@@ -237,6 +241,128 @@ def test_a_tar_that_is_cut_short_yields_what_there_is_and_says_so(folder, tmp_pa
     assert "none.tar: this tar shard holds no image" in str(summary)
 
 
+def cut_in_a_header(data: bytes) -> bytes:
+    return data[: data.index(b"3.png") + 100]
+
+
+def cut_between_members(data: bytes) -> bytes:
+    return data[: data.index(b"3.png")]
+
+
+def with_a_wrong_checksum(data: bytes) -> bytes:
+    return data.replace(b"3.png", b"8.png", 1)
+
+
+def with_a_zeroed_header(data: bytes) -> bytes:
+    at = data.index(b"3.png")
+    return data[:at] + bytes(512) + data[at + 512 :]
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+@pytest.mark.parametrize("damage", [cut_in_a_header, cut_between_members, with_a_wrong_checksum, with_a_zeroed_header])
+def test_a_tar_damaged_in_the_middle_yields_what_is_before_and_says_so(folder, tmp_path, damage, suffix):
+    data = damage(tar(tmp_path / "good.tar", sorted(folder.iterdir())).read_bytes())
+    address = f"memory://{tmp_path.name}/bad{suffix}"
+    fsspec.filesystem("memory").pipe(f"/{tmp_path.name}/bad{suffix}", data if suffix == ".tar" else gzip.compress(data))
+    *members, (name, wrong) = list(tar_members(address))
+    assert members == [(f"{address}/{n}.png", (folder / f"{n}.png").read_bytes()) for n in range(3)]
+    assert name == address
+    assert "the tar shard is damaged or cut short" in str(wrong)
+
+
+def test_a_compressed_tar_with_other_bytes_than_were_written_says_so(folder, tmp_path):
+    path = tar(tmp_path / "s.tar.gz", sorted(folder.iterdir()))
+    data = bytearray(path.read_bytes())
+    data[-8] ^= 1  # of the checksum
+    path.write_bytes(data)
+    assert "CRC check failed" in str(list(tar_members("s.tar.gz"))[-1][1])
+    data[len(data) // 2] ^= 255
+    path.write_bytes(data)
+    assert "the tar shard is damaged or cut short" in str(list(tar_members("s.tar.gz"))[-1][1])
+
+
+class Pipe(io.BytesIO):
+    """A stream that gives what it has in small pieces, and cannot seek."""
+
+    def read(self, size=-1):
+        return super().read(min(size, 700))
+
+    def seekable(self):
+        return False
+
+    def seek(self, *_):
+        raise OSError("cannot seek")
+
+
+@pytest.mark.parametrize("form", ["w", "w:gz", "w:bz2", "w:xz"])
+@pytest.mark.parametrize("padding", [1024, 10240])
+def test_a_good_tar_is_read_to_its_end_also_where_it_cannot_seek(folder, monkeypatch, form, padding):
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode=form) as file:
+        for name in sorted(folder.iterdir()):
+            file.add(name, name.name)
+    data = content.getvalue()
+    if form == "w":
+        end = data.rstrip(b"\0")
+        data = end.ljust(-(-len(end) // 512) * 512, b"\0") + bytes(padding)
+    monkeypatch.setattr(MemoryFileSystem, "open", lambda *_: Pipe(data))
+    members = list(tar_members("memory://any.tar"))
+    assert members == [(f"memory://any.tar/{n}.png", (folder / f"{n}.png").read_bytes()) for n in range(10)]
+
+
+def test_a_tar_or_an_image_that_is_not_there_has_a_row_and_the_next_are_read(folder, tmp_path):
+    tar(tmp_path / "s.tar", sorted(folder.iterdir())[:2])
+    long = "n" * 300
+    (tmp_path / "list.txt").write_text(f"gone.tar\n{long}.tar\ns.tar\nin/gone.png\n{long}.png\nin/0.png")
+    summary = run(["list.txt"])
+    assert (summary.counts.images, summary.counts.failed) == (7, 4)
+    failed = [row["error"] for row in rows("out") if row["error"]]
+    assert failed[0] == "gone.tar: the tar shard cannot be read (No such file or directory)"
+    assert "n.tar: the tar shard cannot be read (File name too long)" in failed[1]
+    assert failed[2] == "in/gone.png: no such image file"
+    assert "n.png: cannot be read (File name too long)" in failed[3]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "coco"])
+def test_a_disk_that_cannot_be_read_stops_the_run_and_is_not_taken_for_one_that_cannot_be_written(
+    folder, monkeypatch, kind
+):
+    def broken(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(image, "read", broken)
+    with pytest.raises(OSError, match=r"^\[Errno 5\] in/0\.png: cannot be read \(Input/output error\)$"):
+        run(["in"], shard_format=kind)
+
+
+def test_an_image_that_cannot_be_read_has_the_id_of_the_box_file_too(folder, tmp_path):
+    (folder / "1.png").write_bytes(b"broken")
+    (folder / "other.png").write_bytes((folder / "2.png").read_bytes())
+    found = [{"image_id": n, "category_id": 1, "bbox": [n, 0, 9, 9], "score": 0.5} for n in range(10)]
+    (tmp_path / "det.json").write_text(json.dumps(found))
+    run(["in"], tools=Tools(boxes=detections(tmp_path / "det.json")), shard_size=20)
+    assert [row["image_id"] for row in rows("out")] == [*range(10), -11]
+    assert [n for n, row in enumerate(rows("out")) if row["error"]] == [1, 10]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are text")
+def test_names_that_are_not_utf_8_are_read_and_written_with_their_bytes_in_hex(folder, tmp_path):
+    odd = Path(os.fsdecode(b"caf\xe9"))
+    odd.mkdir()
+    for n in range(2):
+        (odd / os.fsdecode(b"%d\xff.png" % n)).write_bytes((folder / f"{n}.png").read_bytes())
+    (odd / os.fsdecode(b"2\xff.png")).write_bytes(b"broken")
+    (odd / os.fsdecode(b"\xff.md")).write_text("no image")
+    tar(odd / os.fsdecode(b"s\xff.tar"), [odd / os.fsdecode(b"0\xff.png")])
+    summary = run([odd])
+    names = [row["file_name"] for row in rows("out")]
+    assert names == [rf"caf\xe9/{n}\xff.png" for n in range(3)] + [r"caf\xe9/s\xff.tar/0\xff.png"]
+    assert [row["error"][:18] for row in rows("out")] == ["", "", r"caf\xe9/2\xff.png:", ""]
+    assert r"caf\xe9/\xff.md" in str(summary)
+
+
 def test_results_go_to_object_stores_and_boxes_come_from_files(folder, tmp_path):
     out = f"memory://results/{tmp_path.name}"
     found = [{"image_id": n, "category_id": 1, "bbox": [n, 0, 9, 9], "score": 0.5} for n in range(9)]
@@ -312,16 +438,54 @@ def test_a_full_disk_stops_the_run_and_what_is_finished_stays(folder, monkeypatc
 
 
 def test_a_report_of_ray_s_is_cut_down_to_its_reason():
-    report = """ray.exceptions.RayTaskError(UserCodeException): ray::MapBatches(_Worker)()
-      File "collection_ray.py", line 42, in __call__
-    OSError: [Errno 28] cannot write out/part-00000000-c768cab2.parquet: No space left on device
+    report = """\x1b[36mray::MapWorker(MapBatches(_Worker)).submit()\x1b[39m (pid=20498, ip=192.0.2.2, actor_id=dccf39)
+  File "collection_ray.py", line 42, in __call__
+    names.append(make_shard(self.folder, shard, self.predictor, self.boxes))
+                 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+OSError: [Errno 28] cannot write out/part-00000000-c768cab2.parquet: No space left on device
 
-    The above exception was the direct cause of the following exception:
-    To change retry attempts, configure `ray.data.DataContext.get_current()` if you believe this to be transient.
-    """
+The above exception was the direct cause of the following exception:
+
+\x1b[36mray::MapWorker(MapBatches(_Worker)).submit()\x1b[39m (pid=20498, ip=192.0.2.2, actor_id=dccf39)
+ray.exceptions.UserCodeException: UDF failed to process a data block.
+Failed to apply UDF transform after 1/1 attempts (total backoff 0.0s).
+To change retry attempts, configure `ray.data.DataContext.get_current()` if you believe this to be transient.
+"""
     assert reason_in(report).startswith("OSError: [Errno 28] cannot write out/part-00000000-c768cab2.parquet: No space")
+    assert reason_in("a\nray.exceptions.ActorDiedError: it died\nb").endswith("it died")
     assert reason_in("lost\n") == "lost"
     assert reason_in("") == "nothing was said"
+
+
+@pytest.mark.parametrize(
+    ("name", "keep", "message"),
+    [
+        ("plan.json", 20, r"out/plan\.json: .*; it is damaged: remove the folder, or choose another"),
+        ("plan.jsonl", 70, r"out/plan\.jsonl: .*; it is damaged: remove the folder, or choose another"),
+        ("plan.jsonl", None, r"out/plan\.jsonl: expected 4 lines, got 3; it is damaged"),
+    ],
+)
+def test_a_damaged_plan_is_named(folder, name, keep, message):
+    run(["in"])
+    path = Path("out", name)
+    data = path.read_bytes()
+    path.write_bytes(data[:keep] if keep else b"".join(data.splitlines(keepends=True)[:3]))
+    with pytest.raises(ValueError, match=message):
+        run(["in"])
+
+
+def test_a_file_is_no_folder_for_shards(folder):
+    Path("out").write_text("mine")
+    with pytest.raises(ValueError, match="out: expected a folder for shards of results, got a file; choose another"):
+        run(["in"])
+
+
+def test_an_address_of_ray_s_client_says_what_it_needs():
+    def init(address, **_):
+        raise ValueError("Ray Client requires pip package `ray[client]`. If you installed the minimal Ray, reinstall.")
+
+    with pytest.raises(ModuleNotFoundError, match=r'^--ray ray://h:1: such addresses need .*"ray\[client\]"`$'):
+        collection_ray._connect(SimpleNamespace(init=init), "ray://h:1", 0)
 
 
 RAY = """

@@ -21,6 +21,7 @@ from posewright.predict.collection_plan import Plan, Shard, placed_shards, plann
 from posewright.predict.collection_records import BoxSource, Tools, make_shard
 from posewright.predict.collection_shards import Counts, ResultsFolder, ShardFormat, read_counts
 from posewright.predict.folder import settings_of
+from posewright.predict.images import in_utf8
 from posewright.predict.predictor import Predictor
 from posewright.progress import bar, stop_signals
 
@@ -107,12 +108,13 @@ def predict_collection(
         "sources": f"{', '.join(sources)}{', recursive' if recursive else ''}",
         "shards": f"{shard_format}, {shard_size} images",
     }
+    settings = {name: in_utf8(text) for name, text in settings.items()}
     with folder.held():
         plan, note = planned(folder, settings, sources, recursive=recursive, shard_size=shard_size)
         summary = CollectionSummary(out, plan.shards, notes=[words for words in (note, _unread(plan)) if words])
         done = {name for name in folder.names() if name.startswith("part-") and name.endswith(folder.suffix)}
         summary.kept = summary.finished = len(done)
-        todo = ((place, shard) for place, shard in placed_shards(folder) if shard.name(folder.suffix) not in done)
+        todo = ((place, shard) for place, shard in placed_shards(folder, plan) if shard.name(folder.suffix) not in done)
         with bar("predicting", "shards") as report, stop_signals() as asked:
             if ray is None:
                 made = _made_here(folder, (shard for _, shard in todo), predictor, boxes, asked)
@@ -154,7 +156,7 @@ def _unread(plan: Plan) -> str:
 def _write_manifest(folder: ResultsFolder, plan: Plan) -> Counts:
     """Write what is in each finished shard, and the sums, which are returned."""
     present, total = folder.names(), Counts()
-    named = ((shard.name(folder.suffix), shard.tar) for _, shard in placed_shards(folder))
+    named = ((shard.name(folder.suffix), shard.tar) for _, shard in placed_shards(folder, plan))
     finished = ((name, tar) for name, tar in named if name in present)
 
     def counted(shard: tuple[str, str]) -> tuple[str, str, Counts]:

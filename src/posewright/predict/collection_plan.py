@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
 from posewright.predict.collection_shards import ResultsFolder
 from posewright.predict.collection_sources import Unread, is_tar, names_of
+from posewright.predict.images import in_utf8
 
 PLAN, SETTINGS = "plan.jsonl", "plan.json"
+_DAMAGED = "; it is damaged: remove the folder, or choose another"
+_T = TypeVar("_T")
 
 
 class Shard(msgspec.Struct):
@@ -57,7 +60,7 @@ def planned(
     """The plan of a folder, made where there is none; and what there is to know about it."""
     present = folder.names()
     if SETTINGS in present:
-        plan = msgspec.json.decode(folder.read(SETTINGS), type=Plan)
+        plan = _decoded(folder, SETTINGS, folder.read(SETTINGS), Plan)
         changed = [
             name for name in settings.keys() | plan.settings.keys() if settings.get(name) != plan.settings.get(name)
         ]
@@ -70,7 +73,7 @@ def planned(
     if any(name.startswith("part-") for name in present):
         raise ValueError(f"{folder.path}: holds shards of results, but no {SETTINGS} that says of what; choose another")
     unread = Unread()
-    names = names_of(sources, recursive=recursive, unread=unread)
+    names = map(in_utf8, names_of(sources, recursive=recursive, unread=unread))
     shards = listed = 0
 
     def fill(file: BinaryIO) -> None:
@@ -100,9 +103,31 @@ def _shards(names: Iterable[str], size: int) -> Iterator[Shard]:
             number += 1
 
 
-def placed_shards(folder: ResultsFolder) -> Iterator[tuple[tuple[int, int], Shard]]:
-    """Each line of a folder's plan, with its first byte and the one after its last."""
-    place = 0
+def placed_shards(folder: ResultsFolder, plan: Plan) -> Iterator[tuple[tuple[int, int], Shard]]:
+    """Each line of a folder's plan, with its first byte and the one after its last.
+
+    Raises:
+        ValueError: the plan is damaged.
+    """
+    place = lines = 0
     for line in folder.lines(PLAN):
-        yield (place, place + len(line)), msgspec.json.decode(line, type=Shard)
-        place += len(line)
+        yield (place, place + len(line)), shard_of(folder, line)
+        place, lines = place + len(line), lines + 1
+    if lines != plan.shards:
+        raise ValueError(f"{folder.path}/{PLAN}: expected {plan.shards} lines, got {lines}{_DAMAGED}")
+
+
+def shard_of(folder: ResultsFolder, line: bytes) -> Shard:
+    """What a line of a folder's plan says.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    return _decoded(folder, PLAN, line, Shard)
+
+
+def _decoded(folder: ResultsFolder, name: str, data: bytes, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise ValueError(f"{folder.path}/{name}: {error}{_DAMAGED}") from None

@@ -9,10 +9,9 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from posewright.predict.collection_plan import PLAN, Shard
+from posewright.predict.collection_plan import PLAN, shard_of
 from posewright.predict.collection_records import Tools, make_shard
 from posewright.predict.collection_shards import ResultsFolder
 
@@ -38,7 +37,7 @@ class _Worker:
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
         names = list[str]()
         for start, end in zip(batch["start"].tolist(), batch["end"].tolist()):
-            shard = msgspec.json.decode(self.folder.read(PLAN, start, end), type=Shard)
+            shard = shard_of(self.folder, self.folder.read(PLAN, start, end))
             names.append(make_shard(self.folder, shard, self.predictor, self.boxes))
         return {"name": np.array(names)}
 
@@ -102,10 +101,11 @@ def made(
 
 
 def reason_in(report: str) -> str:
-    """The error that a report of Ray's is about: the last line of its tracebacks that names one."""
+    """The error that a report of Ray's is about: the last line of its tracebacks that names one, if any not Ray's."""
     lines = [line.strip() for line in report.splitlines() if line.strip()]
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]
-    return (named or lines or ["nothing was said"])[-1]
+    true = [line for line in named if not line.startswith("ray.")]  # Ray's own, put around it, say "failed"
+    return (true or named or lines or ["nothing was said"])[-1]
 
 
 def _connect(ray: Any, address: str, workers: int) -> None:
@@ -120,5 +120,7 @@ def _connect(ray: Any, address: str, workers: int) -> None:
         return
     try:
         ray.init(address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (ImportError, ConnectionError, ValueError, RuntimeError) as error:
+        if "ray[client]" in str(error):
+            raise ModuleNotFoundError(f'--ray {address}: such addresses need `pip install "ray[client]"`') from None
         raise ConnectionError(f"--ray {address}: no Ray cluster there ({str(error).splitlines()[0]})") from None

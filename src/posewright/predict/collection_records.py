@@ -14,7 +14,9 @@ from posewright.predict import boxes as detect
 from posewright.predict.ahead import in_order
 from posewright.predict.collection_plan import Shard
 from posewright.predict.collection_shards import ImageRecord, ResultsFolder, write_shard
-from posewright.predict.collection_sources import file_system, tar_members
+from posewright.predict.collection_sources import file_system, is_of_the_file, on_disk, why
+from posewright.predict.collection_tars import tar_members
+from posewright.predict.images import in_utf8
 from posewright.predict.predictor import Predictor
 from posewright.types import Boxes
 
@@ -25,9 +27,6 @@ Tools: TypeAlias = "Callable[[], tuple[Predictor, BoxSource]]"
 
 _SPAN = 10**9
 """From the ids of one shard's images to those of the next one's."""
-
-_OF_THE_IMAGE = (ValueError, LookupError, FileNotFoundError, PermissionError, IsADirectoryError)
-"""Errors that are noted and passed over; others, as of a network, stop the run, for the next one may get further."""
 
 
 def make_shard(
@@ -62,26 +61,25 @@ def records_of(shard: Shard, predictor: Predictor, boxes: BoxSource) -> Generato
     upright = not isinstance(boxes, detect.BoxFile)  # a file's boxes count the pixels as stored: see `image.read`
     waiting: deque[ImageRecord] = deque()
 
-    def opened(content: tuple[str, bytes | ValueError | None]) -> Any:
+    def opened(content: tuple[str, bytes | ValueError | None]) -> tuple[str, int | None, str, Any]:
         name, data = content
+        known = None if isinstance(data, ValueError) else _id_of(boxes, name)  # a tar shard has none
         try:
             pixels = _pixels(name, data, upright=upright)
-            return name, pixels, _boxes_in(boxes, pixels, name), _id_of(boxes, name)
-        except _OF_THE_IMAGE as error:
-            return name, str(error)
+            return name, known, "", (pixels, _boxes_in(boxes, pixels, name))
+        except (ValueError, LookupError) as error:  # of this image
+            return name, known, in_utf8(str(error) or f"{name}: {type(error).__name__}"), None
 
     def items() -> Iterator[Any]:
         contents = tar_members(shard.tar) if shard.tar else ((name, None) for name in shard.images)
-        for place, (name, *found) in enumerate(in_order(opened, contents)):
-            record = ImageRecord(name, shard.number * _SPAN + place)
-            waiting.append(record)
-            if len(found) == 1:
-                record.error = found[0]
-                continue
-            pixels, boxes_in_image, known = found
-            record.image_id = record.image_id if known is None else known
-            record.height, record.width = pixels.shape[:2]
-            yield pixels, boxes_in_image
+        for place, (name, known, error, found) in enumerate(in_order(opened, contents)):
+            own = shard.number * _SPAN + place
+            if isinstance(boxes, detect.BoxFile):
+                own = -1 - own  # below the ids that the file gives to others
+            waiting.append(record := ImageRecord(name, own if known is None else known, error=error))
+            if not error:
+                record.height, record.width = found[0].shape[:2]
+                yield found
 
     for poses in predictor.many(items()):
         while waiting[0].error:
@@ -100,15 +98,28 @@ def _stoppable(records: Iterator[ImageRecord], asked: Sequence[int]) -> Iterator
 
 
 def _pixels(name: str, data: bytes | ValueError | None, *, upright: bool) -> np.ndarray:
-    """An image, of bytes that a tar shard held, or read from where its name says."""
+    """An image, of bytes that a tar shard held, or read from where its name says.
+
+    Raises:
+        ValueError: it is damaged, or is not there.
+        OSError: what is not of this image: it stops the run, for the next one may get further.
+    """
     if isinstance(data, ValueError):
         raise data
-    if data is None and "://" not in name:
-        return image.read(name, upright=upright)
-    if data is None:
+    if data is not None:
+        return image.decode(data, name, upright=upright)
+    try:
+        if "://" not in name:
+            return image.read(on_disk(name), upright=upright)
         system, path = file_system(name)
         return image.decode(system.cat_file(path), name, upright=upright)
-    return image.decode(data, name, upright=upright)
+    except OSError as error:
+        if is_of_the_file(error) and str(error).startswith(f"{name}:"):
+            raise ValueError(str(error)) from None
+        wrong = f"{name}: cannot be read ({why(error)})"
+        if is_of_the_file(error):
+            raise ValueError(wrong) from None
+        raise (OSError(error.errno, wrong) if error.errno else OSError(wrong)) from None
 
 
 def _boxes_in(boxes: BoxSource, pixels: np.ndarray, name: str) -> Boxes | None:
@@ -118,4 +129,8 @@ def _boxes_in(boxes: BoxSource, pixels: np.ndarray, name: str) -> Boxes | None:
 
 
 def _id_of(boxes: BoxSource, name: str) -> int | None:
-    return boxes.id_of(name) if isinstance(boxes, detect.BoxFile) else None
+    """The id that a box file has for an image, also for one that cannot be read."""
+    try:
+        return boxes.id_of(name) if isinstance(boxes, detect.BoxFile) else None
+    except (ValueError, LookupError):
+        return None

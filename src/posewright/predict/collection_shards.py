@@ -123,12 +123,15 @@ class ResultsFolder:
 
         Raises:
             BlockingIOError: another run writes there.
+            ValueError: it is a file.
             OSError: it cannot be made or written into.
         """
         if "://" in self.path:
             yield
             return
         folder = Path(self.path)
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"{folder}: expected a folder for shards of results, got a file; choose another")
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / ".lock").open("a+b") as file:
             lock(file, folder)
@@ -148,18 +151,32 @@ def write_shard(
         about: what made them, by name.
 
     Raises:
-        OSError: the file cannot be written, or its disk is full.
+        OSError: the file cannot be written, or its disk is full; or what `records` raises.
     """
     counts = Counts()
 
     def counted() -> Iterator[ImageRecord]:
-        for record in records:
-            counts.add(record)
-            yield record
+        try:
+            for record in records:
+                counts.add(record)
+                yield record
+        except OSError as error:
+            raise _UnreadError(error) from None
 
     fill = _parquet if name.endswith(SUFFIXES["parquet"]) else _coco
-    folder.write(name, lambda file: fill(file, counted(), counts, skeleton, about))
+    try:
+        folder.write(name, lambda file: fill(file, counted(), counts, skeleton, about))
+    except _UnreadError as unread:
+        raise unread.error from None
     return counts
+
+
+class _UnreadError(Exception):
+    """Of reading, while a file is written: what writes it would take an `OSError` for its own."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 def read_counts(folder: ResultsFolder, name: str) -> Counts:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import glob
+import os
 import re
-import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from posewright.image import READABLE_HERE
+from posewright.predict.images import in_utf8
 
 TARS = (".tar", ".tar.gz", ".tgz")
 """What names of tar shards end in, as WebDataset writes them."""
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_HEX = re.compile(rb"\\x([89a-f][0-9a-f])")
 _NAMED = 5
 
 
@@ -35,12 +38,36 @@ class Unread:
         """Count a file."""
         self.count += 1
         if len(self.first) < _NAMED:
-            self.first.append(name)
+            self.first.append(in_utf8(name))
 
 
 def is_tar(name: str) -> bool:
     """Whether a file is called as tar shards are."""
     return name.lower().endswith(TARS)
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is called as images are that can be read."""
+    return name.lower().endswith(READABLE_HERE)
+
+
+def on_disk(name: str) -> str:
+    """The name of a file on this machine that may have gone through `in_utf8`."""
+    if "\\x" not in name or "://" in name or os.path.lexists(name):
+        return name
+    return os.fsdecode(_HEX.sub(lambda found: bytes.fromhex(found[1].decode()), os.fsencode(name)))
+
+
+def is_of_the_file(error: OSError) -> bool:
+    """Whether it is about one file; others, as of a network, may be about all that follow."""
+    kinds = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+    return isinstance(error, kinds) or error.errno in (errno.ENAMETOOLONG, errno.ELOOP)
+
+
+def why(error: OSError) -> str:
+    """What an error of a file system says, which need not be much where that is in an object store."""
+    missing = "no such file" if isinstance(error, FileNotFoundError) else ""
+    return error.strerror or missing or str(error) or type(error).__name__
 
 
 def file_system(name: str) -> tuple[Any, str]:
@@ -87,31 +114,6 @@ def names_of(sources: Sequence[str], *, recursive: bool = False, unread: Unread)
                 yield from _in_source(name, system, path, unread, recursive=recursive)
 
 
-def tar_members(name: str) -> Iterator[tuple[str, bytes | ValueError]]:
-    """The name and the bytes of each image in a tar shard, read once from front to back.
-
-    A shard that is damaged or cut short yields what there is, and then its own name and what is wrong.
-    """
-    system, path = file_system(name)
-    images = 0
-    with system.open(path, "rb") as file:
-        try:
-            with tarfile.open(fileobj=file, mode="r|*") as tar:
-                for member in tar:
-                    tar.members = []  # pyright: ignore[reportAttributeAccessIssue]  # it would hold all it has passed
-                    hidden = PurePosixPath(member.name).name.startswith(".")
-                    if member.isfile() and _is_image(member.name) and not hidden:
-                        content, images = tar.extractfile(member), images + 1
-                        yield f"{name}/{member.name}", content.read() if content else b""
-        except (tarfile.TarError, EOFError, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # of the disk or the network, not of the file
-            yield name, ValueError(f"{name}: the tar shard is damaged or cut short ({error})")
-            return
-    if not images:
-        yield name, ValueError(f"{name}: this tar shard holds no image")
-
-
 def _ranges(source: str) -> Iterator[str]:
     """A name with ranges in braces as the names that it stands for."""
     found = _RANGE.search(source)
@@ -128,7 +130,7 @@ def _in_pattern(pattern: str, system: Any, path: str, unread: Unread) -> Iterato
     if not names:
         raise FileNotFoundError(f"{pattern}: nothing matches this pattern")
     for name in names:
-        if _is_image(name) or is_tar(name):
+        if is_image(name) or is_tar(name):
             yield name
         else:
             unread.add(name)
@@ -141,7 +143,7 @@ def _in_source(name: str, system: Any, path: str, unread: Unread, *, recursive: 
         yield from _in_folder(name, system, path, unread, recursive=recursive)
     elif not system.exists(path):
         raise FileNotFoundError(f"{name}: no such file or folder")
-    elif _is_image(name) or is_tar(name):
+    elif is_image(name) or is_tar(name):
         yield name
     else:
         raise ValueError(f"{name}: expected a folder, a .txt list, a tar shard or an image")
@@ -156,7 +158,7 @@ def _in_folder(name: str, system: Any, path: str, unread: Unread, *, recursive: 
             each = str(PurePosixPath(inside) / file)
             if file.startswith("."):
                 continue
-            if _is_image(file) or is_tar(file):
+            if is_image(file) or is_tar(file):
                 yield f"{root}/{each}"
             else:
                 unread.add(f"{root}/{each}")
@@ -186,7 +188,3 @@ def _as_given(system: Any, path: str, source: str) -> str:
     if "://" in source:
         return str(system.unstrip_protocol(path))
     return path if Path(source).is_absolute() else str(Path(path).relative_to(Path.cwd()))
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(READABLE_HERE)

@@ -96,12 +96,12 @@ def images_of(inputs: Sequence[PathLike], *, recursive: bool = False, skip: Path
         paths = {file: Path(os.path.abspath(file.path)) for file in files if file.pixels is None}  # noqa: PTH100
         root = os.path.commonpath([path.parent for path in paths.values()])
         files = [ImageFile(paths[f].relative_to(root).as_posix(), f.path) if f in paths else f for f in files]
-    return Images([replace(file, name=_in_utf8(file.name)) for file in files], list(unread))
+    return Images([replace(file, name=in_utf8(file.name)) for file in files], list(unread))
 
 
-def _in_utf8(name: str) -> str:
-    """A name that any file can hold: bytes that are not UTF-8, as in old archives, become a backslash and their hex."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+def in_utf8(text: str) -> str:
+    """A name, or text with one, that any file can hold: bytes that are not UTF-8 become a backslash and their hex."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def drawing_names(names: Sequence[str]) -> list[str]:
