@@ -75,3 +75,40 @@ def test_a_port_in_use_is_one_line(capsys):
 def test_a_model_that_is_not_there_is_one_line(capsys):
     assert main(["serve", "hrnet-w32-256x191", "--port", "0"]) == 2
     assert "hrnet-w32-256x192" in capsys.readouterr().err
+
+
+def test_two_models_of_one_name_are_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("ex", "d2"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.onnx").touch()
+    assert main(["serve", "ex/a.onnx", "d2/a.onnx", "--port", "0"]) == 2
+    said = capsys.readouterr().err
+    assert "ex/a.onnx and d2/a.onnx would both be served as 'a': name them apart, NAME=FILE" in said
+
+
+@pytest.mark.parametrize("model", ["runs/lr=1/best.pt", "mine=runs/lr=1/best.onnx"])
+def test_a_file_may_have_an_equals_sign_in_its_path(tmp_path, monkeypatch, capsys, model):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / model.removeprefix("mine=")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"broken")
+    assert main(["serve", model, "--port", "0"]) == 2
+    said = capsys.readouterr().err
+    assert "such as 'hrnet-w32-256x192': runs/lr=1/best.pt does" in said or "posewright: runs/lr=1/best.onnx: " in said
+    assert main(["serve", f"{model}.gone", "--port", "0"]) == 2
+    assert (
+        f"posewright: {model}.gone: no such file; expected a pose system, FILE or NAME=FILE" in capsys.readouterr().err
+    )
+
+
+def test_an_exported_file_is_served_under_any_name(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("posewright.predict.predictor.load", lambda *given, **_: asked.append(given))
+    monkeypatch.setattr("posewright.serve.service.Service", lambda models, *_: served.update(models))
+    monkeypatch.setattr("posewright.serve.server.run", lambda *_: None)
+    served = {}
+    (tmp_path / "a.onnx").touch()
+    assert main(["serve", f"mine={tmp_path}/a.onnx", f"{tmp_path}/a.onnx", "--port", "0"]) == 0
+    assert list(served) == ["mine", "a"]
+    assert asked == [(f"{tmp_path}/a.onnx",)] * 2

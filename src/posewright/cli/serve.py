@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,8 @@ from posewright.cli._options import Commands, answer, command, existing, running
 if TYPE_CHECKING:
     from posewright.predict.predictor import Predictor
 
+_EXPORTED = (".onnx", ".xml")
+
 
 def add(commands: Commands) -> None:
     parser = command(commands, "serve", run, "find keypoints over HTTP, with a page to drop photographs on")
@@ -20,8 +24,9 @@ def add(commands: Commands) -> None:
         "models",
         metavar="MODEL",
         nargs="*",
-        help="a run's best.pt, an exported file, a pose system whose weights are available locally, or SYSTEM=FILE; "
-        "the first is the default of requests (default: the model inside the package)",
+        help="a run's best.pt, an exported file, a pose system whose weights are available locally, or NAME=FILE (of "
+        "other toolkits' weights the pose system's name); the first is the default of requests (default: the model "
+        "inside the package)",
     )
     parser.add_argument("--detector", metavar="ONNX", type=weights_file, help="YOLOX-style detector of people")
     parser.add_argument(
@@ -59,7 +64,8 @@ def run(options: argparse.Namespace) -> int:
         seconds=options.timeout,
     )
     with server.listen(options.host, options.port) as listener:  # a port in use is told before anything is loaded
-        models = dict(_model(given, options) for given in options.models or ["default"])
+        named = _named(options.models or ["default"])
+        models = {name: _loaded(name, file, options) for name, file in named.items()}
         detectors = {}
         if options.detector:
             detectors[Path(options.detector).stem] = OnnxDetector(hub.resolve(options.detector))
@@ -75,17 +81,47 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _model(given: str, options: argparse.Namespace) -> tuple[str, Predictor]:
-    """A served model and its name: its system's, its exported file's, or for a run's checkpoint the run's folder's."""
+def _named(given: Sequence[str]) -> dict[str, str]:
+    """The files of models by the names that they are served under; "" for a pose system's own weights.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: two have one name.
+    """
+    files, first = dict[str, str](), dict[str, str]()
+    for model in given:
+        name, file = _name_and_file(model)
+        if name in files:
+            raise ValueError(
+                f"{first[name]} and {model} would both be served as {name!r}: name them apart, NAME=FILE (files of "
+                "other toolkits need their pose system for a name)"
+            )
+        files[name], first[name] = file, model
+    return files
+
+
+def _name_and_file(given: str) -> tuple[str, str]:
+    """Of an exported file its own name, of a run's checkpoint that of the run's folder, else what stands before "="."""
+    path = Path(given)
+    if path.is_file():
+        return path.stem if path.suffix in _EXPORTED else path.resolve().parent.name, given
+    for found in re.finditer("=", given):
+        if found.start() and Path(given[found.end() :]).exists():
+            return given[: found.start()], given[found.end() :]
+    if "=" in given or path.suffix in _EXPORTED:
+        raise FileNotFoundError(f"{given}: no such file; expected a pose system, FILE or NAME=FILE")
+    return given, ""
+
+
+def _loaded(name: str, file: str, options: argparse.Namespace) -> Predictor:
+    """A model by what `_named` says of it; a name that was given may be the file's pose system, or any."""
+    from posewright.models import names
     from posewright.predict.predictor import load
+    from posewright.weights.checkpoint import describe
 
     settings: dict[str, Any] = {"device": options.device, "flip": options.flip_test, "runtime": options.runtime}
-    system, _, file = given.rpartition("=")
-    if system:
-        return system, load(system, existing(file), **settings)
-    path = Path(file)
-    if path.suffix in (".onnx", ".xml"):
-        return path.stem, load(existing(file), **settings)
-    if path.is_file():
-        return path.resolve().parent.name, load(None, path, **settings)
-    return file, load(file, **settings)
+    alone = file in options.models
+    if not file or Path(file).suffix in _EXPORTED:
+        return load(file or name, **settings)
+    says_itself = describe(file) is not None and name not in names()
+    return load(None if alone or says_itself else name, file, **settings)

@@ -101,6 +101,9 @@ class Service:
             pixels = image.decode(asked.image, "image", max_pixels=self.limits.pixels)
             poses = predictor(pixels, where)
         except ValueError as error:
+            said, too_large, _ = str(error).partition("; where the file can be trusted")
+            if too_large:  # the rest advises what a client cannot do
+                raise HTTPException(413, f"{said} of this server, which is set with --max-megapixels") from None
             raise HTTPException(422, str(error)) from None
         if asked.format == "jpeg":
             return image.encode(draw(pixels, poses, threshold=asked.threshold), ".jpg"), "image/jpeg", len(poses)
