@@ -65,6 +65,52 @@ def test_what_it_says_of_itself(exported):
     assert {"mean", "std", "padding", "scoring"} <= rules.keys()
 
 
+def changed(path, copy, change):
+    """A copy of an ONNX file that says something else of itself."""
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(path)
+    said = json.loads(model.metadata_props[0].value)
+    change(said)
+    model.metadata_props[0].value = json.dumps(said)
+    onnx.save(model, copy)
+    return str(copy)
+
+
+def test_the_colour_outside_of_the_image_is_a_rule_that_older_files_leave_out(exported, tmp_path):
+    from posewright.runtime.exported import rules_of
+
+    assert rules_of(find(NAME))["border"] == [0, 0, 0]
+    assert rules_of(find("cpn-50-256x192"))["border"] == [123, 116, 103]
+    older = changed(exported.path, tmp_path / "older.onnx", lambda said: said["rules"].pop("border"))
+    assert load(older).spec.name == NAME
+    other = changed(exported.path, tmp_path / "net.onnx", lambda said: said["rules"].update(border=[1, 2, 3]))
+    with pytest.raises(ValueError, match=r"net\.onnx: was exported with another border than"):
+        load(other)
+
+
+def test_a_file_that_yields_something_else_than_it_says_is_refused(exported, raw, tmp_path):
+    maps = changed(raw.path, tmp_path / "maps.onnx", lambda said: said.update(decoded=True))
+    points = changed(exported.path, tmp_path / "points.onnx", lambda said: said.update(decoded=False))
+    crops = np.zeros((1, 128, 96, 3), np.uint8)
+    with pytest.raises(
+        ValueError,
+        match=r"maps\.onnx: says that it yields keypoints and scores, but yields arrays of shape \(1, 14, 32, 24\)",
+    ):
+        load(maps).keypoints(crops)
+    with pytest.raises(
+        ValueError, match=r"points\.onnx: says that it yields maps, but yields arrays of shape \(\d, 14"
+    ):
+        load(points).keypoints(crops)
+
+
+def test_another_precision_has_another_fingerprint(exported):
+    from posewright.runtime.exported import ExportedNetwork, metadata_of
+
+    said = metadata_of(find(NAME), decoded=False, flip=False)
+    plain, half = (ExportedNetwork(exported.path, said, lambda crops: [crops], name) for name in ("float32", "bf16"))
+    assert plain.fingerprint == load(str(exported.path)).net.fingerprint != half.fingerprint
+
+
 def test_openvino_files(predictor, tmp_path):
     pytest.importorskip("openvino")
     done = network_file.write(predictor, tmp_path / "net.xml", "openvino", images=PICTURES)

@@ -82,7 +82,7 @@ def metadata_of(
 
 
 def rules_of(spec: Spec) -> dict[str, Any]:
-    """Size, colour order, mean, std, padding, crop rule, codec and scoring of a pose system, as JSON has them."""
+    """Size, colours, mean, std, padding, crop rule, border, codec and scoring of a pose system, as JSON has them."""
     codec: Any = spec.codec
     plain = {
         "size": spec.size,
@@ -91,6 +91,7 @@ def rules_of(spec: Spec) -> dict[str, Any]:
         "std": spec.std,
         "padding": spec.padding,
         "crop_rule": spec.crop_rule,
+        "border": spec.border,
         "codec": {"type": type(codec).__name__, **dataclasses.asdict(codec)},
         "scoring": spec.scoring,
         "nms": spec.nms,
@@ -105,21 +106,29 @@ class ExportedNetwork:
         path: the file.
         runtime: what runs it: "onnx" or "openvino".
         decoded, flip, precision: see `Metadata`.
+
+    Args:
+        path: the file.
+        said: what it says of itself.
+        run: the graph.
+        computes: the precision that it is run in.
     """
 
-    def __init__(self, path: Path, said: Metadata, run: Callable[[np.ndarray], list[np.ndarray]]) -> None:
-        self.path, self._run = path, run
+    def __init__(
+        self, path: Path, said: Metadata, run: Callable[[np.ndarray], list[np.ndarray]], computes: str
+    ) -> None:
+        self.path, self._run, self._computes = path, run, computes
         self.decoded, self.flip, self.precision = said.decoded, said.flip, said.precision
         self.runtime: Literal["onnx", "openvino"] = "onnx" if path.suffix == ".onnx" else "openvino"
 
     @cached_property
     def fingerprint(self) -> int:
-        """CRC-32 of the file, and of the weights beside it: another for other weights."""
+        """CRC-32 of the file, and of the weights beside it: another for other weights, or another precision."""
         parts = [self.path] if self.runtime == "onnx" else [self.path, self.path.with_suffix(".bin")]
         checksum = 0
         for part in parts:
             checksum = zlib.crc32(part.read_bytes(), checksum)
-        return checksum
+        return checksum if self._computes == self.precision else zlib.crc32(self._computes.encode(), checksum)
 
     def __call__(self, crops: Any) -> Any:
         """What the file yields for crops [N, H, W, 3] uint8 RGB: a list of keypoints and scores, or of maps."""
@@ -142,14 +151,13 @@ class ExportedNetwork:
         """Crops [N, H, W, 3] uint8 RGB to the maps [N, C, h, w] that `keypoints` decodes. Arguments are those of it.
 
         Raises:
-            ValueError: the file decodes by itself.
+            ValueError: the file decodes by itself, or does not yield maps.
         """
         if self.decoded:
             raise ValueError(f"{self.path}: expected a file that yields maps, this one decodes them by itself")
 
         def run(crops: np.ndarray) -> np.ndarray:
-            (maps,) = self(crops)
-            return maps
+            return self._outputs(crops, 1, "maps")[0]
 
         return flip_tested(run, crops, spec) if flip and not self.flip else run(crops)
 
@@ -162,14 +170,28 @@ class ExportedNetwork:
             flip: as `check_flip` says.
 
         Raises:
-            ValueError: the network yields NaN or infinity.
+            ValueError: the network yields NaN or infinity, or something else than keypoints and scores.
         """
         if not self.decoded:
             return spec.codec.decode(self.maps(crops, spec, flip=flip))
-        xy, score = (array.astype(np.float64) for array in self(crops))
+        xy, score = (array.astype(np.float64) for array in self._outputs(crops, 2, "keypoints and scores"))
+        if xy.shape[1:] != (spec.skeleton.num_keypoints, 2) or score.shape != xy.shape[:2]:
+            raise self._unfit("keypoints and scores", [xy, score])
         if not (np.isfinite(xy).all() and np.isfinite(score).all()):
             raise ValueError(f"{self.path}: yields NaN or infinity; its weights are unusable")
         return xy, score
+
+    def _outputs(self, crops: np.ndarray, count: int, wanted: str) -> list[np.ndarray]:
+        """What the graph yields, where that is as many arrays as the file says."""
+        if len(arrays := self(crops)) != count:
+            raise self._unfit(wanted, arrays)
+        return arrays
+
+    def _unfit(self, wanted: str, arrays: list[np.ndarray]) -> ValueError:
+        shapes = ", ".join(map(str, (array.shape for array in arrays)))
+        return ValueError(
+            f"{self.path}: says that it yields {wanted}, but yields arrays of shape {shapes}: export it again"
+        )
 
 
 def opened(path: str | os.PathLike[str], precision: str = "float32") -> tuple[Spec, ExportedNetwork]:
@@ -203,7 +225,8 @@ def opened(path: str | os.PathLike[str], precision: str = "float32") -> tuple[Sp
     except ValueError as error:
         raise ValueError(f"{path}: {short(str(error))}") from None
     rules = rules_of(spec)
-    if other := [name for name in rules if rules[name] != said.rules.get(name)]:
+    told = {"border": rules["border"]} | said.rules  # which older files leave to the pose system
+    if other := [name for name in rules if rules[name] != told.get(name)]:
         raise ValueError(
             f"{path}: was exported with another {', '.join(other)} than {spec.name} has in this version "
             f"({__version__}; the file's is {short(said.posewright, 20)}): export it again"
@@ -219,7 +242,7 @@ def opened(path: str | os.PathLike[str], precision: str = "float32") -> tuple[Sp
     if said.precision == "int8" and precision == "float32":
         precision = "int8"
     run = OnnxModel(path, "uint8") if is_onnx else OpenVinoModel(path, precision)
-    return spec, ExportedNetwork(path, said, run)
+    return spec, ExportedNetwork(path, said, run, precision)
 
 
 def _said_by_onnx(path: Path) -> str:
