@@ -40,3 +40,17 @@ def test_compare_shows_metrics_points_and_cases_and_refuses_other_boxes(run, lis
     status, _, errors = run("compare", tmp_path / "a", tmp_path / "b")
     assert status == 2
     assert errors.startswith("posewright: a has boxes from gt, b from detections.json")
+
+
+def test_results_of_one_name_are_told_by_their_folders(run, listing, tmp_path, monkeypatch):
+    for name, shift in (("a", 0), ("b", 400)):
+        (folder := tmp_path / name / "eval").mkdir(parents=True)
+        (folder / "results.json").write_text(json.dumps(list(results_of(listing, shift))))
+    arguments = ("--data", listing, "--json")
+    status, text, errors = run("compare", tmp_path / "a/eval", tmp_path / "b/eval", *arguments)
+    assert status == 0, errors
+    said = json.loads(text)
+    assert (list(said["metrics"]), list(said["differences"])) == (["a/eval", "b/eval"], ["b/eval"])
+    monkeypatch.chdir(tmp_path / "a/eval")
+    said = json.loads(run("compare", "results.json", "results.json", *arguments)[1])
+    assert list(said["metrics"]) == ["eval", "eval (2)"]

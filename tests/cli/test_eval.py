@@ -11,6 +11,17 @@ from posewright.predict import detections_file
 SLIM = "simplebaseline-r18-slim-128x96"
 
 
+@pytest.fixture
+def exact(listing, tmp_path):
+    """A results file with the annotated points."""
+    keys = ("image_id", "category_id", "keypoints")
+    annotated = json.loads(listing.read_text())["annotations"]
+    (path := tmp_path / "exact.json").write_text(
+        json.dumps([{k: a[k] for k in keys} | {"score": 1} for a in annotated])
+    )
+    return path
+
+
 def test_eval_prints_the_ten_lines_and_a_row_with_the_box_source(run, listing, last, tmp_path):
     status, text, _ = run("eval", "--data", listing, "--weights", last, "--out", tmp_path, "--no-flip-test")
     assert status == 0
@@ -56,7 +67,7 @@ def test_the_decoding_is_varied_from_the_command_line(run, listing, last, tmp_pa
         "eval", "--data", listing, "--results", tmp_path / "results.json", "--codec", "quarter=false"
     )
     assert status == 2
-    assert "--results has none" in errors
+    assert "--results has poses already, and no weights are run: leave out --codec, or --results" in errors
 
 
 def test_boxes_outside_or_empty_are_skipped_and_counted(run, set_up, edited, last, tmp_path):
@@ -242,6 +253,37 @@ def test_no_flip_test_without_mirror_pairs_unless_asked(run, set_up, edited, tmp
     arguments = ("--data", path, "--images", set_up / "val", "--weights", tmp_path / "run/last.pt", "--out", tmp_path)
     assert "no flip test, because person17 has no mirror pairs (--flip-test does it)" in run("eval", *arguments)[1]
     assert "no flip test" not in run("eval", *arguments, "--flip-test")[1]
+
+
+def test_options_of_weights_are_refused_beside_results(run, listing, last, exact, tmp_path):
+    """Those of the network and of its poses are named together; what was not given is not."""
+    given = ("--weights", last, "--flip-test", "--device", "cpu", "--box-threshold", "0.5", "--soft-nms")
+    status, _, errors = run("eval", "--data", listing, "--results", exact, "--out", tmp_path, *given)
+    assert (status, errors.count("\n")) == (2, 1)
+    assert "leave out --weights, --device, --flip-test, --box-threshold, --soft-nms, or --results" in errors
+    assert run("eval", "--data", listing, "--results", exact, "--out", tmp_path, "--drop-unconfident")[0] == 0
+
+
+def test_a_folder_of_evaluated_results_is_compared_and_reported(run, listing, exact, tmp_path):
+    out = tmp_path / "eval"
+    assert run("eval", "--data", listing, "--results", exact, "--out", out)[0] == 0
+    assert (out / "results.json").read_bytes() == exact.read_bytes()
+    assert run("report", out)[0] == 0
+    assert run("compare", out, out)[0] == 0
+
+
+def test_pck_names_unknown_images_and_categories_of_results(run, listing, exact, tmp_path):
+    def changed(key):
+        entries = json.loads(exact.read_text())
+        (path := tmp_path / f"{key}.json").write_text(json.dumps([entry | {key: 77} for entry in entries]))
+        return run("eval", "--data", listing, "--results", path, "--out", tmp_path / "eval", "--metric", "PCK")
+
+    status, _, errors = changed("image_id")
+    assert status == 2
+    assert "image_id.json: result 0 is of image 77, which the ground truth does not have" in errors
+    status, text, _ = changed("category_id")
+    assert status == 0
+    assert "results of category 77, of which the ground truth has no annotations (only of 1)" in text
 
 
 @pytest.mark.shared

@@ -37,3 +37,13 @@ def test_report_writes_a_page_of_results_of_a_folder_and_of_a_run_without_any(ru
     (plain / "log.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
     assert run("report", plain)[0] == 0
     assert '"names":["loss"]' in (plain / "index.html").read_text("utf-8")
+
+
+def test_of_a_run_in_rounds_the_last_evaluated_one_is_reported(run, listing, set_up, tmp_path):
+    settings = ("steps=1", "batch=2", "workers=0", "device=cpu", "flip_test=false")
+    arguments = ("--train", listing, "--val", listing, "--rounds", 2, "--out", tmp_path, "--set", *settings)
+    assert run("train", "simplebaseline-r18-slim-128x96", *arguments)[0] == 0
+    (tmp_path / "round10").mkdir()  # was interrupted before its first evaluation
+    status, text, errors = run("report", tmp_path)
+    assert status == 0, errors
+    assert f"page: {tmp_path / 'round2' / 'index.html'}" in text

@@ -138,3 +138,18 @@ def test_own_points_start_from_the_default_models_weights(run, listing, tmp_path
     plain = ("litebaseline-128x96", "--train", listing, "--init", "default")
     status, _, errors = run("train", *plain, *settings, tmp_path / "other")
     assert (status, "--reset-head" in errors) == (2, True), errors
+
+
+def test_a_chosen_backbone_is_not_ignored_for_the_recipes_weights(run, listing, tmp_path):
+    arguments = ("train", "finetune", "--train", listing, "--out", tmp_path / "run", "--backbone", "nonexistent.pth")
+    status, _, errors = run(*arguments)
+    assert status == 2
+    assert errors.splitlines()[-1].startswith("posewright: nonexistent.pth: no such file")
+    status, _, errors = run(*arguments, "--init", "default")
+    assert status == 2
+    assert "expected backbone or init, of which only one can count, got both" in errors
+
+
+def test_resuming_refuses_to_allow_what_the_run_did_not(run, tmp_path):
+    status, _, errors = run("train", "--resume", tmp_path, "--allow-outside")
+    assert (status, "leave out --allow-outside" in errors) == (2, True)

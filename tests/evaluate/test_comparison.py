@@ -2,11 +2,14 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from posewright.evaluate.comparison import Contender, compare, same_grounds
+from posewright.data import formats, sources
+from posewright.evaluate.comparison import Contender, compare, distinct, same_grounds
+from posewright.evaluate.diagnosis import diagnose
 from posewright.skeletons import COCO17, to_category
 
 
@@ -65,3 +68,30 @@ def test_other_boxes_and_other_ground_truths_are_refused_with_the_reason(files):
         same_grounds([stated, replace(stated, boxes="yolox.json")])
     with pytest.raises(ValueError, match="the ground truths differ: good was evaluated on"):
         same_grounds([stated, replace(stated, sha256="0" * 64, annotations="other.json")])
+
+
+def test_equal_names_get_as_many_folders_as_it_takes():
+    paths = ("a/eval/results.json", "b/eval/results.json", "other/results.json", "b/eval/results.json", "x/y/eval.json")
+    names = [c.name for c in distinct([Contender("", Path(path)) for path in paths])]
+    assert names == ["a/eval", "b/eval", "other", "b/eval (2)", "y/eval"]
+
+
+def test_the_file_with_unknown_images_is_named(files):
+    (files / "odd.json").write_text((files / "good.json").read_text().replace('"image_id": 3,', '"image_id": 99,'))
+    with pytest.raises(ValueError, match=r"odd\.json: result 3 is of image 99, which the ground truth does not have"):
+        compare([Contender.of(files / f"{name}.json") for name in ("good", "odd")], str(files / "gt.json"))
+
+
+def test_the_ground_truth_may_be_of_any_format(files):
+    formats.write(formats.read(files / "gt.json"), path := files / "gt.xml")
+    people = sources.without_images(formats.read(path))
+    triples = np.insert(people.xy, 2, 1, axis=2).reshape(len(people), -1).tolist()
+    images, categories = people.image_id[people.image].tolist(), people.category_id.tolist()
+    found = [
+        {"image_id": image, "category_id": category, "keypoints": keypoints, "score": 1.0}
+        for image, category, keypoints in zip(images, categories, triples)
+    ]
+    (files / "found.json").write_text(json.dumps(found))
+    first, _ = compare([Contender.of(files / "found.json")] * 2, str(path), draws=2)
+    assert first.diagnosis.value == pytest.approx(1)
+    assert diagnose(path, found).value == pytest.approx(1)

@@ -13,8 +13,9 @@ from posewright.data.augment import CPN, HRNET, LITEHRNET, MSPN, NONE, SIMPLEBAS
 from posewright.losses import LossSettings, objective
 from posewright.models import find, names
 from posewright.train import recipes
-from posewright.train.config import TrainConfig, override, resumed
+from posewright.train.config import TrainConfig, resumed
 from posewright.train.optim import optimizer, rate
+from posewright.train.settings import override
 
 
 def check(config):
@@ -170,6 +171,47 @@ def test_settings_are_typed_and_suggest():
         override(config, ["min_lr=1"])
     with pytest.raises(ValueError, match="batch must be at least 1, got 0"):
         override(config, ["batch=0"])
+
+
+def test_an_object_changes_what_it_names_and_refuses_what_there_is_not():
+    recipe = recipes.find("finetune")
+    changed = override(recipe, ['augment={"rotation": 90}'])
+    assert changed.augment == replace(recipe.augment, rotation=90)
+    assert override(changed, ["codec.sigma=3", 'codec={"blur": 5}']).codec == {"sigma": 3, "blur": 5}
+    with pytest.raises(ValueError, match=r"no setting 'augment.rotaton'; did you mean 'augment.rotation'\?"):
+        override(recipe, ['augment={"rotaton": 90}'])
+    with pytest.raises(ValueError, match=r"no setting 'pseudo.veiws'; did you mean 'pseudo.views'\?"):
+        override(recipe, ['pseudo={"veiws": 2}'])
+
+
+def test_what_a_recipe_has_in_place_of_a_setting_gives_way_to_it():
+    recipe = recipes.find("finetune")
+    changed = override(recipe, ["epochs=2"])
+    assert (recipe.steps, changed.steps, changed.epochs) == (300, 0, 2)
+    assert override(recipe, ["epochs=2", "steps=0"]) == changed
+    changed = override(recipe, ["backbone=mine.pth"])
+    assert (recipe.init, changed.init, changed.backbone) == ("default", "", "mine.pth")
+    assert override(replace(recipe, backbone="mine.pth"), [], ["backbone"]) == changed
+    assert override(recipes.find("people14_160"), ["init=mine.pt"]).backbone == ""
+    for settings, message in (
+        (
+            ["epochs=2", "steps=5"],
+            "expected epochs or steps, of which only one can count, got both (epochs=2, steps=5)",
+        ),
+        (["backbone=a.pth", "init=b.pt"], "expected backbone or init, of which only one can count, got both"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            override(recipe, settings)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["clip=-1", "weight_decay=-3", "gamma=-2", "milestones=[2]", "warmup=-5", "warmup_from=2", "save_minutes=-1",
+     "momentum=-1", "loss_factor=-1", "ohkm_topk=0", "ema=1"],
+)  # fmt: skip
+def test_numbers_out_of_their_ranges_are_refused(setting):
+    with pytest.raises(ValueError, match=f"{setting.partition('=')[0]} must be"):
+        override(recipes.find("finetune"), [setting])
 
 
 def test_fields_of_the_codec_are_settings():

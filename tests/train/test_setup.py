@@ -162,3 +162,10 @@ def test_select_data_and_outside_images_are_settings(config, tmp_path, capfd):
 def test_freezing_random_weights_is_refused(config):
     with pytest.raises(ValueError, match=r"freeze would keep conv1, bn1 at random values.*--set freeze=\[\]"):
         fit(replace(config, freeze=("conv1", "bn1")))
+
+
+def test_points_to_be_the_same_as_one_that_there_is_not_are_named(config, capfd):
+    with prepared(replace(config, same_points={"snout": "noze", "muzzle": "nose"}), Team()) as run:
+        name = run.spec.skeleton.name
+    note = f"same_points: nothing is matched with noze: no points of {name} (did you mean 'nose'?)"
+    assert note in capfd.readouterr().err

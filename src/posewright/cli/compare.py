@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
 
     if len(options.results) < 2:
         raise ValueError(f"expected two results or more to compare, got {len(options.results)}")
-    contenders = [comparison.Contender.of(path) for path in options.results]
+    contenders = comparison.distinct([comparison.Contender.of(path) for path in options.results])
     found = comparison.compare(contenders, options.data)
     boxes = next((c.boxes for c in contenders if c.boxes), "not stated")
     rows = [printing.markdown_row(d.metrics, d.name, boxes).splitlines() for d in found]

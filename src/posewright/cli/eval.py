@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 METRICS = ("AP", "PCK", "PCKh", "AUC", "EPE", "NME", "animal", "RMSE")
 
 
+_OF_WEIGHTS = (
+    "weights", "device", "runtime", "flip_test", "precision", "max_pixels", "contact_sheets", "box_threshold",
+    "box_nms", "keypoint_threshold", "oks_threshold", "oks_visibility", "codec", "soft_nms",
+)  # fmt: skip
+"""Options of how weights are run and of what is kept of their poses, which mean nothing where a file has the poses."""
+
+
 def add(commands: Commands) -> None:
     about = "evaluate weights, or a results file, with the ten COCO metrics (or PCK where a skeleton has no sigmas)"
     parser = command(commands, "eval", run, about, aliases=["val", "test"])
@@ -98,10 +105,13 @@ def run(options: argparse.Namespace) -> int:
 def _of_results(options: argparse.Namespace, rules: Options, data: dict[str, Any]) -> None:
     from posewright.data import formats, sources
     from posewright.evaluate import evaluator, printing
+    from posewright.files import write_bytes
     from posewright.report import page
 
-    if options.codec:
-        raise ValueError("--codec changes how maps are decoded, and --results has none: give --weights instead")
+    given = [name for name in _OF_WEIGHTS if getattr(options, name) != options.parser.get_default(name)]
+    if given:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ValueError(f"--results has poses already, and no weights are run: leave out {named}, or --results")
     name, read = options.results, formats.read(options.data)
     evaluation = evaluator.evaluate_results(read, name, options=rules, boxes=options.boxes)
     model = options.model or Path(name).stem
@@ -112,7 +122,10 @@ def _of_results(options: argparse.Namespace, rules: Options, data: dict[str, Any
         content = page.summary(model, evaluation, reason=str(error))
     lines = printing.lines(evaluation, Path(name).stem)
     saved = printing.as_dict(evaluation, name) | data
-    _finish(options, content, lines, saved, name)
+    copy = Path(options.out, "results.json")  # so that `compare` and `report` find them beside their metrics
+    if copy.resolve() != Path(name).resolve():
+        write_bytes(copy, Path(name).read_bytes())
+    _finish(options, content, lines, saved, str(copy))
 
 
 def _of_weights(options: argparse.Namespace, rules: Options, data: dict[str, Any]) -> None:
@@ -122,7 +135,7 @@ def _of_weights(options: argparse.Namespace, rules: Options, data: dict[str, Any
     from posewright.models import codec_changes
     from posewright.progress import bar, tick
     from posewright.report import gallery, page
-    from posewright.train.config import parsed
+    from posewright.train.settings import parsed
 
     predictor = predictor_of(options, dict(parsed(change, "--codec") for change in options.codec))
     name, changed = predictor.spec.name, codec_changes(predictor.spec)

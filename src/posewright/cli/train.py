@@ -62,7 +62,9 @@ def add(commands: Commands) -> None:
 
 
 def _add_paths(parser: argparse.ArgumentParser) -> None:
-    paths = parser.add_argument_group("data and folders (short for --set train=... and so on)")
+    paths = parser.add_argument_group(
+        "data and folders (settings, too; --train also forgets the recipe's other files, which --set train=... keeps)"
+    )
     paths.add_argument(
         "--train", metavar="JSON", nargs="+", type=existing, help="annotations to train on, one file or several"
     )
@@ -89,6 +91,7 @@ def run(options: argparse.Namespace) -> int:
 
     if options.resume:
         others = ("train", "train_images", "domains", "recipe", "set", "find_lr", "reset_head", "rounds")
+        others = (*others, "allow_outside")
         if given := [name for name in (*_PATHS, *others) if getattr(options, name)]:
             named = ", ".join("the recipe" if n == "recipe" else f"--{n.replace('_', '-')}" for n in given)
             raise ValueError(f"--resume uses the run's own settings: leave out {named}")
@@ -131,9 +134,10 @@ def _table(rows: list[Fitted]) -> list[str]:
 
 
 def _with_paths(config: TrainConfig, options: argparse.Namespace) -> TrainConfig:
-    from posewright.train.config import override
+    from posewright.train.settings import override
 
     given = {name: getattr(options, name) for name in (*_PATHS, "rounds") if getattr(options, name) is not None}
+    chosen = set(given)
     if options.domains:
         given["domains"] = tuple(options.domains)
     for name in ("train", "train_images"):
@@ -149,4 +153,4 @@ def _with_paths(config: TrainConfig, options: argparse.Namespace) -> TrainConfig
         given["val_boxes"] = ""
     for name in ("reset_head", "allow_outside"):
         given[name] = getattr(options, name) or getattr(config, name)
-    return override(replace(config, **given), options.set)
+    return override(replace(config, **given), options.set, chosen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import msgspec
 import numpy as np
 
 from posewright import coco_format
-from posewright.data import coco
+from posewright.data import formats, sources
+from posewright.data.dataset import KeypointDataset
 from posewright.evaluate._what_if import average_precisions
 from posewright.evaluate.coco_ap import Overlap, measure
 from posewright.evaluate.diagnosis import POINT_KINDS, Diagnosis, diagnose
-from posewright.evaluate.ground_truth import GroundTruth, Results, paired
+from posewright.evaluate.ground_truth import GroundTruth, Results, check_images, paired
 from posewright.files import read_json
 
 DRAWS = 1000
@@ -55,7 +56,7 @@ class Contender:
         if not results.is_file():
             raise FileNotFoundError(f"{results}: no such file; expected results, or a folder that `eval` has written")
         about = results.with_name("metrics.json")
-        name = results.parent.name if results.name == "results.json" else results.stem
+        name = _parts(results)[-1]
         if results.name != "results.json" or not about.is_file():
             return Contender(name, results)
         told = read_json(about, dict[str, Any], "the metrics.json of an evaluation")
@@ -64,6 +65,25 @@ class Contender:
         data = told["data"] if isinstance(told.get("data"), dict) else {}
         annotations, sha256 = str(data.get("annotations", "")), str(data.get("sha256", ""))
         return Contender(name, results, "" if unstated else boxes, annotations, sha256)
+
+
+def distinct(contenders: Sequence[Contender]) -> list[Contender]:
+    """The same with names that differ: with as many of their folders as it takes; the same file again is numbered."""
+    parts = [_parts(contender.results) for contender in contenders]
+    named: list[Contender] = []
+    for place, (contender, own) in enumerate(zip(contenders, parts)):
+        others = [other for other in parts if other != own]
+        depths = range(1, len(own) + 1)
+        depth = next((n for n in depths if all(other[-n:] != own[-n:] for other in others)), len(own))
+        earlier = parts[:place].count(own)
+        named.append(replace(contender, name="/".join(own[-depth:]) + (f" ({earlier + 1})" if earlier else "")))
+    return named
+
+
+def _parts(results: Path) -> tuple[str, ...]:
+    """The folders and the name of results, whose file says nothing where it is a folder's results.json."""
+    path = results.absolute()
+    return path.parent.parts if path.name == "results.json" else path.with_suffix("").parts
 
 
 _TEXTS = {".csv", ".json", ".txt", ".xml", ".yaml"}  # of annotations that are a folder
@@ -145,8 +165,7 @@ def compare(contenders: Sequence[Contender], annotations: str = "", *, draws: in
         FileNotFoundError: a file is missing.
         ValueError: see `same_grounds`; or a file is not what it should be.
     """
-    path = Path(same_grounds(contenders, annotations))
-    people = coco.of_file(path, None, coco_format.read_annotations(path), None, None, "keep")
+    people = sources.without_images(formats.read(same_grounds(contenders, annotations)))
     images = len(people.image_id)
     weights = np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), draws)
     weights = np.concatenate([np.ones((1, images), int), weights])
@@ -172,10 +191,12 @@ def _interval(drawn: np.ndarray) -> tuple[float, float, float]:
 
 
 def _drawn(
-    people: coco.KeypointDataset, contender: Contender, weights: np.ndarray
+    people: KeypointDataset, contender: Contender, weights: np.ndarray
 ) -> tuple[dict[str, float], Diagnosis, np.ndarray, np.ndarray]:
     """Metrics and diagnosis; the shares of good points [B, K] and the main metric [B] of the draws."""
     entries = [msgspec.to_builtins(entry) for entry in coco_format.read_results(contender.results)]
+    results = Results.of(entries, str(contender.results))
+    check_images(results.name, results.image_id, people.image_id)
     diagnosis = diagnose(people, entries)
     row = np.searchsorted(np.sort(people.image_id), diagnosis.people.image_id)
     counts = np.zeros((2, len(people.image_id), diagnosis.kind.shape[1]))
@@ -184,7 +205,7 @@ def _drawn(
     shares = (weights @ counts[0]) / np.maximum(weights @ counts[1], 1)
     if diagnosis.metric == "PCK":
         return {"PCK": diagnosis.value}, diagnosis, shares, shares.mean(1)
-    truth, results = GroundTruth.of(people), Results.of(entries)
+    truth = GroundTruth.of(people)
     overlaps = [Overlap.of(category) for category in paired(truth, results)[0]]
     values = [average_precisions(o, o.oks, o.category.score, weights=weights) for o in overlaps]
     return measure(truth, results).metrics, diagnosis, shares, np.mean(values, axis=0)

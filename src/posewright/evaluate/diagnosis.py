@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -118,7 +117,7 @@ def diagnose(
     of 0.85 falls to 0.5; each person's detection is that of the most overlapping box.
 
     Args:
-        people: of one annotation file, or that file.
+        people: of one annotation file, or that file, of any format (`posewright.data.formats`).
         results: COCO keypoint results with the points of the people's skeleton, or a file of them.
         threshold: of PCK; see `distances.measured`.
 
@@ -128,10 +127,9 @@ def diagnose(
             go together; or the people come from several files.
     """
     if isinstance(people, str | os.PathLike):
-        from posewright.data import coco
+        from posewright.data import formats, sources
 
-        path = Path(people)
-        people = coco.of_file(path, None, coco_format.read_annotations(path), None, None, "keep")
+        people = sources.without_images(formats.read(people))
     if isinstance(results, str | os.PathLike):
         results = [msgspec.to_builtins(result) for result in coco_format.read_results(results)]
     found = Results.of(results)

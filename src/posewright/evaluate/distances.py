@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from posewright import geometry
+from posewright.evaluate.ground_truth import check_images
 from posewright.evaluate.pck import Pck, animal_auc, auc, box_size, epe, head_size, nme, pck, pckh, segment
 
 if TYPE_CHECKING:
@@ -39,7 +40,11 @@ def matched_rows(people: KeypointDataset, results: list[dict[str, Any]]) -> np.n
 
     The pairs of largest overlap (IoU) are taken first, and every result once. A result's box is its `box` or `bbox`,
     else the extent of its keypoints.
+
+    Raises:
+        ValueError: a result is of an image that the people's file does not have, or has another number of points.
     """
+    check_images("the results", np.array([result["image_id"] for result in results], np.int64), people.image_id)
     found: dict[tuple[int, int], list[tuple[int, np.ndarray]]] = {}
     for row, result in enumerate(results):
         xy = np.reshape(result["keypoints"], (-1, 3))[:, :2]

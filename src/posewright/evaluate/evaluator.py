@@ -14,7 +14,7 @@ from posewright import coco_format, geometry
 from posewright.evaluate import distances
 from posewright.evaluate.box_form import note_on_annotations, note_on_corners, note_on_results
 from posewright.evaluate.coco_ap import CocoMetrics, measure
-from posewright.evaluate.ground_truth import GroundTruth, Results
+from posewright.evaluate.ground_truth import GroundTruth, Results, check_images, notes_on_categories
 from posewright.evaluate.oks import oks_nms, soft_oks_nms
 from posewright.evaluate.pck import Pck
 from posewright.predict import boxes as detect
@@ -162,13 +162,18 @@ def evaluate_results(
     points = tuple(posed[0].keypoints or ()) if posed else ()
     known = all(from_category(msgspec.to_builtins(c), f"{read.path}: category {c.name}").sigmas for c in posed)
     entries = [msgspec.to_builtins(r) for r in coco_format.read_results(results)]
+    notes: list[str] = []  # of AP, `measure` has them
     if options.pck_threshold is None and (options.metric == "AP" or (not options.metric and known)):
         truth, found = GroundTruth.of_file(str(read.path), read.file), Results.of(entries, name)
         measured = measure(truth, found, boxes=source, drop_unconfident=options.drop_unconfident)
         evaluation = Evaluation(measured.metrics, entries, measured, None, "", points, source)
     else:
-        evaluation = _evaluation(sources.without_images(read), entries, None, source, options)
-    return replace(evaluation, notes=note_on_results(name, entries))
+        people = sources.without_images(read)
+        image, category = (np.array([e[key] for e in entries], np.int64) for key in ("image_id", "category_id"))
+        check_images(name, image, people.image_id)
+        notes = notes_on_categories(name, category, np.unique(people.category_id).tolist())
+        evaluation = _evaluation(people, entries, None, source, options)
+    return replace(evaluation, notes=(*notes, *note_on_results(name, entries)))
 
 
 def evaluate_found(

@@ -243,24 +243,37 @@ def paired(truth: GroundTruth, results: Results) -> tuple[list[Category], list[s
     Raises:
         ValueError: a result is of an image that the ground truth does not have, or has another number of points.
     """
-    known = np.isin(results.image_id, truth.image_id)
-    if not known.all():
-        n = int(np.argmin(known))
-        raise ValueError(
-            f"{results.name}: result {n} is of image {results.image_id[n]}, which the ground truth does not have; "
-            f"expected the ids of its {len(truth.image_id)} images, such as {truth.image_id[0]}"
-        )
-    strange = Counter(results.category_id[~np.isin(results.category_id, list(truth.people))].tolist())
-    notes = [
-        f"{results.name}: left out {count} results of category {category}, of which the ground truth has no "
-        f"annotations (only of {', '.join(map(str, truth.people)) or 'none'})"
-        for category, count in strange.items()
-    ]
+    check_images(results.name, results.image_id, truth.image_id)
+    notes = notes_on_categories(results.name, results.category_id, list(truth.people))
     if results.size is not None:
         notes.append(
             f"{results.name}: the results' size is their bbox's area, as they carry one, not the keypoints' extent"
         )
     return [_category(truth, results, number) for number in truth.people], notes
+
+
+def check_images(name: str, images: np.ndarray, known: np.ndarray) -> None:
+    """Refuse results, which messages call `name`, of images [D] that the ground truth, of images [M], does not have.
+
+    Raises:
+        ValueError: the message says which, and what was expected.
+    """
+    if not (right := np.isin(images, known)).all():
+        n = int(np.argmin(right))
+        raise ValueError(
+            f"{name}: result {n} is of image {images[n]}, which the ground truth does not have; expected the ids of "
+            f"its {len(known)} images, such as {known.min()}"
+        )
+
+
+def notes_on_categories(name: str, categories: np.ndarray, known: Sequence[int]) -> list[str]:
+    """What to say of results, called `name`, of categories [D] of which nobody is annotated; `known` are the others."""
+    strange = Counter(categories[~np.isin(categories, known)].tolist())
+    return [
+        f"{name}: left out {count} results of category {category}, of which the ground truth has no annotations (only "
+        f"of {', '.join(map(str, known)) or 'none'})"
+        for category, count in strange.items()
+    ]
 
 
 def _category(truth: GroundTruth, results: Results, number: int) -> Category:

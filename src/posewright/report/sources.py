@@ -28,7 +28,8 @@ def write_page(
     """Write the page of a run's folder, an evaluation's folder, or a results file; its path.
 
     Args:
-        source: a folder with `results.json` and `metrics.json`, one with a run's log, or a results file.
+        source: a folder with `results.json` and `metrics.json`, one with a run's log, or a results file. Of a run of
+            several rounds, the last round that was evaluated, or else the last.
         annotations: the file, where the folder does not say it.
         images: the folder of its images; images that are not found are left out of the gallery.
         out: the page; by default `index.html` beside the results.
@@ -39,6 +40,7 @@ def write_page(
         FileNotFoundError: there is no such file, or neither results nor a log.
         ValueError: a file is not what it should be, or nothing says which annotations the results are of.
     """
+    source = _round(source)
     folder = source if source.is_dir() else source.parent
     out = out or folder / "index.html"
     if source.is_dir() and not (source / "results.json").is_file() and (source / "log.jsonl").is_file():
@@ -62,3 +64,13 @@ def write_page(
     content = page.sections(name, people, evaluation, settings="", predictor=predictor)
     page.write(out, f"Evaluation of {name}", f"{contender.results} on {path}", folder, content)
     return out
+
+
+def _round(source: Path) -> Path:
+    """The folder of the round to report where a folder has nothing but rounds, else the source."""
+    if not source.is_dir() or any((source / name).is_file() for name in ("results.json", "log.jsonl")):
+        return source
+    numbered = [p for p in source.glob("round*") if p.name.removeprefix("round").isdecimal()]
+    rounds = sorted(numbered, key=lambda p: int(p.name.removeprefix("round")))
+    evaluated = [folder for folder in rounds if (folder / "results.json").is_file()]
+    return (evaluated or rounds or [source])[-1]

@@ -1,9 +1,7 @@
-"""TrainConfig: everything a training run depends on, as plain values, and settings that change it."""
+"""TrainConfig: everything a training run depends on, as plain values."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,7 +9,6 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from posewright.data import augment
-from posewright.models import find
 from posewright.train import trackers
 from posewright.train.optim import Kind, Schedule
 
@@ -261,10 +258,19 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         least = {"batch": 1, "accumulate": 1, "epochs": 1, "steps": 0, "rounds": 1, "workers": 0, "eval_every": 1,
-                 "patience": 0, "log_every": 1}  # fmt: skip
+                 "patience": 0, "log_every": 1, "warmup": 0, "save_minutes": 0, "clip": 0, "weight_decay": 0,
+                 "momentum": 0, "gamma": 0, "loss_factor": 0, "ohkm_topk": 1}  # fmt: skip
         for name, number in least.items():
-            if getattr(self, name) < number:
+            if not getattr(self, name) >= number:
                 raise ValueError(f"{name} must be at least {number}, got {getattr(self, name)}")
+        if not all(0 <= share <= 1 for share in self.milestones):
+            raise ValueError(
+                f"milestones must be fractions of the run between 0 and 1, such as 0.8, got {self.milestones}"
+            )
+        if not 0 <= self.warmup_from <= 1:
+            raise ValueError(f"warmup_from must be a share of lr between 0 and 1, got {self.warmup_from}")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must be a decay of 0 or more and below 1, got {self.ema}")
         files = len(self.files[0])
         if self.file_weights and (len(self.file_weights) != files or min(self.file_weights) < 0):
             raise ValueError(
@@ -321,56 +327,3 @@ def resumed(folder: str | Path) -> TrainConfig:
             f"new run with its weights (--init {Path(folder) / 'best.pt'})"
         )
     return config
-
-
-def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
-    """The configuration with `key=value` settings applied.
-
-    `augment.key=value` reaches into the augmentation, `codec.key=value` into the codec of the pose system. A list is
-    JSON, or names with commas between them.
-
-    Raises:
-        ValueError: a key does not exist (the nearest is named) or a value has the wrong type.
-        LookupError: fields of the codec are set, and no pose system is named so.
-    """
-    plain: dict[str, Any] = msgspec.to_builtins(config)
-    for setting in settings:
-        key, value = parsed(setting, "--set")
-        *path, last = key.split(".")
-        place: Any = plain
-        for part in path:
-            place = place.get(part) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or (last not in place and path != ["codec"]):
-            known = _keys(plain)
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"settings: {', '.join(known)}"
-            raise ValueError(f"no setting {key!r}; {hint}")
-        several = isinstance(place.get(last), list | tuple) and isinstance(value, str)
-        place[last] = list(filter(None, value.split(","))) if several else value
-    try:
-        changed = msgspec.convert(plain, type(config))
-    except msgspec.ValidationError as error:
-        raise ValueError(f"--set {' '.join(settings)}: {error}") from None
-    if changed.codec:
-        find(changed.model).with_codec(changed.codec)
-    return changed
-
-
-def parsed(setting: str, option: str) -> tuple[str, Any]:
-    """Key and value of `key=value`: numbers, true/false, null and lists as JSON has them; anything else is text.
-
-    Raises:
-        ValueError: there is no "="; the message names the option that it was given to.
-    """
-    key, equals, text = setting.partition("=")
-    if not equals:
-        raise ValueError(f"{option} expects key=value, got {setting!r}")
-    try:
-        return key.strip(), msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return key.strip(), text
-
-
-def _keys(plain: dict[str, Any]) -> list[str]:
-    nested = [f"{k}.{inner}" for k, v in plain.items() if isinstance(v, dict) for inner in v]
-    return [*plain, *nested]

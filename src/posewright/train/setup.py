@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import difflib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import count, takewhile
@@ -30,7 +31,7 @@ from posewright.train.distributed import Team
 from posewright.train.domains import balanced, of_samples
 from posewright.train.optim import Ema, optimizer
 from posewright.train.state import Run
-from posewright.types import Boxes
+from posewright.types import Boxes, Skeleton
 from posewright.weights import checkpoint, hub
 
 
@@ -134,6 +135,7 @@ def _data(config: TrainConfig) -> tuple[KeypointDataset, tuple[KeypointDataset, 
         unlabelled=unlabelled,
         categories=config.adaptation.categories,
     )
+    _note_same_points(config.same_points, people.skeleton)
     val = None
     if config.val:
         val = sources.read_all([config.val], [config.val_images], people.skeleton, allow_outside=outside)
@@ -145,6 +147,14 @@ def _data(config: TrainConfig) -> tuple[KeypointDataset, tuple[KeypointDataset, 
         return people, None
     val = val.with_skeleton(skeleton)
     return people, (val, evaluator.boxes_for(val, config.val_boxes))
+
+
+def _note_same_points(same: Mapping[str, str], skeleton: Skeleton) -> None:
+    """Name the points that the skeleton lacks; not refused, because those of a recipe are of its own data sets."""
+    if strange := [name for name in same.values() if name not in skeleton.points]:
+        near = difflib.get_close_matches(strange[0], skeleton.points, n=1, cutoff=0.5)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        say(f"same_points: nothing is matched with {', '.join(strange)}: no points of {skeleton.name}{hint}")
 
 
 def _run(
