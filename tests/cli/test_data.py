@@ -93,6 +93,42 @@ def test_annotations_are_converted_there_and_back(run, listing, tmp_path):
     assert (status, "say which format to write" in errors) == (2, True)
 
 
+def test_what_is_written_is_counted_and_what_is_lost_said(run, edited, tmp_path):
+    def crowd(content):
+        content["annotations"][0]["iscrowd"] = 1
+
+    path = edited(crowd)
+    count = len(json.loads(path.read_text())["annotations"]) - 1
+    status, text, errors = run("data", "convert", path, tmp_path / "out.xml")
+    assert status == 0, errors
+    assert f"{count} annotations of 6 images" in text
+    assert "1 crowds" in text
+
+
+def test_images_that_would_share_labels_are_refused_before_any_is_copied(run, edited, set_up, tmp_path):
+    images = shutil.copytree(set_up / "val", tmp_path / "images")
+
+    def rename(content):
+        for entry, suffix in zip(content["images"], ("jpg", "png")):
+            (images / entry["file_name"]).rename(images / f"twin.{suffix}")
+            entry["file_name"] = f"twin.{suffix}"
+
+    source, target = edited(rename), tmp_path / "out"
+    options = ("--format", "yolo", "--copy-images", "--images", images)
+    status, _, errors = run("data", "convert", source, target, *options)
+    assert (status, "images 'twin.jpg' and 'twin.png' would share the labels" in errors) == (2, True)
+    assert not target.exists()
+
+
+def test_a_check_says_what_is_left_to_a_person(run, edited, set_up, tmp_path):
+    def same(content):
+        content["images"][1]["id"] = content["images"][0]["id"]
+
+    arguments = ("data", "check", edited(same), "--images", set_up / "val", "--fix", tmp_path / "mended.json")
+    status, text, _ = run(*arguments)
+    assert (status, "errors are left to you" in text) == (1, True)
+
+
 def test_results_become_a_table_of_deeplabcut(run, listing, tmp_path):
     content = json.loads(listing.read_text())
     found = [

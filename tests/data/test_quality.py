@@ -123,6 +123,84 @@ def test_a_swapped_pair_is_told_by_the_bones(made, pair):
     )
 
 
+def test_areas_are_made_of_the_mended_boxes(made):
+    corners = [person(n, 1 + n % 2, 20.0 * n, bbox=[30 + 20 * n, 5, 70 + 20 * n, 100], area=None) for n in range(1, 7)]
+    (one,) = checked(path := made(*corners))
+    assert one.counts == {"xyxy box": 6, "missing area": 6}
+    quality.mend(one, path.parent / "mended.json")
+    first = json.loads((path.parent / "mended.json").read_text())["annotations"][0]
+    assert (first["bbox"], first["area"]) == ([50, 5, 40, 95], pytest.approx(0.53 * 40 * 95))
+
+
+def test_a_swapped_pair_and_a_point_outside_are_mended_together(made):
+    rows = np.reshape(person(1)["keypoints"], (17, 3))
+    left, right = (COCO17.points.index(f"{side}_elbow") for side in ("left", "right"))
+    rows[[left, right]] = rows[[right, left]]
+    rows[0] = -40, 20, 2
+    (one,) = checked(path := made(person(1, keypoints=rows.ravel().tolist()), images=1))
+    assert one.counts == {"outside image": 1, "swapped": 1}
+    quality.mend(one, path.parent / "mended.json")
+    mended = json.loads((path.parent / "mended.json").read_text())["annotations"][0]
+    assert mended["num_keypoints"] == 16
+    assert mended["keypoints"] == [0, 0, 0, *person(1)["keypoints"][3:]]
+
+
+def numbered(path, *changes):
+    """The file with other ids, names or other fields of its images."""
+    content = json.loads(path.read_text())
+    for entry, change in zip(content["images"], changes):
+        entry |= change
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_two_images_of_one_id_are_left_to_a_person_with_their_annotations(made):
+    path = numbered(made(person(1), person(2, 2)), {}, {"id": 1})
+    (one,) = checked(path)
+    assert one.counts == {"id": 3}
+    assert one.left == 3
+    assert quality.mend(one, path.parent / "mended.json") == 0
+    assert json.loads((path.parent / "mended.json").read_text()) == json.loads(path.read_text())
+
+
+def test_an_image_listed_twice_is_dropped_once(made):
+    path = numbered(made(person(1), person(2, 2, 50)), {"id": 2, "file_name": "2.png"})
+    content = json.loads(path.read_text())
+    content["annotations"][0]["image_id"] = 2
+    path.write_text(json.dumps(content))
+    (one,) = checked(path)
+    assert (one.counts, one.left) == ({"id": 1}, 0)
+    assert quality.mend(one, path.parent / "mended.json") == 1
+    (again,) = checked(path.parent / "mended.json")
+    assert again.counts == {}
+    assert len(again.found.file.annotations) == 2
+
+
+def test_categories_that_are_missing_drop_nobody(made):
+    (one,) = checked(path := made(person(1), person(2, 2), categories=[]))
+    assert (one.counts, one.findings[0].detail) == ({"no points": 1}, "none of 0 lists keypoints")
+    quality.mend(one, path.parent / "mended.json")
+    assert len(json.loads((path.parent / "mended.json").read_text())["annotations"]) == 2
+
+
+UNLABELLED = {"keypoints": [0] * 51, "num_keypoints": 0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "detail"),
+    [
+        ({"images": 0, "annotations": []}, "0 images and 0 annotations"),
+        ({"annotations": []}, "2 images and 0 annotations"),
+        ({"annotations": [person(1, **UNLABELLED), person(2, 2, **UNLABELLED)]}, "none of 2 has a labelled point"),
+        ({"annotations": [person(1, iscrowd=1)]}, "none of 1 has a labelled point"),
+    ],
+)
+def test_sets_that_training_refuses_are_named(made, changes, detail):
+    (one,) = checked(made(person(1), **changes))
+    assert (one.counts, one.errors) == ({"empty": 1}, 1)
+    assert one.findings[0].detail == detail
+
+
 def test_images_are_read_and_dropped_where_they_cannot_be(made):
     path = made(person(1), person(2, 2), person(3, 3), images=4)
     (path.parent / "1.png").unlink()

@@ -145,10 +145,11 @@ def _convert(options: argparse.Namespace) -> int:
         images = Path(options.images) if options.images else None
         found = copying.copied(found, images, target, options.format, allow_outside=options.allow_outside)
     lost = formats.write(found, target, options.format)
-    said = [f"{len(found.file.annotations)} annotations of {len(found.file.images)} images: {target}"]
+    count = formats.count_written(found, lost)
+    said = [f"{count} annotations of {len(found.file.images)} images: {target}"]
     for words, counts in (("filled in", found.filled), ("lost", found.lost | lost)):
         said += [f"{words}: {', '.join(f'{n} {what}' for what, n in counts.items())}"] if counts else []
-    values = {"annotations": len(found.file.annotations), "images": len(found.file.images), "written": target}
+    values = {"annotations": count, "images": len(found.file.images), "written": target}
     answer(options, "\n".join(said), **values, filled=found.filled, lost=found.lost | lost)
     return 0
 
@@ -207,7 +208,8 @@ def _check(options: argparse.Namespace) -> int:
     lines = [line for one in checked for line in one.lines()]
     errors = sum(one.errors for one in checked)
     if options.fix:
-        lines.append(f"{quality.mend(checked[0], Path(options.fix))} entries mended or dropped: {options.fix}")
+        left = f"; {checked[0].left} errors are left to you" if checked[0].left else ""
+        lines.append(f"{quality.mend(checked[0], Path(options.fix))} entries mended or dropped{left}: {options.fix}")
     if options.sheet and (cases := quality.sheet(checked)) is not None:
         from posewright import image
 

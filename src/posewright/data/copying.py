@@ -47,6 +47,8 @@ def copied(
         raise ValueError(
             f"{found.path}: {times} images would be copied to {root / place_of}: give them names of their own"
         )
+    if hasattr(module, "label_file"):
+        _assemble.label_files(found, module.label_file)
     for source, name in zip(sources, inside):
         copy = root / place(name)
         if source is not None and copy.resolve() != Path(source).resolve():

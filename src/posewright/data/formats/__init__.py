@@ -39,7 +39,8 @@ class Format(Protocol):
 
     One that can be written has `write(found: Annotated, path: Path) -> dict[str, int]` and `SUFFIX`, the ending of such
     a file ("" for folders); and where images are not looked for by their names alone, `place(name: str) -> str`, where
-    one of that name is within the folder. One whose people are not what COCO's rules make of its boxes (MPII) has
+    one of that name is within the folder; and where each image has a file of labels, `label_file(name: str) -> str`,
+    that file. One whose people are not what COCO's rules make of its boxes (MPII) has
     `people(path, images, allow_outside=)`, which gives a `KeypointDataset`.
     """
 
@@ -119,11 +120,18 @@ def write(found: Annotated, path: str | os.PathLike[str], name: str = "") -> dic
     return named(written_as(path, name)).write(found, path)
 
 
+def count_written(found: Annotated, lost: dict[str, int]) -> int:
+    """How many annotations were written, by what `write` says was lost."""
+    whole = ("annotations", "crowds")  # other kinds are parts of annotations that were written
+    return len(found.file.annotations) - sum(n for kind, n in lost.items() if kind.startswith(whole))
+
+
 def written_as(path: Path, name: str = "") -> str:
     """The format that a file or folder is written in; arguments and errors as of `write`."""
     written = [n for n in names() if hasattr(named(n), "write")]
     if not name:
-        name = next((n for n in written if named(n).SUFFIX and path.suffix.lower() == named(n).SUFFIX), "")
+        longest = sorted(written, key=lambda n: -len(named(n).SUFFIX))  # Label Studio's ends in COCO's
+        name = next((n for n in longest if named(n).SUFFIX and path.name.lower().endswith(named(n).SUFFIX)), "")
         if not name:
             raise LookupError(f"{path}: say which format to write: one of {', '.join(written)}")
     if name not in written and name in names():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +14,15 @@ import numpy as np
 
 from posewright import coco_format, skeletons
 from posewright.data.formats import Annotated
+from posewright.data.formats._source import Source
 from posewright.files import short
 from posewright.skeletons import to_category
 from posewright.types import Skeleton
 
 MARGIN = 20.0
 """Pixels around the extent of an instance's points where a format has no boxes, as DeepLabCut's own crops have them."""
+
+_NOTHING = "annotations without a box and a labelled point"
 
 
 class Instance(NamedTuple):
@@ -105,8 +108,12 @@ class Picture:
     instances: list[Instance]
 
 
-def pictures(found: Annotated) -> tuple[Skeleton, list[Picture], Counter[str]]:
-    """The skeleton, the images with their instances, and what of the file is no instance (crowds), counted.
+def pictures(found: Annotated, *, points_only: bool = False) -> tuple[Skeleton, list[Picture], Counter[str]]:
+    """The skeleton, the images with their instances, and what of the file is no part of them, counted.
+
+    Args:
+        found: the annotations.
+        points_only: the format has no boxes, so that somebody without a labelled point is lost.
 
     Raises:
         ValueError: its ids contradict each other, or its categories differ in their keypoints.
@@ -127,22 +134,67 @@ def pictures(found: Annotated) -> tuple[Skeleton, list[Picture], Counter[str]]:
         box = None if np.isnan(every.box[n]).any() else every.box[n].tolist()
         area = None if np.isnan(every.area[n]) else float(every.area[n])
         keypoints = every.keypoints[n].astype(np.float64)
+        if not keypoints[:, 2].any() and (box is None or points_only):
+            lost["annotations without a labelled point" if points_only else _NOTHING] += 1
+            continue
         shown[row].instances.append(Instance(row, keypoints, box, int(every.category_id[n]), area))
+    lost["segmentations"] += Source(found).segmentations(file.annotations)
     return skeleton, shown, +lost
 
 
 def lost_fields(found: Annotated, shown: Iterable[Picture], *fields: str) -> dict[str, int]:
     """How many instances have something that a format cannot hold: "boxes", "areas" or "hidden points".
 
-    Boxes that were made of the points when the annotations were read are not lost.
+    "classes" are those of all instances, where they differ; "points" those that no instance has, by whose labels alone
+    a format knows them. Boxes that were made of the points when the annotations were read are not lost.
     """
     count: Counter[str] = Counter()
-    for instance in (i for picture in shown for i in picture.instances):
+    instances = [instance for picture in shown for instance in picture.instances]
+    classes = {instance.category for instance in instances}
+    count["classes (written as one)"] = len(classes) if len(classes) > 1 else 0
+    if instances:
+        labelled = np.any([instance.keypoints[:, 2] > 0 for instance in instances], axis=0)
+        count["points that nobody has"] = int((~labelled).sum())
+    for instance in instances:
         count["boxes"] += instance.box is not None
         count["areas"] += instance.area is not None
         count["hidden points (written as visible)"] += int((instance.keypoints[:, 2] == 1).sum())
     count["boxes"] -= sum(n for name, n in found.filled.items() if name.startswith("boxes"))
     return {name: n for name, n in (+count).items() if name.startswith(fields)}
+
+
+def classes(skeleton: Skeleton, labels: Iterable[str | None]) -> dict[str | None, coco_format.Category]:
+    """The categories that instances' labels name, by label; None is that of an instance without one.
+
+    Where all others have one label, an instance without is of that; else nothing says what it is: "object".
+    """
+    found = list(labels)
+    names = list(dict.fromkeys(label for label in found if label is not None))
+    other = names[0] if len(names) == 1 else "object"
+    if None in found and other not in names:
+        names.append(other)
+    out: dict[str | None, coco_format.Category] = {
+        n: category(skeleton, k, n) for k, n in enumerate(names or [other], 1)
+    }
+    return out | {None: out[other]} if other in out else out
+
+
+def label_files(found: Annotated, label_file: Callable[[str], str]) -> list[str]:
+    """The label file of each image of annotations, by its name.
+
+    Raises:
+        ValueError: two images would have one.
+    """
+    first: dict[str, str] = {}
+    for name in (image.file_name for image in found.file.images):
+        file = label_file(inside(name))
+        if file in first:
+            raise ValueError(
+                f"{found.path}: images {short(first[file], 120)!r} and {short(name, 120)!r} would share the labels "
+                f"{short(file, 120)}, for this format names them by the image; rename one, or write another format"
+            )
+        first[file] = name
+    return list(first)
 
 
 def head(path: Path, size: int = 1 << 16) -> str:

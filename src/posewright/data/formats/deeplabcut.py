@@ -120,7 +120,8 @@ def write(found: Annotated, path: Path) -> dict[str, int]:
 
     Frames are named labeled-data/FOLDER/IMAGE; the images are not copied.
     """
-    skeleton, shown, lost = _assemble.pictures(found)
+    skeleton, shown, lost = _assemble.pictures(found, points_only=True)
+    _assemble.label_files(found, place)
     most = max((len(p.instances) for p in shown), default=1)
     individuals = [f"individual{n}" for n in range(1, most + 1)] if most > 1 else [""]
     videos: dict[str, list[tuple[str, _assemble.Picture]]] = {}
@@ -137,7 +138,7 @@ def write(found: Annotated, path: Path) -> dict[str, int]:
         table = Table(columns, [f"labeled-data/{video}/{name}" for name, _ in frames], values.reshape(len(frames), -1))
         write_table(table, path / "labeled-data" / video / f"CollectedData_{SCORER}.csv")
     write_text(path / "config.yaml", _config_text(skeleton, individuals, list(videos)))
-    lost.update(_assemble.lost_fields(found, shown, "boxes", "areas", "hidden"))
+    lost.update(_assemble.lost_fields(found, shown, "boxes", "areas", "hidden", "classes"))
     return dict(lost)
 
 

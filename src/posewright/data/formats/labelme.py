@@ -1,20 +1,24 @@
 """Labelme: a JSON file per image, or a folder of them, with points and rectangles that a group id keeps together.
 
 Points of one group are one person or animal; points without a group are one as well, if no label comes twice. A point's
-flag "occluded" stands for a hidden one.
+flag "occluded" stands for a hidden one, and a rectangle's label is the class. Labelme turns photographs upright by EXIF
+before they are labelled: where the image is found, its points are turned back into the pixels that are stored.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from posewright import coco_format
+from posewright.data import exif
 from posewright.data.formats import Annotated, _assemble
 from posewright.data.formats._assemble import Instance
+from posewright.data.image_files import find_all
 from posewright.files import read_json, write_json
 
 SUFFIX = ""
@@ -54,27 +58,47 @@ def read(path: Path) -> Annotated:
     points = tuple(dict.fromkeys(s.label for s in shapes if s.shape_type == "point"))
     if not points:
         raise ValueError(f"{path}: no shape of type point in {len(files)} files")
-    boxes = [s.label for s in shapes if s.shape_type == "rectangle"]
     skeleton = _assemble.skeleton_of_names(path, points)
     lost = Counter(f"shapes of type {s.shape_type}"[:60] for s in shapes if s.shape_type not in ("point", "rectangle"))
-    images, instances = [], list[Instance]()
-    for place, file in files:
-        images.append(coco_format.Image(len(images) + 1, file.image, file.width, file.height))
+    turnings = _turnings(places[0], [file.image for _, file in files])
+    images, instances, labels = [], list[Instance](), list[str | None]()
+    for (place, file), turning in zip(files, turnings):
+        height, width = file.height, file.width
+        if turning and (height, width) in (turning.upright_size, (None, None)):
+            height, width = turning.height, turning.width
+            for shape in file.shapes:
+                shape.points = turning.stored(np.reshape(shape.points, (-1, 2))).tolist()
+        images.append(coco_format.Image(len(images) + 1, file.image, width, height))
         groups: dict[int | None, list[_Shape]] = {}
         for shape in file.shapes:
-            groups.setdefault(shape.group_id, []).append(shape)
+            if shape.shape_type in ("point", "rectangle"):
+                groups.setdefault(shape.group_id, []).append(shape)
         for number, group in groups.items():
             instances.append(_instance(f"{place}: group {number}", group, points, len(images) - 1))
-    category = _assemble.category(skeleton, name=boxes[0] if boxes else "object")
-    return _assemble.annotated(places[0], [category], images, instances, dict(lost))
+            labels.append(next((s.label for s in group[::-1] if s.shape_type == "rectangle"), None))
+    categories = _assemble.classes(skeleton, labels)
+    instances = [i._replace(category=categories[label].id) for i, label in zip(instances, labels)]
+    return _assemble.annotated(places[0], list(categories.values()), images, instances, dict(lost))
+
+
+def label_file(name: str) -> str:
+    """The file of an image's labels."""
+    return f"{Path(name.replace('/', '_')).stem}.json"
 
 
 def write(found: Annotated, path: Path) -> dict[str, int]:
-    """Write a file per image into a folder; images are looked for beside them, and are not copied."""
+    """Write a file per image into a folder; images are looked for beside them, and are not copied.
+
+    Raises:
+        ValueError: two images differ in their suffix alone, and would have one file.
+    """
     skeleton, shown, lost = _assemble.pictures(found)
+    files = _assemble.label_files(found, label_file)
     names = {category.id: category.name for category in found.file.categories}
-    for picture in shown:
-        shapes = []
+    listed = [picture.image.file_name for picture in shown]
+    copied, around = _turnings(path / files[0], listed) if files else [], _turnings(found.path, listed)
+    for picture, file, turning in zip(shown, files, (a or b for a, b in zip(copied, around))):
+        shapes: list[dict[str, Any]] = []
         for number, instance in enumerate(picture.instances, 1):
             for point, (x, y, visibility) in zip(skeleton.points, instance.keypoints.tolist()):
                 if visibility > 0:
@@ -82,20 +106,35 @@ def write(found: Annotated, path: Path) -> dict[str, int]:
             if instance.box:
                 x, y, w, h = instance.box
                 shapes.append(_shape(names[instance.category], "rectangle", [[x, y], [x + w, y + h]], number))
+        height, width = picture.image.height, picture.image.width
+        if turning:  # Labelme shows the image upright
+            height, width = turning.upright_size
+            for shape in shapes:
+                shape["points"] = turning.upright(np.array(shape["points"])).tolist()
         content = {
             "version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": picture.image.file_name, "imageData": None,
-            "imageHeight": picture.image.height, "imageWidth": picture.image.width,
+            "imageHeight": height, "imageWidth": width,
         }  # fmt: skip
-        flat = _assemble.inside(picture.image.file_name).replace("/", "_")
-        write_json(path / f"{Path(flat).stem}.json", content)
-    lost.update(_assemble.lost_fields(found, shown, "areas"))
+        write_json(path / file, content)
+    unboxed = [i.category for picture in shown for i in picture.instances if not i.box]
+    lost["classes of annotations without a box"] += len(unboxed) if len(names) > 1 else 0
+    lost.update(_assemble.lost_fields(found, shown, "areas", "points"))
     lost.update({"bones": len(skeleton.bones)} if skeleton.bones else {})
-    return dict(lost)
+    return dict(+lost)
 
 
-def _shape(
-    label: str, kind: str, points: list[list[float]], group: int, *, occluded: bool = False
-) -> dict[str, object]:
+def _turnings(path: Path, names: list[str]) -> list[exif.Turning | None]:
+    """How each image that is found around a file is to be turned; None where it is upright, or is not found."""
+    try:
+        places, _ = find_all(
+            path, None, names, allow_outside=True
+        )  # of what lies outside, the orientation alone is read
+    except (OSError, ValueError):  # a name that no file can have, of which reading the images complains
+        return [None] * len(names)
+    return [exif.turning(Path(place)) if place else None for place in places]
+
+
+def _shape(label: str, kind: str, points: list[list[float]], group: int, *, occluded: bool = False) -> dict[str, Any]:
     flags = {"occluded": True} if occluded else {}
     return {"label": label, "points": points, "group_id": group, "shape_type": kind, "flags": flags}
 

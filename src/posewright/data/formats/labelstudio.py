@@ -55,14 +55,17 @@ def read(path: Path) -> Annotated:
     labels = dict.fromkeys(_label(r) for found in results for r in found if r.type == "keypointlabels")
     skeleton = _assemble.skeleton_of_names(path, tuple(labels))
     other = Counter(f"results of type {short(r.type, 40)}" for found in results for r in found if r.type not in _KNOWN)
-    names = [_label(r) for found in results for r in found if r.type == "rectanglelabels"]
-    images, instances = [], list[Instance]()
+    images, instances, names = [], list[Instance](), list[str | None]()
     for n, (task, found) in enumerate(zip(tasks, results)):
         sized = next((r for r in found if r.width and r.height), _Result())
         images.append(coco_format.Image(n + 1, _file_name(path, n, task), sized.width, sized.height))
-        instances += _instances(f"{path}: task {n}", n, found, skeleton.points)
-    category = _assemble.category(skeleton, name=names[0] if names else "object")
-    return _assemble.annotated(path, [category], images, instances, dict(other))
+        boxed = {r.id: _label(r) for r in found if r.type == "rectanglelabels"}
+        for box, instance in _instances(f"{path}: task {n}", n, found, skeleton.points).items():
+            instances.append(instance)
+            names.append(boxed.get(box))
+    categories = _assemble.classes(skeleton, names)
+    instances = [i._replace(category=categories[name].id) for i, name in zip(instances, names)]
+    return _assemble.annotated(path, list(categories.values()), images, instances, dict(other))
 
 
 def write(found: Annotated, path: Path) -> dict[str, int]:
@@ -93,7 +96,7 @@ def write(found: Annotated, path: Path) -> dict[str, int]:
                     results.append(shared | entry | {"parentID": f"box{n}"})
         tasks.append({"data": {"img": picture.image.file_name}, "annotations": [{"result": results}]})
     write_json(path, tasks)
-    lost.update(_assemble.lost_fields(found, shown, "areas", "hidden"))
+    lost.update(_assemble.lost_fields(found, shown, "areas", "hidden", "points"))
     lost.update({"bones": len(skeleton.bones)} if skeleton.bones else {})
     return dict(lost)
 
@@ -119,7 +122,8 @@ def _file_name(path: Path, n: int, task: _Task) -> str:
     raise ValueError(f"{path}: task {n}: none of its data ({short(', '.join(task.data), 80)}) names an image")
 
 
-def _instances(where: str, image: int, results: list[_Result], points: tuple[str, ...]) -> list[Instance]:
+def _instances(where: str, image: int, results: list[_Result], points: tuple[str, ...]) -> dict[str, Instance]:
+    """The people of a task, by the ids of their rectangles; "" is somebody without one."""
     boxes: dict[str, list[float]] = {}
     keypoints: dict[str, np.ndarray] = {}
     for result in results:
@@ -139,7 +143,7 @@ def _instances(where: str, image: int, results: list[_Result], points: tuple[str
                     f"{where}: the label {short(points[row], 60)!r} comes twice; draw a rectangle around each"
                 )
             rows[row] = x, y, 2
-    return [Instance(image, rows, boxes.get(group)) for group, rows in keypoints.items()]
+    return {group: Instance(image, rows, boxes.get(group)) for group, rows in keypoints.items()}
 
 
 def _numbers(where: str, result: _Result, *names: str) -> list[float]:

@@ -64,12 +64,15 @@ def write(found: Annotated, path: Path) -> dict[str, int]:
 
     Raises:
         ImportError: h5py is missing.
+        ValueError: there are no images.
     """
     try:
         import h5py
     except ImportError:
         raise ImportError(f"{path}: SLEAP's files need h5py: pip install posewright[formats]") from None
-    skeleton, shown, lost = _assemble.pictures(found)
+    skeleton, shown, lost = _assemble.pictures(found, points_only=True)
+    if not shown:
+        raise ValueError(f"{found.path}: no images, and SLEAP's labels are of a list of images; name a file with some")
     frames, instances, points = [], list[tuple[float, ...]](), list[tuple[float, float, bool, bool]]()
     for number, picture in enumerate(shown):
         frames.append((number, 0, number, len(instances), len(instances) + len(picture.instances)))
@@ -94,7 +97,7 @@ def write(found: Annotated, path: Path) -> dict[str, int]:
         ):  # fmt: skip
             file[name] = np.array(rows, kind)
     write_bytes(path, target.getvalue())
-    lost.update(_assemble.lost_fields(found, shown, "boxes", "areas"))
+    lost.update(_assemble.lost_fields(found, shown, "boxes", "areas", "classes"))
     return dict(lost)
 
 

@@ -64,15 +64,20 @@ def place(name: str) -> str:
     return f"images/{name}"
 
 
+def label_file(name: str) -> str:
+    """The file of an image's labels."""
+    return f"labels/{Path(name).with_suffix('.txt').as_posix()}"
+
+
 def write(found: Annotated, path: Path) -> dict[str, int]:
     """Write data.yaml and, under labels/, a file per image; the images, expected under images/, are not copied.
 
     Raises:
-        ValueError: an image's size is not known.
+        ValueError: an image's size is not known, or two images differ in their suffix alone.
     """
     skeleton, shown, lost = _assemble.pictures(found)
     ids = sorted({i.category for p in shown for i in p.instances}) or [1]
-    for picture in shown:
+    for picture, file in zip(shown, _assemble.label_files(found, label_file)):
         size = np.array([picture.image.width or 0, picture.image.height or 0], np.float64)
         if not size.all():
             raise ValueError(f"{found.path}: image {picture.image.id} has no width and height, which YOLO divides by")
@@ -83,11 +88,10 @@ def write(found: Annotated, path: Path) -> dict[str, int]:
             points = np.column_stack([instance.keypoints[:, :2] / size, instance.keypoints[:, 2]])
             numbers = [*centre, *(box[2:] / size), *points.ravel()]
             lines.append(" ".join([str(ids.index(instance.category)), *(f"{v:.9g}" for v in numbers)]))
-        name = Path(_assemble.inside(picture.image.file_name))
-        write_text(path / "labels" / name.with_suffix(".txt"), "\n".join(lines) + "\n" * bool(lines))
+        write_text(path / file, "\n".join(lines) + "\n" * bool(lines))
     names = {c.id: c.name for c in found.file.categories}
-    content = {
-        "path": ".", "train": "images", "val": "images", "kpt_shape": [skeleton.num_keypoints, 3],
+    content = {  # no path: Ultralytics takes it from the current folder, and without one from this file's
+        "train": "images", "val": "images", "kpt_shape": [skeleton.num_keypoints, 3],
         "flip_idx": skeleton.flip_index.tolist(), "names": {n: names[number] for n, number in enumerate(ids)},
         "kpt_names": {n: list(skeleton.points) for n in range(len(ids))},
     }  # fmt: skip

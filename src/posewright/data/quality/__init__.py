@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from posewright import coco_format, draw, image
+from posewright.coco_format import AREA_OF_BOX
 from posewright.data.formats import Annotated
 from posewright.data.quality import _entries, _images
 from posewright.data.quality._findings import KINDS, Finding, Kind
@@ -42,6 +43,11 @@ class Checked:
     def errors(self) -> int:
         """How many findings are errors."""
         return sum(KINDS[f.kind].level == "error" for f in self.findings)
+
+    @property
+    def left(self) -> int:
+        """How many errors are left to a person, for no rule can mend them."""
+        return sum(f.mend == {} and KINDS[f.kind].level == "error" for f in self.findings)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -123,7 +129,11 @@ def mend(checked: Checked, path: Path) -> int:
             dropped[name].add(place)
         elif f.mend:
             changed.setdefault((name, place), {}).update(f.mend)
-    gone = {file.images[n].id for n in dropped["images"]}
+    for values in changed.values():
+        if {"area", "bbox"} <= values.keys():  # the area was made of the box as it was
+            values["area"] = AREA_OF_BOX * values["bbox"][2] * values["bbox"][3]
+    kept = {image.id for n, image in enumerate(file.images) if n not in dropped["images"]}
+    gone = {file.images[n].id for n in dropped["images"]} - kept
     dropped["annotations"] |= {n for n, a in enumerate(file.annotations) if a.image_id in gone}
     for (name, place), values in changed.items():
         content[name][place] |= values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -51,7 +50,7 @@ def findings(found: Annotated) -> list[Finding]:
     out += _ids(found)
     rows: list[Row] = []
     for n, a in enumerate(found.file.annotations):
-        if a.iscrowd or a.image_id not in places or a.category_id not in categories:
+        if a.iscrowd or a.image_id not in places or (categories and a.category_id not in categories):
             continue
         where, image, skeleton = _where(n, a), places[a.image_id], known.get(a.category_id)
         triples, wrong = _triples(a, skeleton)
@@ -62,10 +61,24 @@ def findings(found: Annotated) -> list[Finding]:
         row = Row(n, where, image, triples, box, skeleton)
         out += [Finding(kind, where, detail, image, n, mend) for kind, detail, mend in (*faults, *_numbers(a, row))]
         rows.append(row)
-    out += _xyxy(rows, found.file.images) or _outside(rows, found.file.images)
+    out += _nothing(found.file, rows)
+    placed = _xyxy(rows, found.file.images) or _outside(rows, found.file.images)
+    moved = {f.annotation: f.mend["keypoints"] for f in placed if f.mend and "keypoints" in f.mend}
     for row in rows:
-        out += _swapped(row)
-    return [*out, *_duplicates(rows)]
+        # Pairs are compared, and swapped, as the mend of points outside leaves them: both mend one list.
+        keypoints = np.reshape(moved[row.place], (-1, 3)) if row.place in moved else row.keypoints
+        placed += _swapped(row._replace(keypoints=keypoints))
+    return [*out, *placed, *_duplicates(rows)]
+
+
+def _nothing(file: coco_format.AnyFile, rows: Sequence[Row]) -> Iterator[Finding]:
+    """What makes `train` refuse the whole set."""
+    if not file.images or not file.annotations:
+        yield Finding("empty", "the file", f"{len(file.images)} images and {len(file.annotations)} annotations")
+    elif not any(category.keypoints for category in file.categories):
+        yield Finding("no points", "categories", f"none of {len(file.categories)} lists keypoints")
+    elif not any(len(row.labelled) for row in rows):
+        yield Finding("empty", "annotations", f"none of {len(file.annotations)} has a labelled point")
 
 
 def _where(n: int, a: coco_format.Annotation[Any]) -> str:
@@ -94,22 +107,34 @@ def _skeletons(found: Annotated) -> tuple[dict[int, Skeleton], list[Finding]]:
 
 def _ids(found: Annotated) -> Iterator[Finding]:
     file = found.file
-    images = Counter(image.id for image in file.images)
     categories = {category.id for category in file.categories}
     highest = max((a.id or 0 for a in file.annotations), default=0)
     visited: set[int] = set()
+    by_id: dict[int, list[int]] = {}
     for n, image in enumerate(file.images):
-        if images[image.id] > 1:
-            yield Finding("id", f"images[{n}]", f"{images[image.id]} images have the id {image.id}", n)
+        by_id.setdefault(image.id, []).append(n)
+    contradicted = False
+    for number, places in by_id.items():
+        if len(places) == 1:
+            continue
+        alike = len({file.images[n].file_name for n in places}) == 1
+        contradicted |= not alike
+        detail = f"{len(places)} images have the id {number}"
+        for n in places[1:] if alike else places:
+            yield Finding(
+                "id", f"images[{n}]", f"{detail} and one name" if alike else detail, n, -1, None if alike else {}
+            )
     for n, a in enumerate(file.annotations):
         if a.id is None or a.id in visited:
             highest += 1
             detail = "no id" if a.id is None else f"the id {a.id} is used before"
             yield Finding("id", _where(n, a), detail, -1, n, {"id": highest})
         visited.add(a.id if a.id is not None else highest)
-        if a.image_id not in images:
-            yield Finding("id", _where(n, a), f"no image has the id {a.image_id}", -1, n, None)
-        elif a.category_id not in categories:
+        if a.image_id not in by_id:
+            # It may be of an image whose id is wrong, so that none is dropped before a person has set that right.
+            mend = {} if contradicted else None
+            yield Finding("id", _where(n, a), f"no image has the id {a.image_id}", -1, n, mend)
+        elif categories and a.category_id not in categories:
             yield Finding("id", _where(n, a), f"no category has the id {a.category_id}", -1, n, None)
 
 

@@ -19,7 +19,15 @@ class Kind:
 
 
 KINDS = {
-    "id": Kind("error", "ids that are missing, used twice or of nothing listed", "--fix numbers them, or drops"),
+    "empty": Kind("error", "set without anything to train on", "label some people; export all of them", drawable=False),
+    "no points": Kind(
+        "warning", "set that does not name its points", "say what they are to train (--skeleton)", drawable=False
+    ),
+    "id": Kind(
+        "error",
+        "ids that are missing, used twice or of nothing listed",
+        "--fix numbers them, or drops what is of nothing; two images of one id are left to you",
+    ),
     "keypoints": Kind("error", "keypoints that are not x, y, visibility 0, 1 or 2", "correct them; --fix drops"),
     "no box": Kind("error", "without a box, or with one that has no extent", "--fix takes that of the points"),
     "xyxy box": Kind("error", "boxes that are x1, y1, x2, y2", "write x, y, width, height; --fix does"),
