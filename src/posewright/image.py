@@ -86,6 +86,24 @@ def _has_end(jpeg: bytes) -> bool:
     return False
 
 
+class TooLargeError(ValueError):
+    """An image has more pixels than are read.
+
+    Args:
+        found: the image, its size and the limit, in words.
+    """
+
+    def __init__(self, found: str) -> None:
+        super().__init__(found)
+        self.found = found
+
+    def __str__(self) -> str:
+        return (
+            f"{self.found}; where the file can be trusted, raise it with --max-pixels, max_pixels= or the "
+            "environment's POSEWRIGHT_MAX_PIXELS"
+        )
+
+
 def _check_size(size: tuple[int, int], name: str, max_pixels: int | None) -> None:
     if max_pixels is None:
         said = os.environ.get("POSEWRIGHT_MAX_PIXELS", str(MAX_PIXELS))
@@ -93,10 +111,7 @@ def _check_size(size: tuple[int, int], name: str, max_pixels: int | None) -> Non
             raise ValueError(f"POSEWRIGHT_MAX_PIXELS: expected a whole number of pixels, got {said[:40]!r}")
         max_pixels = int(said)
     if size[0] * size[1] > max_pixels:
-        raise ValueError(
-            f"{name}: {size[1]} x {size[0]} pixels, more than the limit of {max_pixels:,}; where the file can be "
-            "trusted, raise it with --max-pixels, max_pixels= or the environment's POSEWRIGHT_MAX_PIXELS"
-        )
+        raise TooLargeError(f"{name}: {size[1]} x {size[0]} pixels, more than the limit of {max_pixels:,}")
 
 
 def _decode_by_pillow(data: bytes, name: str, *, upright: bool, max_pixels: int | None) -> np.ndarray:

@@ -201,6 +201,8 @@ def test_coco_s_categories_are_those_of_its_annotations():
 def test_a_category_has_coco_s_id_by_name_and_by_number(tmp_path):
     path = onnx_file(tmp_path / "yolox.onnx", {"output": yolox_rows()})
     assert [OnnxDetector(path, category=wanted).coco_id for wanted in ("person", "dog", 16)] == [1, 18, 18]
+    unnamed = onnx_file(tmp_path / "five.onnx", {"output": yolox_rows(classes=5)})
+    assert OnnxDetector(unnamed, category=2).coco_id == 1  # not COCO's third
 
 
 def test_other_networks_are_refused_with_what_they_are_and_what_is_understood(tmp_path):

@@ -90,8 +90,9 @@ def run(options: argparse.Namespace) -> int:
     from posewright.train.loop import resumed, rounds
 
     if options.resume:
-        others = ("train", "train_images", "domains", "recipe", "set", "find_lr", "reset_head", "rounds")
-        others = (*others, "allow_outside")
+        others = (
+            "train", "train_images", "domains", "recipe", "set", "find_lr", "reset_head", "allow_outside", "rounds"
+        )  # fmt: skip
         if given := [name for name in (*_PATHS, *others) if getattr(options, name)]:
             named = ", ".join("the recipe" if n == "recipe" else f"--{n.replace('_', '-')}" for n in given)
             raise ValueError(f"--resume uses the run's own settings: leave out {named}")

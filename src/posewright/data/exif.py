@@ -65,7 +65,7 @@ def turning(path: Path) -> Turning | None:
 
 
 def _start(data: mmap.mmap) -> int:
-    """Where the block of tags starts, which all three formats hold as a TIFF's; 0 where there is none."""
+    """Where the block of tags starts, which all three formats hold as a TIFF's; 0 in a file without one."""
     if data[:2] == b"\xff\xd8":
         at = 2
         while data[at : at + 1] == b"\xff" and data[at + 1] not in (0xD9, 0xDA):
@@ -81,7 +81,7 @@ def _start(data: mmap.mmap) -> int:
 
 
 def _chunk(data: mmap.mmap, at: int, wanted: bytes, head: str, extra: int) -> int:
-    """Where the content of a chunk starts, each of which has 8 bytes of size and name; 0 where there is none."""
+    """Where the content of a chunk starts, each of which has 8 bytes of size and name; 0 in a file without it."""
     while at + 8 <= len(data):
         size, name = sorted(struct.unpack_from(head, data, at), key=lambda value: isinstance(value, bytes))
         if name == wanted:

@@ -88,13 +88,10 @@ class OnnxDetector:
     @property
     def coco_id(self) -> int:
         """The id of its category in COCO's annotations; 1 for one that COCO does not have."""
-        if not isinstance(self.category, int):
-            return coco_classes.IDS.get(self.category, 1)
-        if self._output.coco_ids:
-            return self.category
-        named = _names_in(self._model.metadata.get("names", "")) or dict(zip(coco_classes.NAMES, range(80)))
-        names = {number: name for name, number in named.items()}
-        return coco_classes.IDS.get(names.get(self.category, ""), 1) if self._output.classes != 1 else 1
+        name = self.category
+        if isinstance(name, int):
+            name = {number: name for name, number in self._named().items()}.get(name, "")
+        return coco_classes.IDS.get(name, 1)
 
     def _outputs(self, canvas: np.ndarray) -> list[np.ndarray]:
         """What the network makes of an input [H, W, 3] uint8 RGB."""
@@ -132,14 +129,19 @@ class OnnxDetector:
             "with labels [N] and scores [N]"
         )
 
-    def _numbered(self, path: str | os.PathLike[str], category: str) -> int:
-        """The number of a category that is given by name."""
+    def _named(self) -> dict[str, int]:
+        """The numbers of its categories by name: the file's names, or COCO's where it has as many; else unknown."""
         named = _names_in(self._model.metadata.get("names", ""))
-        if not named and self._output.classes == 1:
-            return 0
         if not named and self._output.classes in (0, len(coco_classes.NAMES)):
             numbers = {name: number for number, name in enumerate(coco_classes.NAMES)}
-            named = coco_classes.IDS if self._output.coco_ids else numbers
+            return coco_classes.IDS if self._output.coco_ids else numbers
+        return named
+
+    def _numbered(self, path: str | os.PathLike[str], category: str) -> int:
+        """The number of a category that is given by name."""
+        named = self._named()
+        if not named and self._output.classes == 1:
+            return 0
         if not named:
             raise LookupError(
                 f"{path}: does not name its {self._output.classes} classes: give the number of the one wanted "

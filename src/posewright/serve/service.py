@@ -100,10 +100,9 @@ class Service:
             where = self._where(asked)  # before the image: what costs less is checked first
             pixels = image.decode(asked.image, "image", max_pixels=self.limits.pixels)
             poses = predictor(pixels, where)
+        except image.TooLargeError as error:
+            raise HTTPException(413, f"{error.found} of this server, which is set with --max-megapixels") from None
         except ValueError as error:
-            said, too_large, _ = str(error).partition("; where the file can be trusted")
-            if too_large:  # the rest advises what a client cannot do
-                raise HTTPException(413, f"{said} of this server, which is set with --max-megapixels") from None
             raise HTTPException(422, str(error)) from None
         if asked.format == "jpeg":
             return image.encode(draw(pixels, poses, threshold=asked.threshold), ".jpg"), "image/jpeg", len(poses)

@@ -125,10 +125,8 @@ def write(found: Annotated, path: Path) -> dict[str, int]:
 
 def _turnings(path: Path, names: list[str]) -> list[exif.Turning | None]:
     """How each image that is found around a file is to be turned; None where it is upright, or is not found."""
-    try:
-        places, _ = find_all(
-            path, None, names, allow_outside=True
-        )  # of what lies outside, the orientation alone is read
+    try:  # of what lies outside, the orientation alone is read
+        places, _ = find_all(path, None, names, allow_outside=True)
     except (OSError, ValueError):  # a name that no file can have, of which reading the images complains
         return [None] * len(names)
     return [exif.turning(Path(place)) if place else None for place in places]
